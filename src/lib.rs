@@ -1,0 +1,8 @@
+//! godwit: a geo-distributed, S3-compatible edge cache and object store with one global namespace.
+//! ARCHITECTURE.md is the map of this crate.
+
+#![forbid(unsafe_code)]
+
+pub mod env;
+pub mod limits;
+pub mod types;

@@ -1,0 +1,102 @@
+//! Every bound has its name here, with its reason, and how bounds relate is asserted.
+
+use std::time::Duration;
+
+/// Longest object key, bytes of UTF-8. Source: S3 user guide, "Naming objects".
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// A chunk: the unit of hashing, caching and fetching.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
+/// Bodies up to this ride in their row by default, to every allowed region.
+pub const RIDING_BYTES_DEFAULT: u32 = 4 << 10;
+
+/// The most a bucket may set as riding size.
+pub const RIDING_BYTES_MAX: u32 = 64 << 10;
+
+/// Bodies up to this are in the change frame itself: one frame, one sync.
+pub const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// Blobs up to this lie in segments; larger ones are files (as fast from here up, and deleting one
+/// gives its space back).
+pub const SEGMENT_BLOB_BYTES_MAX: usize = 256 << 10;
+
+/// Size of a segment file.
+pub const SEGMENT_BYTES: u64 = 256 << 20;
+
+/// A durable index commit is made after this time, this much log or this many changes.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
+pub const CHECKPOINT_LOG_BYTES: u64 = 256 << 20;
+pub const CHECKPOINT_CHANGES: u64 = 100_000;
+
+/// Requests that one group commit gathers at most, and the bytes at which it stops gathering.
+pub const COMMIT_BATCH_MAX: usize = 256;
+pub const COMMIT_BATCH_BYTES: usize = 8 << 20;
+
+/// Writes waiting for the writer.
+pub const WRITE_QUEUE_MAX: usize = 1024;
+
+/// A blob without references is deleted after this long: readers that are under way finish.
+pub const BLOB_GRACE: Duration = Duration::from_secs(600);
+
+/// Readers stop taking writes at this share of the disk; the rest is for tombstones and repair.
+pub const DISK_FULL_PERCENT: u64 = 95;
+
+/// Remote stamps further ahead than this are quarantined.
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_millis(500);
+
+/// Largest single body: S3's limit for one PUT or one part.
+pub const BODY_BYTES_MAX: u64 = 5 << 30;
+
+/// Largest object and its parts. Source: S3 user guide, "multipart upload limits".
+pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
+pub const PARTS_MAX: u16 = 10_000;
+pub const PART_BYTES_MIN: u64 = 5 << 20;
+
+/// Keys in one page of a list, and in one DeleteObjects.
+pub const LIST_KEYS_MAX: usize = 1000;
+pub const DELETE_KEYS_MAX: usize = 1000;
+
+/// User metadata of an object: names and values together.
+pub const USER_META_BYTES_MAX: usize = 2048;
+
+/// Request bodies that are XML (DeleteObjects of 1000 keys of 1024 bytes, escaped; 10,000 parts).
+pub const XML_BYTES_MAX: usize = 4 << 20;
+pub const XML_DEPTH_MAX: usize = 16;
+
+/// Request line and headers together.
+pub const HEADER_BYTES_MAX: usize = 64 << 10;
+pub const HEADERS_MAX: usize = 100;
+
+/// Clocks of client and server may differ by this much. Source: S3, RequestTimeTooSkewed.
+pub const REQUEST_SKEW_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Longest life of a presigned URL. Source: S3 user guide.
+pub const PRESIGN_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A peer message with its body: a chunk and its envelope.
+pub const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES + (64 << 10);
+
+/// A write that `ack` regions have not acknowledged by then is answered 503.
+pub const ACK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A follower that hears nothing of a pending row for this long asks its origin.
+pub const PENDING_ASK_AFTER: Duration = Duration::from_secs(10);
+
+/// The miss check: how long a key that is not here may be looked for elsewhere.
+pub const MISS_CHECK_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Losers of concurrent writes that a row keeps.
+pub const LOSERS_MAX: usize = 8;
+
+/// Leaves of the digest tree, two levels of 256.
+pub const DIGEST_LEAVES: usize = 65_536;
+
+/// Datagrams between nodes, below QUIC's smallest path MTU.
+pub const DATAGRAM_BYTES_MAX: usize = 1100;
+
+const _: () = assert!(RIDING_BYTES_MAX as usize <= INLINE_BYTES_MAX);
+const _: () = assert!(INLINE_BYTES_MAX <= SEGMENT_BLOB_BYTES_MAX);
+const _: () = assert!(SEGMENT_BLOB_BYTES_MAX <= CHUNK_BYTES);
+const _: () = assert!(CHUNK_BYTES < MESSAGE_BYTES_MAX);
+const _: () = assert!(COMMIT_BATCH_BYTES as u64 + MESSAGE_BYTES_MAX as u64 <= SEGMENT_BYTES / 8);

@@ -1,0 +1,170 @@
+//! What a bucket is: the part behind its name register, and its settings as CRDTs.
+
+use std::collections::BTreeMap;
+
+use crdts::{CmRDT, CvRDT, LWWReg, Orswot, PNCounter};
+use serde::{Deserialize, Serialize};
+
+use super::id::{BucketId, OpId};
+use super::name::AccountId;
+use super::region::RegionId;
+use super::stamp::Stamp;
+
+/// What a bucket name stands for: the value of its register (DESIGN: registers). Only values that
+/// are known to be chosen are put into records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NameRecord {
+    /// Grows with every chosen value of this name: merge takes the larger.
+    pub stamp: Stamp,
+    /// The operation that proposed it.
+    pub op: OpId,
+    pub state: NameState,
+}
+
+/// The life of a bucket name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum NameState {
+    Active(BucketConfig),
+    /// A delete is asking every region; set back by whoever meets one older than 60 s.
+    Deleting(BucketConfig),
+    Free,
+}
+
+/// What of a bucket must be linearizable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BucketConfig {
+    pub id: BucketId,
+    pub owner: AccountId,
+    /// Milliseconds since 1970.
+    pub created_ms: u64,
+    pub location: Location,
+    /// Regions that have bytes and record before a write is answered.
+    pub ack: Ack,
+    /// Regions that have a copy soon after.
+    pub copies: u8,
+    /// Bodies up to this many bytes travel with their rows.
+    pub riding_bytes_max: u32,
+}
+
+/// Where a bucket's bytes may lie.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Location {
+    Everywhere,
+    /// Only in these regions, caches included (P8). Never empty.
+    Only(Vec<RegionId>),
+}
+
+impl Location {
+    pub fn allows(&self, region: RegionId) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Only(regions) => regions.contains(&region),
+        }
+    }
+}
+
+/// How many regions acknowledge a write before its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ack {
+    /// min(2, allowed regions).
+    Default,
+    /// Exactly this many (1: alone in a partition).
+    Count(u8),
+    /// More than half of the allowed regions.
+    Majority,
+}
+
+impl Ack {
+    /// The number for a bucket with `allowed` member regions; at least one.
+    pub fn required(self, allowed: usize) -> usize {
+        match self {
+            Self::Default => allowed.clamp(1, 2),
+            Self::Count(n) => usize::from(n).clamp(1, allowed.max(1)),
+            Self::Majority => allowed / 2 + 1,
+        }
+    }
+}
+
+/// A bucket's settings documents; each is a last-writer-wins register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SettingKind {
+    Acl,
+    Cors,
+    Encryption,
+    Lifecycle,
+    Logging,
+    Notification,
+    Ownership,
+    Replication,
+    RequestPayment,
+    Tagging,
+    Website,
+}
+
+/// Which node counted: counters and sets are per region and incarnation.
+pub type Actor = Stamp;
+
+/// A bucket's replicated settings and counters, on the types of the `crdts` package: one small
+/// document a bucket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BucketRecord {
+    /// The document's bytes as the client gave them; `None` after a delete.
+    pub settings: BTreeMap<SettingKind, LWWReg<Option<Vec<u8>>, Stamp>>,
+    /// Regions that shall always have a copy.
+    pub pins: Orswot<RegionId, Actor>,
+    pub objects: PNCounter<Actor>,
+    pub bytes: PNCounter<Actor>,
+}
+
+impl Default for BucketRecord {
+    fn default() -> Self {
+        Self {
+            settings: BTreeMap::new(),
+            pins: Orswot::new(),
+            objects: PNCounter::new(),
+            bytes: PNCounter::new(),
+        }
+    }
+}
+
+impl BucketRecord {
+    /// Sets one document; an older stamp than the present one changes nothing.
+    pub fn set(&mut self, kind: SettingKind, value: Option<Vec<u8>>, stamp: Stamp) {
+        let incoming = LWWReg { val: value, marker: stamp };
+        match self.settings.get_mut(&kind) {
+            Some(register) if register.marker < stamp => *register = incoming,
+            Some(_) => {}
+            None => {
+                self.settings.insert(kind, incoming);
+            }
+        }
+    }
+
+    /// The document, if one is set.
+    pub fn setting(&self, kind: SettingKind) -> Option<&[u8]> {
+        self.settings.get(&kind)?.val.as_deref()
+    }
+
+    /// Takes in another replica's state.
+    pub fn merge(&mut self, other: Self) {
+        for (kind, register) in other.settings {
+            self.set(kind, register.val, register.marker);
+        }
+        self.pins.merge(other.pins);
+        self.objects.merge(other.objects);
+        self.bytes.merge(other.bytes);
+    }
+
+    /// Counts a change in this node's name.
+    pub fn count(&mut self, actor: Actor, objects: i64, bytes: i64) {
+        for (counter, delta) in [(&mut self.objects, objects), (&mut self.bytes, bytes)] {
+            let steps = delta.unsigned_abs();
+            let op = if delta >= 0 {
+                counter.inc_many(actor, steps)
+            } else {
+                counter.dec_many(actor, steps)
+            };
+            counter.apply(op);
+        }
+    }
+}

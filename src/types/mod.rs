@@ -1,0 +1,10 @@
+//! Vocabulary: the words of the domain as types. Nothing here does anything.
+
+pub mod bucket;
+pub mod caller;
+pub mod id;
+pub mod name;
+pub mod object;
+pub mod record;
+pub mod region;
+pub mod stamp;

@@ -1,0 +1,97 @@
+//! Everything that is replicated by log, gossip and digest, under one name.
+//!
+//! A new replicated record is a variant here, a merge in `logic::merge` and a table in
+//! `store::schema`; the log, the digest tree and the wire carry it without knowing it.
+
+use serde::{Deserialize, Serialize};
+
+use super::bucket::{BucketRecord, NameRecord};
+use super::id::{BucketId, UploadId};
+use super::name::{AccessKeyId, AccountId, BucketName, ObjectKey, SecretKey};
+use super::object::{Checksum, ChecksumAlgorithm, ChecksumKind, PartRef, Row, StoredHeaders};
+use super::stamp::Stamp;
+
+/// Which record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RecordId {
+    Row(BucketId, ObjectKey),
+    Bucket(BucketId),
+    Name(BucketName),
+    AccessKey(AccessKeyId),
+    Upload(UploadId),
+    Part(UploadId, u16),
+}
+
+/// A record's state; the variant always agrees with its [`RecordId`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Record {
+    Row(Row),
+    Bucket(Box<BucketRecord>),
+    Name(NameRecord),
+    AccessKey(AccessKeyRecord),
+    Upload(Box<UploadRecord>),
+    Part(PartRecord),
+}
+
+/// An access key. Merge: the larger stamp.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccessKeyRecord {
+    pub stamp: Stamp,
+    pub account: AccountId,
+    pub secret: SecretKey,
+    pub scope: KeyScope,
+    /// Revoked keys stay as records, so that no older copy brings them back.
+    pub revoked: bool,
+    /// Milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// What an access key may touch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyScope {
+    /// Everything of its account, and the admin API.
+    Admin,
+    /// Objects of these buckets, read and write.
+    Buckets(Vec<BucketName>),
+}
+
+/// A multipart upload. Merge: the later state (`Open` < the others), then the larger stamp.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UploadRecord {
+    /// Stamp of the last change of state.
+    pub stamp: Stamp,
+    pub bucket: BucketId,
+    pub key: ObjectKey,
+    pub owner: AccountId,
+    pub headers: StoredHeaders,
+    pub user_meta: Vec<(String, String)>,
+    pub tags: Vec<(String, String)>,
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// Milliseconds since 1970.
+    pub started_ms: u64,
+    pub state: UploadState,
+}
+
+/// How far an upload is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum UploadState {
+    Open,
+    Aborted,
+    /// Complete is idempotent: the version that it made.
+    Completed(Stamp),
+}
+
+/// One uploaded part. Merge: the larger stamp (a part sent again replaces the former).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartRecord {
+    pub stamp: Stamp,
+    /// MD5 of the bytes, the part's ETag.
+    pub md5: [u8; 16],
+    pub part: PartRef,
+    /// Checksum that the client sent for it.
+    pub checksum: Option<Checksum>,
+    /// Milliseconds since 1970.
+    pub modified_ms: u64,
+    /// Set when the upload ended: the bytes are no longer named by it.
+    pub ended: bool,
+}
