@@ -58,7 +58,7 @@ pub enum OpenMode {
 
 /// One open file. Positions are explicit; a handle may be shared between threads.
 pub trait DiskFile: Send + Sync + Debug {
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     /// Reads exactly `out.len()` bytes, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()>;
     /// Writes all of `parts`, one after the other, beginning at `position`.
