@@ -37,11 +37,8 @@ const LISTED_KEYS: u64 = 100_000;
 
 fn main() {
     let filter: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(run(&filter));
 }
 
@@ -61,17 +58,20 @@ impl Target {
     fn new(address: String, access_key: String, secret_key: &str, pid: Option<u32>) -> Self {
         let now = SystemTime::now();
         let amz_date = time::OffsetDateTime::from(now)
-            .format(time::macros::format_description!(
-                "[year][month][day]T[hour][minute][second]Z"
-            ))
+            .format(time::macros::format_description!("[year][month][day]T[hour][minute][second]Z"))
             .unwrap();
-        let signing_key =
-            generate_signing_key(secret_key, now, "auto", "s3").as_ref().to_vec();
+        let signing_key = generate_signing_key(secret_key, now, "auto", "s3").as_ref().to_vec();
         Self { address, access_key, signing_key, amz_date, pid }
     }
 
     /// A request signed in its headers, the payload unsigned.
-    fn request(&self, method: Method, path: &str, query: &str, body: Bytes) -> Request<Full<Bytes>> {
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Bytes,
+    ) -> Request<Full<Bytes>> {
         const SIGNED: &str = "host;x-amz-content-sha256;x-amz-date";
         let (host, date) = (&self.address, &self.amz_date);
         let canonical = format!(
@@ -187,7 +187,8 @@ async fn run(filter: &[String]) {
     println!("append 4 KiB + fdatasync, one thread: {:.0}/s", sync_rate(data.path()));
     let plain = plain_server().await;
     for clients in [1, 32] {
-        let figures = measure(&plain, Work::Get { bytes: 4 << 10, keys: 1 }, clients, seconds).await;
+        let figures =
+            measure(&plain, Work::Get { bytes: 4 << 10, keys: 1 }, clients, seconds).await;
         figures.print("plain hyper 4k", clients);
     }
     println!(
@@ -254,7 +255,12 @@ async fn prepare(target: &Arc<Target>, work: Work) {
         }
         Work::List => {
             let (pieces, _) = client
-                .send(Method::GET, "/listed", "list-type=2&max-keys=1&prefix=key-099999", Bytes::new())
+                .send(
+                    Method::GET,
+                    "/listed",
+                    "list-type=2&max-keys=1&prefix=key-099999",
+                    Bytes::new(),
+                )
                 .await;
             if String::from_utf8_lossy(&pieces.concat()).contains("<Key>") {
                 return;
@@ -443,7 +449,9 @@ async fn plain_server() -> Arc<Target> {
                     )))
                 });
                 let io = TokioIo::new(stream);
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(io, service),
+                );
             }
         });
     });
