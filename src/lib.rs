@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod env;
 pub mod limits;
+pub mod obs;
 pub mod types;

@@ -1,0 +1,36 @@
+# `just` alone does what a change needs before it is handed in.
+
+default: fmt lint test
+
+fmt:
+    cargo fmt --all
+
+lint:
+    cargo clippy --all-targets -- -D warnings
+
+test *ARGS:
+    cargo test {{ ARGS }}
+
+# Exactly what CI runs.
+ci:
+    .ci/run
+
+# A long test by its name: `just long sim`.
+long NAME *ARGS:
+    cargo test --release -- --ignored {{ NAME }} {{ ARGS }}
+
+# Repeats one seed of the simulation: `just sim 42`.
+sim SEED:
+    GODWIT_SEED={{ SEED }} cargo test --test sim -- --nocapture
+
+# Three regions on this machine: `just up 3`.
+up N="3":
+    cargo run --release -- dev --regions {{ N }}
+
+# Real clients against a running `godwit dev`: `just clients boto3`.
+clients *NAME:
+    cargo test --test clients -- {{ NAME }}
+
+# Dependencies: bans, licences, sources, advisories.
+deny:
+    cargo deny check

@@ -1,0 +1,333 @@
+//! Settings of a node: defaults, then what the platform tells, then the file, then the environment.
+//!
+//! Invariant: [`Config`] is data. Only the wiring (`node`, `cli`) reads it and gives each layer its
+//! own options. Nothing here opens a file or reads the process environment: texts and a look-up are
+//! handed in, so that every rule is tested without either.
+
+pub mod error;
+pub mod region;
+pub mod settings;
+pub mod value;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::ConfigError;
+pub use region::{RegionFile, Regions};
+pub use settings::{SETTINGS, Setting};
+pub use value::{PeerAddress, Seconds, Size};
+
+use crate::types::region::RegionId;
+
+/// How a look-up in the environment is handed in.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// All settings of one node. Every field can stand in the file and, under the name that
+/// [`SETTINGS`] gives it, in the environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// This node's region: the code of a file in the folder of regions.
+    pub region: Option<RegionId>,
+    /// Folder with one `CODE.toml` a region.
+    pub regions: PathBuf,
+    /// Directory of everything that this node keeps. One node, one directory.
+    pub data: PathBuf,
+    pub s3: S3,
+    pub ops: Ops,
+    pub mesh: Mesh,
+    pub cluster: Cluster,
+    pub store: Store,
+    pub log: Log,
+}
+
+/// The S3 port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S3 {
+    pub listen: SocketAddr,
+    /// What clients are told as `AWS_ENDPOINT_URL_S3`; without it, the address of the listener.
+    pub endpoint: Option<String>,
+    /// Host names whose first label is a bucket (`BUCKET.s3.example.com`).
+    pub domains: Vec<String>,
+    /// Signature version 2, which s3cmd with `signature_v2` and old tools use.
+    pub sigv2: bool,
+    /// How long requests that are under way may take when the node stops.
+    pub stop_grace: Seconds,
+}
+
+/// The operations port: metrics and health, no credentials, no names of buckets or keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ops {
+    pub listen: SocketAddr,
+}
+
+/// QUIC between the nodes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mesh {
+    pub listen: SocketAddr,
+    /// `CODE=HOST:PORT` of other regions' nodes, or `*=HOST:PORT` where `{region}` in the host
+    /// stands for the code. A host name is looked up again at every attempt to connect.
+    pub peers: Vec<PeerAddress>,
+    /// Largest UDP payload; 1372 inside a WireGuard network with an MTU of 1420.
+    pub mtu: Option<u16>,
+}
+
+/// Who belongs to the cluster and how this node proves that it does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cluster {
+    /// A join token of `godwit cluster token REGION`; used once, when the data directory has no
+    /// identity yet.
+    pub token: Option<String>,
+    /// The cluster's state as `godwit cluster init --print` gives it, for platforms that hand the
+    /// same secrets to every node: a node without an identity makes its own from it.
+    pub secret: Option<String>,
+}
+
+/// Disk and memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Chunks of objects kept in memory.
+    pub memory_cache: Size,
+    /// Cached copies of objects that other regions hold.
+    pub disk_cache: Size,
+    /// Pages of the index kept in memory.
+    pub index_cache: Size,
+    /// How long bytes that no object names are kept, for readers that are under way.
+    pub blob_grace: Seconds,
+}
+
+/// The log on standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A filter as `tracing` reads it: `info`, `godwit=debug,info`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            region: None,
+            regions: PathBuf::from("regions"),
+            data: PathBuf::from("godwit-data"),
+            s3: S3::default(),
+            ops: Ops::default(),
+            mesh: Mesh::default(),
+            cluster: Cluster::default(),
+            store: Store::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            listen: any(8080),
+            endpoint: None,
+            domains: Vec::new(),
+            sigv2: true,
+            stop_grace: Seconds(Duration::from_secs(100)),
+        }
+    }
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self { listen: any(9091) }
+    }
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self { listen: any(7946), peers: Vec::new(), mtu: None }
+    }
+}
+
+#[allow(clippy::derivable_impls, reason = "beside its siblings, where defaults are looked for")]
+impl Default for Cluster {
+    fn default() -> Self {
+        Self { token: None, secret: None }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            memory_cache: Size::mib(256),
+            disk_cache: Size::gib(2),
+            index_cache: Size::mib(128),
+            blob_grace: Seconds(crate::limits::BLOB_GRACE),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// The smallest memory cache that is of use: a window of chunks of one reader.
+const MEMORY_CACHE_MIN: Size = Size::mib(8);
+const _: () = assert!(crate::limits::CHUNK_BYTES == 1 << 20);
+
+/// Every address of the machine, IPv6 and IPv4.
+fn any(port: u16) -> SocketAddr {
+    SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port))
+}
+
+impl Config {
+    /// Reads the settings: what `file` says goes over what the platform tells, the environment
+    /// over both.
+    pub fn load(file: Option<&str>, environment: Environment<'_>) -> Result<Self, ConfigError> {
+        let mut table = settings::platform(environment);
+        if let Some(text) = file {
+            let stated: toml::Table =
+                text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
+            settings::lay_over(&mut table, stated);
+        }
+        settings::overlay(&mut table, environment)?;
+        let config: Self =
+            table.try_into().map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// What no single field can tell about itself.
+    fn validate(&self) -> Result<(), ConfigError> {
+        let ports = [("s3", self.s3.listen), ("ops", self.ops.listen)];
+        if ports[0].1 == ports[1].1 && ports[0].1.port() != 0 {
+            return Err(ConfigError::Field {
+                field: "ops.listen",
+                why: "is the S3 port too; give the operations port an address of its own",
+            });
+        }
+        if self.data.as_os_str().is_empty() {
+            return Err(ConfigError::Field { field: "data", why: "is empty" });
+        }
+        if self.s3.endpoint.as_deref().is_some_and(|e| !e.starts_with("http")) {
+            return Err(ConfigError::Field {
+                field: "s3.endpoint",
+                why: "begins with http:// or https://",
+            });
+        }
+        if self.store.memory_cache < MEMORY_CACHE_MIN {
+            return Err(ConfigError::Field {
+                field: "store.memory_cache",
+                why: "holds at least 8 chunks of 1 MiB",
+            });
+        }
+        if self.mesh.mtu.is_some_and(|mtu| mtu < 1200) {
+            return Err(ConfigError::Field { field: "mesh.mtu", why: "is at least 1200 (QUIC)" });
+        }
+        Ok(())
+    }
+
+    /// The region of this node, which `serve` needs.
+    pub fn region(&self) -> Result<RegionId, ConfigError> {
+        self.region.ok_or(ConfigError::Field {
+            field: "region",
+            why: "is missing: set `region` in the file, GODWIT_REGION or FLY_REGION",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn none(_: &str) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn nothing_said_gives_the_defaults() {
+        assert_eq!(Config::load(None, &none).unwrap(), Config::default());
+        assert_eq!(Config::load(Some(""), &none).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file_and_the_file_over_the_platform() {
+        let environment = |name: &str| {
+            let value = match name {
+                "FLY_REGION" => "ams",
+                "FLY_APP_NAME" => "birds",
+                "GODWIT_LOG" => "debug",
+                "GODWIT_MEMORY_CACHE" => "64MiB",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let file = "region = \"fra\"\n[log]\nlevel = \"warn\"\n[s3]\nsigv2 = false\n";
+        let config = Config::load(Some(file), &environment).unwrap();
+        assert_eq!(config.region, RegionId::parse("fra"));
+        assert_eq!(config.log.level, "debug");
+        assert_eq!(config.store.memory_cache, Size::mib(64));
+        assert!(!config.s3.sigv2);
+        assert_eq!(config.s3.endpoint.as_deref(), Some("https://birds.fly.dev"));
+    }
+
+    #[test]
+    fn on_fly_nothing_has_to_be_set() {
+        let environment = |name: &str| {
+            let value = match name {
+                "FLY_REGION" => "nrt",
+                "FLY_APP_NAME" => "birds",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let config = Config::load(None, &environment).unwrap();
+        assert_eq!(config.region().unwrap(), RegionId::parse("nrt").unwrap());
+        assert_eq!(config.data, PathBuf::from("/data"));
+        assert_eq!(config.mesh.mtu, Some(1372));
+        let fra = RegionId::parse("fra").unwrap();
+        assert_eq!(
+            PeerAddress::find(&config.mesh.peers, fra).as_deref(),
+            Some("fra.birds.internal:7946")
+        );
+    }
+
+    #[test]
+    fn unknown_fields_and_bad_values_are_refused_by_name() {
+        let cases = [
+            ("colour = 1", "colour"),
+            ("[s3]\nlisten = \"nowhere\"", "socket address"),
+            ("[store]\nmemory_cache = \"12 apples\"", "12 apples"),
+            ("[store]\nmemory_cache = 1", "store.memory_cache"),
+            ("[s3]\nlisten = \"[::]:9091\"", "ops.listen"),
+            ("[mesh]\nmtu = 500", "mesh.mtu"),
+            ("[mesh]\npeers = [\"fra\"]", "CODE=HOST:PORT"),
+            ("region = \"Frankfurt\"", "Frankfurt"),
+            ("region = ", "expected"),
+        ];
+        for (file, named) in cases {
+            let error = Config::load(Some(file), &none).unwrap_err().to_string();
+            assert!(error.contains(named), "{file}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_region_says_where_to_set_it() {
+        let error = Config::default().region().unwrap_err().to_string();
+        assert!(error.contains("GODWIT_REGION"), "{error}");
+    }
+}

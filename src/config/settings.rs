@@ -1,0 +1,177 @@
+//! The list of settings: where each stands in the file and what it is called in the environment.
+//!
+//! Invariant: every field of `Config` has one row here (a test holds it), so that nothing can be set
+//! in a file alone.
+
+use toml::{Table, Value};
+
+use super::{ConfigError, Environment};
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name in the environment.
+    pub env: &'static str,
+    /// Its place in the file: table and field, or a field alone.
+    pub path: &'static str,
+    pub kind: Kind,
+    /// Says nothing of its value when settings are shown.
+    pub secret: bool,
+}
+
+/// How the text of an environment variable becomes a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Bool,
+    Integer,
+    /// Separated by commas.
+    List,
+    Text,
+}
+
+/// Every setting.
+pub const SETTINGS: &[Setting] = &[
+    text("GODWIT_REGION", "region"),
+    text("GODWIT_REGIONS", "regions"),
+    text("GODWIT_DATA", "data"),
+    text("GODWIT_S3_LISTEN", "s3.listen"),
+    text("GODWIT_ENDPOINT", "s3.endpoint"),
+    Setting { env: "GODWIT_S3_DOMAINS", path: "s3.domains", kind: Kind::List, secret: false },
+    Setting { env: "GODWIT_SIGV2", path: "s3.sigv2", kind: Kind::Bool, secret: false },
+    text("GODWIT_STOP_GRACE", "s3.stop_grace"),
+    text("GODWIT_OPS_LISTEN", "ops.listen"),
+    text("GODWIT_MESH_LISTEN", "mesh.listen"),
+    Setting { env: "GODWIT_MESH_PEERS", path: "mesh.peers", kind: Kind::List, secret: false },
+    Setting { env: "GODWIT_MESH_MTU", path: "mesh.mtu", kind: Kind::Integer, secret: false },
+    Setting { env: "GODWIT_TOKEN", path: "cluster.token", kind: Kind::Text, secret: true },
+    Setting { env: "GODWIT_CLUSTER", path: "cluster.secret", kind: Kind::Text, secret: true },
+    text("GODWIT_MEMORY_CACHE", "store.memory_cache"),
+    text("GODWIT_DISK_CACHE", "store.disk_cache"),
+    text("GODWIT_INDEX_CACHE", "store.index_cache"),
+    text("GODWIT_BLOB_GRACE", "store.blob_grace"),
+    text("GODWIT_LOG", "log.level"),
+    text("GODWIT_LOG_FORMAT", "log.format"),
+];
+
+const fn text(env: &'static str, path: &'static str) -> Setting {
+    Setting { env, path, kind: Kind::Text, secret: false }
+}
+
+/// What Fly's environment tells: enough that nothing has to be set there.
+pub(super) fn platform(environment: Environment<'_>) -> Table {
+    let mut table = Table::new();
+    if let Some(region) = environment("FLY_REGION") {
+        put(&mut table, "region", Value::String(region));
+    }
+    if let Some(app) = environment("FLY_APP_NAME") {
+        put(&mut table, "data", Value::String("/data".to_owned()));
+        put(&mut table, "s3.endpoint", Value::String(format!("https://{app}.fly.dev")));
+        let peers = Value::String(format!("*={{region}}.{app}.internal:7946"));
+        put(&mut table, "mesh.peers", Value::Array(vec![peers]));
+        put(&mut table, "mesh.mtu", Value::Integer(1372));
+    }
+    table
+}
+
+/// Puts what the environment says over `table`. An empty variable says nothing.
+pub(super) fn overlay(table: &mut Table, environment: Environment<'_>) -> Result<(), ConfigError> {
+    for setting in SETTINGS {
+        if let Some(text) = environment(setting.env).filter(|text| !text.is_empty()) {
+            put(table, setting.path, value(setting, &text)?);
+        }
+    }
+    Ok(())
+}
+
+/// Puts one table over another, table by table and field by field.
+pub(super) fn lay_over(under: &mut Table, over: Table) {
+    for (name, value) in over {
+        match (under.get_mut(&name), value) {
+            (Some(Value::Table(inner)), Value::Table(stated)) => lay_over(inner, stated),
+            (_, value) => {
+                under.insert(name, value);
+            }
+        }
+    }
+}
+
+fn value(setting: &Setting, text: &str) -> Result<Value, ConfigError> {
+    let bad = |why: &str| ConfigError::Environment { name: setting.env, why: why.to_owned() };
+    Ok(match setting.kind {
+        Kind::Bool => Value::Boolean(text.parse().map_err(|_| bad("is true or false"))?),
+        Kind::Integer => Value::Integer(text.parse().map_err(|_| bad("is a whole number"))?),
+        Kind::List => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+        }
+        Kind::Text => Value::String(text.to_owned()),
+    })
+}
+
+fn put(table: &mut Table, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+        }
+        Some((outer, field)) => {
+            let inner = table.entry(outer).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(inner) = inner {
+                inner.insert(field.to_owned(), value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+
+    /// All fields of a table with their paths.
+    fn paths(table: &Table, prefix: &str, out: &mut Vec<String>) {
+        for (name, value) in table {
+            match value {
+                Value::Table(inner) => paths(inner, &format!("{prefix}{name}."), out),
+                _ => out.push(format!("{prefix}{name}")),
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_has_a_row_and_every_row_a_field() {
+        let mut config = Config::default();
+        config.region = "fra".parse().ok();
+        config.s3.endpoint = Some("http://localhost".to_owned());
+        config.mesh.mtu = Some(1372);
+        config.cluster.token = Some("t".to_owned());
+        config.cluster.secret = Some("s".to_owned());
+        let mut fields = Vec::new();
+        paths(&Table::try_from(&config).unwrap(), "", &mut fields);
+        let mut rows: Vec<&str> = SETTINGS.iter().map(|setting| setting.path).collect();
+        fields.sort();
+        rows.sort_unstable();
+        assert_eq!(fields, rows);
+    }
+
+    #[test]
+    fn lists_numbers_and_switches_are_read_from_the_environment() {
+        let environment = |name: &str| {
+            let value = match name {
+                "GODWIT_MESH_PEERS" => "fra=10.0.0.1:7946, iad=10.0.0.2:7946,",
+                "GODWIT_MESH_MTU" => "1300",
+                "GODWIT_SIGV2" => "false",
+                "GODWIT_REGION" => "",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let config = Config::load(None, &environment).unwrap();
+        assert_eq!(config.mesh.peers.len(), 2);
+        assert_eq!(config.mesh.mtu, Some(1300));
+        assert!(!config.s3.sigv2);
+        assert_eq!(config.region, None);
+        let bad = |name: &str| (name == "GODWIT_SIGV2").then(|| "perhaps".to_owned());
+        let error = Config::load(None, &bad).unwrap_err().to_string();
+        assert!(error.contains("GODWIT_SIGV2"), "{error}");
+    }
+}
