@@ -1,0 +1,59 @@
+//! What can go wrong between regions, in words that a person who runs the cluster understands.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::types::object::Row;
+
+/// A promise cannot be kept right now: nothing was changed, or it is unknown whether the change
+/// takes effect (after a time-out). Happens in normal running, when regions are cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// For the client and the log: what is missing, and which regions could not be reached.
+    pub reason: String,
+    /// When trying again makes sense.
+    pub retry_after: Duration,
+}
+
+impl Unavailable {
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), retry_after: Duration::from_secs(2) }
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// Why bytes of a version cannot be read here and now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReadError {
+    /// No region has the bytes and all that could have them were asked.
+    Gone,
+    /// A newer row of the key was learnt while looking for the bytes: start again with it.
+    Moved(Row),
+    /// Some region that may have the bytes cannot be reached.
+    Unavailable(Unavailable),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("no region has these bytes any more"),
+            Self::Moved(_) => f.write_str("the object changed while it was looked for"),
+            Self::Unavailable(why) => fmt::Display::fmt(why, f),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl From<Unavailable> for ReadError {
+    fn from(why: Unavailable) -> Self {
+        Self::Unavailable(why)
+    }
+}
