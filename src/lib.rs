@@ -8,4 +8,5 @@ pub mod config;
 pub mod env;
 pub mod limits;
 pub mod obs;
+pub mod s3;
 pub mod types;
