@@ -5,8 +5,10 @@
 
 pub mod cluster;
 pub mod config;
+pub mod engine;
 pub mod env;
 pub mod limits;
+pub mod logic;
 pub mod obs;
 pub mod s3;
 pub mod types;

@@ -6,6 +6,7 @@ pub mod caller;
 pub mod id;
 pub mod name;
 pub mod object;
+pub mod range;
 pub mod record;
 pub mod region;
 pub mod stamp;

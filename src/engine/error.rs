@@ -1,0 +1,101 @@
+//! What can go wrong, in S3's meaning but not in its words: codes and statuses are chosen in
+//! `s3/error.rs`, from these kinds alone.
+//!
+//! Invariant: after any of these errors nothing of the operation is visible, except after
+//! [`Error::Unavailable`], where a write may still appear.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::body::BodyError;
+
+/// A failed operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The caller may not do this; the reason.
+    AccessDenied(String),
+    /// The body did not arrive whole and true.
+    Body(BodyError),
+    /// The name belongs to another account.
+    BucketAlreadyExists,
+    /// The name is the caller's bucket already.
+    BucketAlreadyOwnedByYou,
+    /// A bucket with keys is not deleted.
+    BucketNotEmpty,
+    /// Two operations on one thing met; to be tried again.
+    Conflict(String),
+    /// More than an operation takes; the bound in bytes.
+    EntityTooLarge { bytes_max: u64 },
+    /// A part other than the last is below the least size.
+    EntityTooSmall { part: u16, bytes: u64 },
+    /// A bug or a failing disk; the text is for the log and never sent.
+    Internal(String),
+    /// A parameter has a value that means nothing; what and why.
+    InvalidArgument(String),
+    /// A location that no region of this cluster is.
+    InvalidLocation(String),
+    /// A listed part was not uploaded, or its ETag or checksum differs.
+    InvalidPart { part: u16, why: String },
+    /// The object has fewer parts than the number asked for.
+    InvalidPartNumber { parts: usize },
+    /// A complete names its parts out of order.
+    InvalidPartOrder,
+    /// No byte of the object is in the range.
+    InvalidRange { size: u64 },
+    /// The operation contradicts itself or the object's state; why.
+    InvalidRequest(String),
+    NoSuchBucket,
+    NoSuchKey,
+    NoSuchUpload,
+    /// The version was never there or is gone.
+    NoSuchVersion,
+    /// A read's condition says that the client's copy is current.
+    NotModified { etag: String, modified_ms: u64 },
+    /// A condition does not hold; the header's name.
+    PreconditionFailed(&'static str),
+    /// The disk is too full for new bodies.
+    StorageFull,
+    /// A promise cannot be kept now; the reason, and when to come back.
+    Unavailable { reason: String, retry_after: Duration },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AccessDenied(why)
+            | Self::Conflict(why)
+            | Self::Internal(why)
+            | Self::InvalidArgument(why)
+            | Self::InvalidRequest(why) => f.write_str(why),
+            Self::Body(e) => write!(f, "{e}"),
+            Self::BucketAlreadyExists => f.write_str("the bucket name is taken"),
+            Self::BucketAlreadyOwnedByYou => f.write_str("the bucket is yours already"),
+            Self::BucketNotEmpty => f.write_str("the bucket is not empty"),
+            Self::EntityTooLarge { bytes_max } => write!(f, "at most {bytes_max} bytes are taken"),
+            Self::EntityTooSmall { part, bytes } => {
+                write!(f, "part {part} has {bytes} bytes, below the least size of a part")
+            }
+            Self::InvalidLocation(place) => write!(f, "`{place}` is no region of this cluster"),
+            Self::InvalidPart { part, why } => write!(f, "part {part}: {why}"),
+            Self::InvalidPartNumber { parts } => write!(f, "the object has {parts} parts"),
+            Self::InvalidPartOrder => f.write_str("the parts are not in ascending order"),
+            Self::InvalidRange { size } => write!(f, "the range is outside of {size} bytes"),
+            Self::NoSuchBucket => f.write_str("no such bucket"),
+            Self::NoSuchKey => f.write_str("no such key"),
+            Self::NoSuchUpload => f.write_str("no such upload; it may be complete or aborted"),
+            Self::NoSuchVersion => f.write_str("no such version"),
+            Self::NotModified { .. } => f.write_str("not modified"),
+            Self::PreconditionFailed(header) => write!(f, "the condition in {header} does not hold"),
+            Self::StorageFull => f.write_str("the disk of this region is too full for new objects"),
+            Self::Unavailable { reason, .. } => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<BodyError> for Error {
+    fn from(e: BodyError) -> Self {
+        Self::Body(e)
+    }
+}

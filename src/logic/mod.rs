@@ -1,0 +1,5 @@
+//! Sans-IO cores and pure rules: no tokio, no clock, no disk, no randomness of their own.
+
+pub mod listing;
+pub mod parts;
+pub mod precondition;

@@ -1,0 +1,75 @@
+//! A byte range as a client asks for it, before the size of the object is known.
+
+use std::ops::Range;
+
+/// One range of an HTTP `Range: bytes=` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteRange {
+    /// From a position, to a last position or to the end.
+    From { first: u64, last: Option<u64> },
+    /// The last so many bytes.
+    Suffix(u64),
+}
+
+impl ByteRange {
+    /// Reads a header. `None` for what S3 ignores, the whole object being answered then: another
+    /// unit, several ranges, or what is no range at all.
+    /// Source: RFC 9110 section 14.2; S3 API reference, GetObject (one range a request).
+    pub fn parse(header: &str) -> Option<Self> {
+        let (first, last) = header.trim().strip_prefix("bytes=")?.trim().split_once('-')?;
+        let number = |text: &str| {
+            let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| text.parse().unwrap_or(u64::MAX))
+        };
+        match (first, last) {
+            ("", suffix) => Some(Self::Suffix(number(suffix)?)),
+            (first, "") => Some(Self::From { first: number(first)?, last: None }),
+            (first, last) => {
+                let (first, last) = (number(first)?, number(last)?);
+                (first <= last).then_some(Self::From { first, last: Some(last) })
+            }
+        }
+    }
+
+    /// The bytes meant of an object with `size` bytes; `None` when there are none (416).
+    pub fn resolve(self, size: u64) -> Option<Range<u64>> {
+        let range = match self {
+            Self::From { first, last } => {
+                first..last.map_or(size, |last| last.saturating_add(1)).min(size)
+            }
+            Self::Suffix(count) => size.saturating_sub(count)..size,
+        };
+        (range.start < range.end).then_some(range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_resolve_within_the_object() {
+        let table = [
+            ("bytes=0-0", Some(0..1)),
+            ("bytes=2-", Some(2..10)),
+            ("bytes=5-99", Some(5..10)),
+            ("bytes=-3", Some(7..10)),
+            ("bytes=-99", Some(0..10)),
+            ("bytes=10-", None),
+            ("bytes=-0", None),
+            ("bytes=0-18446744073709551615", Some(0..10)),
+            ("bytes=99999999999999999999999-", None),
+        ];
+        for (header, expected) in table {
+            assert_eq!(ByteRange::parse(header).unwrap().resolve(10), expected, "{header}");
+        }
+        assert_eq!(ByteRange::parse("bytes=0-").unwrap().resolve(0), None);
+    }
+
+    #[test]
+    fn what_is_no_single_range_is_ignored() {
+        for header in ["bytes=5-2", "bytes=a-b", "bytes=0-1,3-4", "items=0-1", "bytes=-", "", "-"] {
+            assert_eq!(ByteRange::parse(header), None, "{header}");
+        }
+    }
+}
