@@ -2,9 +2,7 @@
 //!
 //! Invariant: no HTTP type and no XML occurs here. Nothing of a failed operation is visible.
 
-pub mod access;
 pub mod body;
 pub mod error;
 
-pub use access::{Action, Target};
 pub use error::Error;
