@@ -77,11 +77,8 @@ pub struct WholeBody {
 impl WholeBody {
     pub fn new(bytes: Bytes) -> Self {
         use md5::{Digest, Md5};
-        let digests = Digests {
-            md5: Md5::digest(&bytes).into(),
-            len: bytes.len() as u64,
-            checksum: None,
-        };
+        let digests =
+            Digests { md5: Md5::digest(&bytes).into(), len: bytes.len() as u64, checksum: None };
         Self { bytes: Some(bytes), digests }
     }
 

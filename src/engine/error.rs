@@ -25,9 +25,14 @@ pub enum Error {
     /// Two operations on one thing met; to be tried again.
     Conflict(String),
     /// More than an operation takes; the bound in bytes.
-    EntityTooLarge { bytes_max: u64 },
+    EntityTooLarge {
+        bytes_max: u64,
+    },
     /// A part other than the last is below the least size.
-    EntityTooSmall { part: u16, bytes: u64 },
+    EntityTooSmall {
+        part: u16,
+        bytes: u64,
+    },
     /// A bug or a failing disk; the text is for the log and never sent.
     Internal(String),
     /// A parameter has a value that means nothing; what and why.
@@ -35,13 +40,20 @@ pub enum Error {
     /// A location that no region of this cluster is.
     InvalidLocation(String),
     /// A listed part was not uploaded, or its ETag or checksum differs.
-    InvalidPart { part: u16, why: String },
+    InvalidPart {
+        part: u16,
+        why: String,
+    },
     /// The object has fewer parts than the number asked for.
-    InvalidPartNumber { parts: usize },
+    InvalidPartNumber {
+        parts: usize,
+    },
     /// A complete names its parts out of order.
     InvalidPartOrder,
     /// No byte of the object is in the range.
-    InvalidRange { size: u64 },
+    InvalidRange {
+        size: u64,
+    },
     /// The operation contradicts itself or the object's state; why.
     InvalidRequest(String),
     NoSuchBucket,
@@ -50,13 +62,19 @@ pub enum Error {
     /// The version was never there or is gone.
     NoSuchVersion,
     /// A read's condition says that the client's copy is current.
-    NotModified { etag: String, modified_ms: u64 },
+    NotModified {
+        etag: String,
+        modified_ms: u64,
+    },
     /// A condition does not hold; the header's name.
     PreconditionFailed(&'static str),
     /// The disk is too full for new bodies.
     StorageFull,
     /// A promise cannot be kept now; the reason, and when to come back.
-    Unavailable { reason: String, retry_after: Duration },
+    Unavailable {
+        reason: String,
+        retry_after: Duration,
+    },
 }
 
 impl fmt::Display for Error {
@@ -85,7 +103,9 @@ impl fmt::Display for Error {
             Self::NoSuchUpload => f.write_str("no such upload; it may be complete or aborted"),
             Self::NoSuchVersion => f.write_str("no such version"),
             Self::NotModified { .. } => f.write_str("not modified"),
-            Self::PreconditionFailed(header) => write!(f, "the condition in {header} does not hold"),
+            Self::PreconditionFailed(header) => {
+                write!(f, "the condition in {header} does not hold")
+            }
             Self::StorageFull => f.write_str("the disk of this region is too full for new objects"),
             Self::Unavailable { reason, .. } => f.write_str(reason),
         }

@@ -329,8 +329,9 @@ mod tests {
         let mut whole = Vec::new();
         for number in 1..=3_u16 {
             let len = if number == 3 { 1000 } else { usize::try_from(MIN).unwrap() };
-            let bytes: Vec<u8> =
-                (0..len).map(|i| u8::try_from((i * 7 + usize::from(number)) % 251).unwrap()).collect();
+            let bytes: Vec<u8> = (0..len)
+                .map(|i| u8::try_from((i * 7 + usize::from(number)) % 251).unwrap())
+                .collect();
             let mut record = record(number, bytes.len() as u64);
             let value = checksum_of(algorithm, &bytes);
             let kind = ChecksumKind::FullObject;
@@ -344,11 +345,9 @@ mod tests {
     #[test]
     fn full_object_checksums_are_those_of_the_bytes() {
         let kind = ChecksumKind::FullObject;
-        for algorithm in [
-            ChecksumAlgorithm::Crc32,
-            ChecksumAlgorithm::Crc32c,
-            ChecksumAlgorithm::Crc64Nvme,
-        ] {
+        for algorithm in
+            [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Crc64Nvme]
+        {
             let (bytes, stored) = with_checksums(algorithm);
             let listed = list(&stored, &[1, 2, 3]);
             let whole = assemble(&listed, &stored, Some((algorithm, kind))).unwrap();
