@@ -3,3 +3,4 @@
 pub mod listing;
 pub mod parts;
 pub mod precondition;
+pub mod register;

@@ -1,0 +1,443 @@
+//! One operation on a register, from its first question to its outcome.
+//!
+//! Driving contract: [`Proposer::start`] gives the first [`Step`]; then each answer goes to
+//! [`Proposer::handle`] (each missing one to [`Proposer::failed`]) and gives the next.
+//! `Step::Ask` goes to every voter, and replaces the question before it. `Step::Judge` shows the
+//! current value and is answered at once by [`Proposer::propose`] or [`Proposer::refuse`].
+//! `Step::Retry` means: wait a random while, then [`Proposer::retry`]. The caller bounds retries; an
+//! operation given up after [`Proposer::may_have_happened`] has an unknown outcome.
+//!
+//! Invariant: one ballot is used for one value. What is judged is the accepted value of the highest
+//! ballot of a majority, or a row above it; it is written back before anything rests on it, unless
+//! that majority agrees on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Accepted, Answer, Ask, Ballot, OPS_MAX, Outcome, RowValue, Value};
+use crate::types::id::OpId;
+use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
+
+/// What an operation is, apart from the change itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Plan<V> {
+    pub region: RegionId,
+    /// Random, never used by another proposer.
+    pub nonce: u64,
+    pub op: OpId,
+    /// Who keeps the register; 1, 2, 3, 5 or 7 regions.
+    pub voters: Vec<RegionId>,
+    /// The record beside the register in this region.
+    pub row: Option<RowValue<V>>,
+    pub kind: Kind,
+}
+
+/// Reading or changing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Read,
+    /// `keep_warm` asks the acceptors to promise a fresh ballot with their acceptance, so that the
+    /// next change takes one round.
+    Write {
+        keep_warm: bool,
+    },
+}
+
+/// A ballot that a majority promised when it accepted `value`. Good for one change, in memory only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Warm<V> {
+    ballot: Ballot,
+    value: Value<V>,
+}
+
+/// What the caller does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<V> {
+    /// Send to every voter.
+    Ask(Ask<V>),
+    /// Decide on `current`: propose a state with a stamp above `floor`, or refuse.
+    Judge {
+        current: Option<Value<V>>,
+        floor: Stamp,
+    },
+    /// Wait a random while, then call [`Proposer::retry`].
+    Retry,
+    /// Nothing; more answers are needed.
+    Wait,
+    Done(Outcome<V>),
+}
+
+/// Rules that experiments showed to be necessary; tests switch them off to see them caught.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Rule {
+    /// A retry looks for its own operation, and never answers "refused" after proposing.
+    OwnOperation,
+    /// What a majority disagrees on is written back before an answer rests on it.
+    WriteBack,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Proposer<V> {
+    plan: Plan<V>,
+    /// Highest round seen or used.
+    round: u64,
+    /// Largest row seen.
+    row: Option<RowValue<V>>,
+    phase: Phase<V>,
+    /// An own value was offered to acceptors; the newest operation of what it was made from.
+    proposed: Option<Option<OpId>>,
+    #[cfg(test)]
+    pub(crate) without: Option<Rule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Phase<V> {
+    /// Nothing is asked: before the start, between retries, after the end.
+    Idle,
+    /// Collecting what acceptors have; without a ballot nothing is promised.
+    Asking {
+        ballot: Option<Ballot>,
+        answers: BTreeMap<RegionId, Option<Accepted<V>>>,
+        lost: BTreeSet<RegionId>,
+    },
+    Judging(Judged<V>),
+    Offering {
+        ballot: Ballot,
+        value: Value<V>,
+        next: Option<Ballot>,
+        then: Then,
+        accepted: BTreeSet<RegionId>,
+        lost: BTreeSet<RegionId>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Judged<V> {
+    ballot: Ballot,
+    current: Option<Value<V>>,
+    /// The majority agrees: `current` is chosen as it is.
+    agreed: bool,
+    /// From a warm ballot: good enough to propose, not to refuse.
+    warm: bool,
+}
+
+/// The outcome, once what is offered is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Then {
+    Chosen,
+    Conflict,
+    Read,
+    Refused,
+}
+
+impl Then {
+    fn outcome<V>(self, current: Option<Value<V>>) -> Outcome<V> {
+        match self {
+            Self::Chosen => {
+                Outcome::Chosen { value: current.expect("what was chosen is a value"), warm: None }
+            }
+            Self::Conflict => Outcome::Conflict { current },
+            Self::Read => Outcome::Read { current },
+            Self::Refused => Outcome::Refused { current },
+        }
+    }
+}
+
+impl<V: Clone + PartialEq> Proposer<V> {
+    pub fn new(plan: Plan<V>) -> Self {
+        assert!(!plan.voters.is_empty(), "a register has voters");
+        let row = plan.row.clone();
+        Self {
+            plan,
+            round: 0,
+            row,
+            phase: Phase::Idle,
+            proposed: None,
+            #[cfg(test)]
+            without: None,
+        }
+    }
+
+    /// The first step. `warm` is what the last change of this register by this node left.
+    pub fn start(&mut self, warm: Option<Warm<V>>) -> Step<V> {
+        match (self.plan.kind, warm) {
+            (Kind::Read, _) => self.ask(None),
+            (Kind::Write { .. }, None) => self.prepare(),
+            (Kind::Write { .. }, Some(warm)) => {
+                self.round = self.round.max(warm.ballot.round);
+                let (current, overtaken) = over(Some(warm.value), self.row.as_ref());
+                let ballot = warm.ballot;
+                self.judge(Judged { ballot, current, agreed: !overtaken, warm: true })
+            }
+        }
+    }
+
+    /// The next attempt, after a pause.
+    pub fn retry(&mut self) -> Step<V> {
+        assert!(matches!(self.phase, Phase::Idle), "a retry follows Step::Retry");
+        self.prepare()
+    }
+
+    /// True once an own value was offered: giving up now leaves the outcome unknown.
+    pub fn may_have_happened(&self) -> bool {
+        self.proposed.is_some()
+    }
+
+    /// Takes one voter's answer.
+    pub fn handle(&mut self, from: RegionId, answer: Answer<V>) -> Step<V> {
+        if !self.plan.voters.contains(&from) {
+            return Step::Wait;
+        }
+        match answer {
+            Answer::State { accepted, row } => self.informed(from, None, accepted, row),
+            Answer::Promised { ballot, accepted, row } => {
+                self.informed(from, Some(ballot), accepted, row)
+            }
+            Answer::Accepted { ballot } => self.accepted(from, ballot),
+            Answer::Refused { ballot, promised, row } => {
+                self.round = self.round.max(promised.round);
+                self.see_row(row);
+                match &self.phase {
+                    Phase::Asking { ballot: Some(b), .. } | Phase::Offering { ballot: b, .. }
+                        if *b == ballot =>
+                    {
+                        self.failed(from)
+                    }
+                    Phase::Asking { .. }
+                    | Phase::Offering { .. }
+                    | Phase::Idle
+                    | Phase::Judging(_) => Step::Wait,
+                }
+            }
+        }
+    }
+
+    /// A voter will not answer the question that was asked last.
+    pub fn failed(&mut self, from: RegionId) -> Step<V> {
+        let voters = self.plan.voters.len();
+        let (Phase::Asking { lost, .. } | Phase::Offering { lost, .. }) = &mut self.phase else {
+            return Step::Wait;
+        };
+        lost.insert(from);
+        if voters - lost.len() >= majority(voters) {
+            return Step::Wait;
+        }
+        self.phase = Phase::Idle;
+        Step::Retry
+    }
+
+    /// Answers `Step::Judge`: the change makes `state`, under a stamp above the floor.
+    pub fn propose(&mut self, state: V, stamp: Stamp) -> Step<V> {
+        let Phase::Judging(judged) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            unreachable!("a proposal answers Step::Judge");
+        };
+        let floor = self.floor(judged.current.as_ref());
+        assert!(stamp > floor, "stamps above all seen");
+        let before = judged.current.map_or(Vec::new(), |c| c.ops);
+        self.proposed = Some(before.first().copied());
+        let mut ops = vec![self.plan.op];
+        ops.extend(before.into_iter().take(OPS_MAX - 1));
+        self.offer(judged.ballot, Value { stamp, ops, state }, floor, Then::Chosen)
+    }
+
+    /// Answers `Step::Judge`: there is nothing to change.
+    pub fn refuse(&mut self) -> Step<V> {
+        let Phase::Judging(judged) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            unreachable!("a refusal answers Step::Judge");
+        };
+        if judged.warm {
+            return self.prepare();
+        }
+        let then = if self.proposed.is_some() && !self.skips_own_operation() {
+            Then::Conflict
+        } else {
+            Then::Refused
+        };
+        self.settle(judged, then)
+    }
+
+    fn prepare(&mut self) -> Step<V> {
+        let ballot = self.fresh_ballot();
+        self.ask(Some(ballot))
+    }
+
+    fn fresh_ballot(&mut self) -> Ballot {
+        self.round += 1;
+        Ballot { round: self.round, region: self.plan.region, nonce: self.plan.nonce }
+    }
+
+    fn ask(&mut self, ballot: Option<Ballot>) -> Step<V> {
+        self.phase = Phase::Asking { ballot, answers: BTreeMap::new(), lost: BTreeSet::new() };
+        Step::Ask(ballot.map_or(Ask::Query, |ballot| Ask::Prepare { ballot }))
+    }
+
+    fn see_row(&mut self, row: Option<RowValue<V>>) {
+        let Some(row) = row else { return };
+        if self.row.as_ref().is_none_or(|r| r.stamp < row.stamp) {
+            self.row = Some(row);
+        }
+    }
+
+    fn informed(
+        &mut self,
+        from: RegionId,
+        about: Option<Ballot>,
+        accepted: Option<Accepted<V>>,
+        row: Option<RowValue<V>>,
+    ) -> Step<V> {
+        let voters = self.plan.voters.len();
+        self.see_row(row);
+        if let Some(accepted) = &accepted {
+            self.round = self.round.max(accepted.ballot.round);
+        }
+        let Phase::Asking { ballot, answers, .. } = &mut self.phase else {
+            return Step::Wait;
+        };
+        if *ballot != about {
+            return Step::Wait;
+        }
+        answers.insert(from, accepted);
+        if answers.len() < majority(voters) {
+            return Step::Wait;
+        }
+        let ballot = *ballot;
+        let answers: Vec<_> = std::mem::take(answers).into_values().collect();
+        self.weigh(ballot, answers)
+    }
+
+    /// A majority has answered: what does the register hold?
+    fn weigh(&mut self, ballot: Option<Ballot>, answers: Vec<Option<Accepted<V>>>) -> Step<V> {
+        let same = answers
+            .windows(2)
+            .all(|w| w[0].as_ref().map(|a| a.ballot) == w[1].as_ref().map(|a| a.ballot));
+        let highest = answers.into_iter().flatten().max_by_key(|a| a.ballot).map(|a| a.value);
+        let (current, overtaken) = over(highest, self.row.as_ref());
+        let agreed = same && !overtaken;
+        let Some(ballot) = ballot else {
+            // A read without promises: only agreement is an answer.
+            if agreed || self.skips_write_back() {
+                self.phase = Phase::Idle;
+                return Step::Done(Outcome::Read { current });
+            }
+            return self.prepare();
+        };
+        self.judge(Judged { ballot, current, agreed, warm: false })
+    }
+
+    fn judge(&mut self, judged: Judged<V>) -> Step<V> {
+        match self.plan.kind {
+            Kind::Read => return self.settle(judged, Then::Read),
+            Kind::Write { .. } => {}
+        }
+        let ops = judged.current.as_ref().map_or(&[][..], |c| &c.ops);
+        if !self.skips_own_operation() {
+            if ops.contains(&self.plan.op) {
+                return self.settle(judged, Then::Chosen);
+            }
+            // More operations passed than a value remembers: an own one may be among them.
+            if let Some(before) = self.proposed
+                && ops.len() >= OPS_MAX
+                && before.is_none_or(|op| !ops.contains(&op))
+            {
+                return self.settle(judged, Then::Conflict);
+            }
+        }
+        let (current, floor) = (judged.current.clone(), self.floor(judged.current.as_ref()));
+        self.phase = Phase::Judging(judged);
+        Step::Judge { current, floor }
+    }
+
+    fn floor(&self, current: Option<&Value<V>>) -> Stamp {
+        let row = self.row.as_ref().map_or(Stamp::ZERO, |r| r.stamp);
+        current.map_or(Stamp::ZERO, |c| c.stamp).max(row)
+    }
+
+    /// Ends with `then` about the current value: at once when it is chosen, else after writing it
+    /// back.
+    fn settle(&mut self, judged: Judged<V>, then: Then) -> Step<V> {
+        match judged.current {
+            Some(current) if !judged.agreed && !self.skips_write_back() => {
+                let floor = self.floor(Some(&current));
+                self.offer(judged.ballot, current, floor, then)
+            }
+            current => {
+                self.phase = Phase::Idle;
+                Step::Done(then.outcome(current))
+            }
+        }
+    }
+
+    fn offer(&mut self, ballot: Ballot, value: Value<V>, judged: Stamp, then: Then) -> Step<V> {
+        let keep_warm = self.plan.kind == Kind::Write { keep_warm: true } && then == Then::Chosen;
+        let next = keep_warm.then(|| self.fresh_ballot());
+        assert!(next.is_none_or(|n| n > ballot), "the next ballot is higher");
+        let (accepted, lost) = (BTreeSet::new(), BTreeSet::new());
+        self.phase = Phase::Offering { ballot, value: value.clone(), next, then, accepted, lost };
+        Step::Ask(Ask::Accept { ballot, value, judged, next })
+    }
+
+    fn accepted(&mut self, from: RegionId, about: Ballot) -> Step<V> {
+        let voters = self.plan.voters.len();
+        let Phase::Offering { ballot, accepted, .. } = &mut self.phase else {
+            return Step::Wait;
+        };
+        if *ballot != about {
+            return Step::Wait;
+        }
+        accepted.insert(from);
+        if accepted.len() < majority(voters) {
+            return Step::Wait;
+        }
+        let Phase::Offering { value, next, then, .. } =
+            std::mem::replace(&mut self.phase, Phase::Idle)
+        else {
+            unreachable!("looked at above");
+        };
+        let warm = next.map(|ballot| Warm { ballot, value: value.clone() });
+        Step::Done(match then {
+            Then::Chosen => Outcome::Chosen { value, warm },
+            Then::Conflict | Then::Read | Then::Refused => then.outcome(Some(value)),
+        })
+    }
+
+    #[cfg(test)]
+    fn skips_own_operation(&self) -> bool {
+        self.without == Some(Rule::OwnOperation)
+    }
+
+    #[cfg(test)]
+    fn skips_write_back(&self) -> bool {
+        self.without == Some(Rule::WriteBack)
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the test build looks at a field")]
+    fn skips_own_operation(&self) -> bool {
+        false
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the test build looks at a field")]
+    fn skips_write_back(&self) -> bool {
+        false
+    }
+}
+
+/// More than half.
+pub fn majority(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+/// The larger of value and row, and whether it is the row. A row takes over the operations of the
+/// value below it.
+fn over<V: Clone>(value: Option<Value<V>>, row: Option<&RowValue<V>>) -> (Option<Value<V>>, bool) {
+    let stamp = value.as_ref().map_or(Stamp::ZERO, |v| v.stamp);
+    match row {
+        Some(row) if row.stamp > stamp => {
+            let ops = value.map_or(Vec::new(), |v| v.ops);
+            (Some(Value { stamp: row.stamp, ops, state: row.state.clone() }), true)
+        }
+        Some(_) | None => (value, false),
+    }
+}
