@@ -92,6 +92,31 @@ pub const LOSERS_MAX: usize = 8;
 /// Leaves of the digest tree, two levels of 256.
 pub const DIGEST_LEAVES: usize = 65_536;
 
+/// Regions of one cluster: everyone talks to everyone.
+pub const REGIONS_MAX: usize = 50;
+
+/// Regions that keep registers, at most.
+pub const VOTERS_MAX: usize = 7;
+
+/// An operation on a register that has no outcome by then is answered 503.
+pub const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One question to one voter is waited for this long before the round is given up.
+pub const REGISTER_ROUND_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// First and largest pause between attempts; a random share of it is waited.
+pub const REGISTER_PAUSE_MIN: Duration = Duration::from_millis(20);
+pub const REGISTER_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// An acceptor that hears no outcome of what it accepted for this long reads the register itself.
+pub const REGISTER_SILENCE: Duration = Duration::from_secs(5);
+
+/// A bucket that is being deleted for longer than this is set back by whoever meets it.
+pub const DELETING_MAX: Duration = Duration::from_secs(60);
+
+/// How long it is believed that a bucket name is free.
+pub const NAME_ABSENT_CACHE: Duration = Duration::from_secs(1);
+
 /// Datagrams between nodes, below QUIC's smallest path MTU.
 pub const DATAGRAM_BYTES_MAX: usize = 1100;
 

@@ -8,10 +8,12 @@
 
 mod body;
 mod error;
+mod members;
 mod stream;
 mod write;
 
 pub use body::Body;
 pub use error::{ReadError, Unavailable};
+pub use members::{BadMembers, Members};
 pub use stream::{Source, Whereabouts};
 pub use write::{Decide, View, Write, Written};
