@@ -11,4 +11,5 @@ pub mod limits;
 pub mod logic;
 pub mod obs;
 pub mod s3;
+pub mod store;
 pub mod types;
