@@ -1,0 +1,43 @@
+//! Files that commands read before a node runs: settings, regions.
+#![allow(clippy::disallowed_methods, reason = "commands read their files before there is a node")]
+
+use std::fs;
+use std::path::Path;
+
+use super::error::CliError;
+use crate::config::{Config, Regions};
+
+/// A variable of the process environment.
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The settings of a node from `file` (none: defaults) and the environment.
+pub(super) fn settings(file: Option<&Path>) -> Result<Config, CliError> {
+    let text = match file {
+        Some(path) => {
+            Some(fs::read_to_string(path).map_err(|error| CliError::file(path, &error))?)
+        }
+        None => None,
+    };
+    Ok(Config::load(text.as_deref(), &environment)?)
+}
+
+/// The folder of regions. A folder that does not exist stands for the regions that come with the
+/// program.
+pub(super) fn regions(folder: &Path) -> Result<Regions, CliError> {
+    if !folder.exists() {
+        return Ok(Regions::built_in());
+    }
+    let mut files = Vec::new();
+    let failed = |error: std::io::Error| CliError::file(folder, &error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let Some(name) = name.filter(|name| name.ends_with(".toml")) else { continue };
+        let text = fs::read_to_string(&path).map_err(|error| CliError::file(&path, &error))?;
+        files.push((name.to_owned(), text));
+    }
+    files.sort();
+    Ok(Regions::parse(files.iter().map(|(name, text)| (name.as_str(), text.as_str())))?)
+}

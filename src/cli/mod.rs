@@ -1,0 +1,122 @@
+//! The commands. Each has a file of its own; this one has what they share.
+//!
+//! Invariant: results go to standard output, everything else to standard error; the exit code says
+//! what kind of failure it was; a message says what to do next.
+
+mod client;
+mod cluster;
+mod config;
+mod dev;
+mod error;
+mod files;
+mod health;
+mod keys;
+mod output;
+mod serve;
+mod status;
+mod storage;
+mod version;
+mod whereabouts;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::error::{CliError, Exit};
+
+/// A geo-distributed, S3-compatible object store that keeps objects where they are read.
+#[derive(Parser)]
+#[command(name = "godwit", version, disable_help_subcommand = true, propagate_version = false)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args)]
+struct Common {
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Settings file of a node
+    #[arg(short, long, global = true, env = "GODWIT_CONFIG", value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a cluster, or a token with which a region joins it
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
+    /// Check or show the settings of a node
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Start a whole cluster on this machine
+    Dev(dev::Dev),
+    /// Ask a node whether it is alive and ready
+    Health(health::Health),
+    /// Make or list access keys
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Run one node
+    Serve(serve::Serve),
+    /// Show the regions as a node sees them
+    Status(status::Status),
+    /// Make a bucket with an access key of its own
+    #[command(subcommand)]
+    Storage(storage::Storage),
+    /// Print the version
+    Version,
+    /// Show where an object lives, who reads it, and why it moved
+    Where(whereabouts::Where),
+}
+
+/// Runs the command line; the whole of `main`.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            return match error.print() {
+                Ok(()) => code.into(),
+                Err(_) => Exit::Failure.into(),
+            };
+        }
+    };
+    let json = cli.common.json;
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            error.print(json);
+            error.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Exit, CliError> {
+    let common = cli.common;
+    match cli.command {
+        Command::Cluster(command) => cluster::run(&common, command),
+        Command::Config(command) => config::run(&common, command),
+        Command::Dev(command) => dev::run(&common, command),
+        Command::Health(command) => health::run(&common, command),
+        Command::Keys(command) => keys::run(&common, command),
+        Command::Serve(command) => serve::run(&common, command),
+        Command::Status(command) => status::run(&common, &command),
+        Command::Storage(command) => storage::run(&common, command),
+        Command::Version => version::run(&common),
+        Command::Where(command) => whereabouts::run(&common, &command),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

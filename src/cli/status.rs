@@ -1,0 +1,46 @@
+//! `godwit status`: the regions as one node sees them.
+
+use clap::Args;
+
+use super::client::{Client, Endpoint};
+use super::error::{CliError, Exit};
+use super::{Common, output};
+use crate::admin::model::{self, PeerState, RegionStatus};
+
+#[derive(Args)]
+pub(super) struct Status {
+    /// Exit with 10 when a region is away or behind
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    endpoint: Endpoint,
+}
+
+pub(super) fn run(common: &Common, command: &Status) -> Result<Exit, CliError> {
+    let status: model::Status = Client::signed(&command.endpoint)?.get("status", &[])?;
+    if common.json {
+        output::json(&status);
+    } else {
+        output::line(&format!("godwit {} at {}", status.version, status.region));
+        output::table(&status.regions.iter().map(row).collect::<Vec<_>>());
+    }
+    let away = |region: &RegionStatus| region.state == PeerState::Away || region.behind > 0;
+    let degraded = command.check && status.regions.iter().any(away);
+    Ok(if degraded { Exit::Degraded } else { Exit::Ok })
+}
+
+fn row(region: &RegionStatus) -> Vec<String> {
+    let state = match region.state {
+        PeerState::Away => "away",
+        PeerState::Connected => "connected",
+        PeerState::Here => "here",
+    };
+    let rtt = region.rtt_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
+    let lag = match (region.behind, region.queued) {
+        (0, 0) => "in sync".to_owned(),
+        (behind, queued) => format!("{behind} behind, {queued} queued"),
+    };
+    let voter = if region.voter { "voter" } else { "" };
+    let city = region.city.clone();
+    vec![region.code.to_string(), city, state.to_owned(), rtt, lag, voter.to_owned()]
+}
