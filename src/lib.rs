@@ -3,12 +3,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod engine;
 pub mod env;
 pub mod limits;
 pub mod logic;
+pub mod node;
 pub mod obs;
 pub mod s3;
 pub mod store;

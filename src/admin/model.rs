@@ -121,9 +121,8 @@ pub struct Where {
 /// One move of a primary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Move {
-    pub from: RegionId,
-    pub to: RegionId,
     pub at_ms: u64,
+    /// From where to where, and why.
     pub reason: String,
 }
 

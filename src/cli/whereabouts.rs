@@ -53,10 +53,11 @@ fn print(found: &model::Where) {
     output::line(&format!("holders   {}", codes(&found.holders)));
     output::line(&format!("cached    {}", codes(&found.cached)));
     let heat: Vec<String> = found.heat.iter().map(|(r, h)| format!("{r} {h:.1}")).collect();
-    output::line(&format!("heat      {}", if heat.is_empty() { "-".to_owned() } else { heat.join(", ") }));
+    let heat = if heat.is_empty() { "-".to_owned() } else { heat.join(", ") };
+    output::line(&format!("heat      {heat}"));
     for (index, step) in found.moves.iter().enumerate() {
         let head = if index == 0 { "moves" } else { "" };
-        output::line(&format!("{head:<9} {} -> {}   {}", step.from, step.to, step.reason));
+        output::line(&format!("{head:<9} {}", step.reason));
     }
     if let Some(note) = &found.note {
         output::line(&format!("next      {note}"));

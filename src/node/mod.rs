@@ -1,0 +1,3 @@
+//! One node: everything below wired together, started and stopped in order.
+
+pub mod env;

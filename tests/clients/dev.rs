@@ -1,0 +1,102 @@
+//! A `godwit dev` of the built binary, for one test.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde::Deserialize;
+
+/// What `godwit dev --json` prints.
+#[derive(Deserialize)]
+pub struct Announced {
+    pub endpoint: String,
+    pub access_key: String,
+    pub secret_key: String,
+    pub regions: Vec<Region>,
+}
+
+#[derive(Deserialize)]
+pub struct Region {
+    pub code: String,
+    pub s3: String,
+    pub admin: String,
+    pub pid: u32,
+}
+
+/// A running cluster; dropped, it is stopped as by Ctrl-C.
+pub struct Dev {
+    pub announced: Announced,
+    pub port: u16,
+    child: Child,
+}
+
+impl Dev {
+    pub fn start(arguments: &[&str], log: &Path) -> Self {
+        let port = free_ports();
+        let log = fs::File::create(log).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_godwit"))
+            .args(["dev", "--json", "--port", &port.to_string()])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let announced = serde_json::from_str(&line);
+        let announced = announced.unwrap_or_else(|error| {
+            let _ = child.kill();
+            panic!("`godwit dev` said `{line}`: {error}")
+        });
+        Self { announced, port, child }
+    }
+
+    /// The variables that S3 tools read.
+    pub fn variables(&self) -> [(&'static str, String); 6] {
+        [
+            ("AWS_ACCESS_KEY_ID", self.announced.access_key.clone()),
+            ("AWS_SECRET_ACCESS_KEY", self.announced.secret_key.clone()),
+            ("AWS_ENDPOINT_URL_S3", self.announced.endpoint.clone()),
+            ("AWS_REGION", "auto".to_owned()),
+            ("AWS_DEFAULT_REGION", "auto".to_owned()),
+            ("HOST_PORT", self.port.to_string()),
+        ]
+    }
+
+    /// Stops it as Ctrl-C does, and demands that it ends well.
+    pub fn stop(mut self) {
+        signal(&self.child, "INT");
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "`godwit dev` ended with {status}");
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            signal(&self.child, "TERM");
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    let status = Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap();
+    assert!(status.success());
+}
+
+/// The first of twenty neighbouring ports that are all free.
+pub fn free_ports() -> u16 {
+    for _ in 0..200 {
+        let first = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let Some(last) = first.checked_add(19) else { continue };
+        let free = (first..=last).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+        if free {
+            return first;
+        }
+    }
+    panic!("no twenty neighbouring ports are free")
+}
