@@ -47,8 +47,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Everything but what RFC 3986 calls unreserved: what signatures want in a query.
-const QUERY: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A node to ask.
 pub(super) struct Client {
@@ -76,7 +75,12 @@ impl Client {
         let runtime = node::env::runtime().map_err(|error| {
             CliError::new(Exit::Failure, "Failure", format!("no runtime: {error}"))
         })?;
-        Ok(Self { uri, credentials: None, env: node::env::real(runtime.handle(), Path::new("/")), runtime })
+        Ok(Self {
+            uri,
+            credentials: None,
+            env: node::env::real(runtime.handle(), Path::new("/")),
+            runtime,
+        })
     }
 
     /// For requests that need a key.
@@ -207,8 +211,12 @@ impl Client {
             request.uri()
         );
         let headers = std::iter::empty();
-        let signable =
-            SignableRequest::new(request.method().as_str(), url, headers, SignableBody::Bytes(body))?;
+        let signable = SignableRequest::new(
+            request.method().as_str(),
+            url,
+            headers,
+            SignableBody::Bytes(body),
+        )?;
         let (instructions, _) = sign(signable, &params.into())?.into_parts();
         for (name, value) in instructions.headers() {
             let name = http::HeaderName::from_bytes(name.as_bytes())?;

@@ -27,11 +27,7 @@ pub(super) fn run(common: &Common, command: Config) -> Result<Exit, CliError> {
     }
 }
 
-fn check(
-    common: &Common,
-    settings: &config::Config,
-    all_regions: bool,
-) -> Result<Exit, CliError> {
+fn check(common: &Common, settings: &config::Config, all_regions: bool) -> Result<Exit, CliError> {
     let regions = files::regions(&settings.regions)?;
     let codes: Vec<String> = regions.iter().map(|region| region.code.to_string()).collect();
     if !all_regions {

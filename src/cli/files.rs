@@ -15,9 +15,7 @@ pub(super) fn environment(name: &str) -> Option<String> {
 /// The settings of a node from `file` (none: defaults) and the environment.
 pub(super) fn settings(file: Option<&Path>) -> Result<Config, CliError> {
     let text = match file {
-        Some(path) => {
-            Some(fs::read_to_string(path).map_err(|error| CliError::file(path, &error))?)
-        }
+        Some(path) => Some(fs::read_to_string(path).map_err(|error| CliError::file(path, &error))?),
         None => None,
     };
     Ok(Config::load(text.as_deref(), &environment)?)

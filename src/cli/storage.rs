@@ -135,7 +135,10 @@ mod tests {
     #[test]
     fn s3cmd_gets_the_bucket_as_host_name_where_there_are_names() {
         let text = render(Format::S3cfg, &storage("https://birds.fly.dev"));
-        assert!(text.contains("host_bucket = %(bucket)s.birds.fly.dev\nuse_https = True"), "{text}");
+        assert!(
+            text.contains("host_bucket = %(bucket)s.birds.fly.dev\nuse_https = True"),
+            "{text}"
+        );
         let text = render(Format::S3cfg, &storage("http://127.0.0.1:9000"));
         assert!(text.contains("host_bucket = 127.0.0.1:9000\nuse_https = False"), "{text}");
     }

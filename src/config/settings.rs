@@ -139,12 +139,9 @@ mod tests {
 
     #[test]
     fn every_field_has_a_row_and_every_row_a_field() {
-        let mut config = Config::default();
-        config.region = "fra".parse().ok();
-        config.s3.endpoint = Some("http://localhost".to_owned());
-        config.mesh.mtu = Some(1372);
-        config.cluster.token = Some("t".to_owned());
-        config.cluster.secret = Some("s".to_owned());
+        let text = "region = \"fra\"\n[s3]\nendpoint = \"http://x\"\n[mesh]\nmtu = 1372\n\
+                    [cluster]\ntoken = \"t\"\nsecret = \"s\"\n";
+        let config = Config::load(Some(text), &|_| None).unwrap();
         let mut fields = Vec::new();
         paths(&Table::try_from(&config).unwrap(), "", &mut fields);
         let mut rows: Vec<&str> = SETTINGS.iter().map(|setting| setting.path).collect();

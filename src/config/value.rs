@@ -44,7 +44,7 @@ impl FromStr for Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = |(_, shift): &&(&str, u32)| self.0 != 0 && self.0 % (1 << shift) == 0;
+        let whole = |(_, shift): &&(&str, u32)| self.0 != 0 && self.0.is_multiple_of(1 << shift);
         let best = UNITS.iter().filter(whole).max_by_key(|(_, shift)| *shift);
         match best {
             Some((unit, shift)) => write!(f, "{}{unit}", self.0 >> shift),

@@ -3,6 +3,8 @@
 //! The clients come from PyPI, pinned, into an environment of their own below `target/`. Where they
 //! cannot be had the tests are skipped by name, but with `CI=true` that is a failure.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
+
 mod dev;
 
 use std::env;

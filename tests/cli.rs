@@ -1,0 +1,99 @@
+//! The command line from outside: what goes to which stream, and the exit codes.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
+
+use std::fs;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn godwit(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"));
+    command.args(arguments);
+    for (name, _) in std::env::vars() {
+        if ["AWS_", "GODWIT_", "FLY_"].iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    godwit(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn version_is_one_line_or_one_object() {
+    let output = run(&["version"]);
+    assert_eq!(text(&output.stdout), format!("godwit {}\n", env!("CARGO_PKG_VERSION")));
+    let output = run(&["version", "--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn wrong_use_exits_with_two_and_says_nothing_on_standard_output() {
+    for arguments in [&["flap"][..], &["where", "bucket/key"], &["status"], &["where", "s3://b/k"]]
+    {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_node_that_is_not_there_exits_with_six_and_a_hint() {
+    let output = run(&["health", "--endpoint", "http://127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(6));
+    assert!(text(&output.stderr).contains("[Network]\nhint: "), "{}", text(&output.stderr));
+    let output = godwit(&["status", "--json", "--endpoint", "http://127.0.0.1:1"])
+        .env("AWS_ACCESS_KEY_ID", "a")
+        .env("AWS_SECRET_ACCESS_KEY", "very-secret")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(6));
+    let json: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(json["error"]["code"], "Network");
+    assert!(!text(&output.stderr).contains("very-secret"));
+}
+
+#[test]
+fn config_check_reads_the_regions_of_the_repository() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/regions");
+    let output = godwit(&["config", "check", "--all-regions", "--json"])
+        .env("GODWIT_REGIONS", folder)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["regions"].as_array().unwrap().len(), 18);
+}
+
+#[test]
+fn config_check_names_the_file_and_the_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("godwit.toml");
+    fs::write(&file, "region = \"fra\"\n[s3]\nlistens = \"[::]:1\"\n").unwrap();
+    let output = run(&["config", "check", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("listens"), "{}", text(&output.stderr));
+    let output = run(&["config", "check", "--config", "/nowhere/godwit.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("/nowhere/godwit.toml"));
+}
+
+#[test]
+fn config_show_hides_secrets() {
+    let output = godwit(&["config", "show"])
+        .env("GODWIT_TOKEN", "token-of-fra")
+        .env("GODWIT_CLUSTER", "the-secret")
+        .env("GODWIT_REGION", "fra")
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    assert!(shown.contains("region = \"fra\"") && shown.contains("(set)"), "{shown}");
+    assert!(!shown.contains("token-of-fra") && !shown.contains("the-secret"), "{shown}");
+}
