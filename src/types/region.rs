@@ -111,6 +111,20 @@ pub struct Coordinates {
     pub lon: f64,
 }
 
+/// Mean radius of the earth.
+const EARTH_KM: f64 = 6371.0;
+
+impl Coordinates {
+    /// Along the great circle.
+    pub fn distance_km(self, other: Self) -> f64 {
+        let (lat_a, lat_b) = (self.lat.to_radians(), other.lat.to_radians());
+        let half_lat = (lat_b - lat_a) / 2.0;
+        let half_lon = (other.lon - self.lon).to_radians() / 2.0;
+        let chord = half_lat.sin().powi(2) + lat_a.cos() * lat_b.cos() * half_lon.sin().powi(2);
+        2.0 * EARTH_KM * chord.sqrt().min(1.0).asin()
+    }
+}
+
 /// What a region may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -142,6 +156,16 @@ pub struct RegionInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn distances_are_those_of_the_globe() {
+        let frankfurt = Coordinates { lat: 50.03, lon: 8.56 };
+        let tokyo = Coordinates { lat: 35.77, lon: 140.39 };
+        let km = frankfurt.distance_km(tokyo);
+        assert!((9300.0..9450.0).contains(&km), "{km}");
+        assert_eq!(km, tokyo.distance_km(frankfurt));
+        assert_eq!(frankfurt.distance_km(frankfurt), 0.0);
+    }
 
     #[test]
     fn codes_round_trip_and_sort_as_text() {
