@@ -68,6 +68,22 @@ pub const XML_DEPTH_MAX: usize = 16;
 pub const HEADER_BYTES_MAX: usize = 64 << 10;
 pub const HEADERS_MAX: usize = 100;
 
+/// A client that sends nothing of a body for this long is given up.
+pub const BODY_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// After this much waiting for a body, it must have come with at least this many bytes a second.
+pub const BODY_RATE_GRACE: Duration = Duration::from_secs(30);
+pub const BODY_RATE_MIN: u64 = 1024;
+
+/// Bodies from this size on are hashed by a task of their own, so many frames ahead.
+pub const PIPED_BODY_BYTES_MIN: u64 = 1 << 20;
+pub const PIPED_BODY_FRAMES_MAX: usize = 8;
+
+/// A body that nobody wants is read on so far, for clients that look at the answer only after they
+/// have sent it.
+pub const DRAIN_BYTES_MAX: u64 = 64 << 20;
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// Clocks of client and server may differ by this much. Source: S3, RequestTimeTooSkewed.
 pub const REQUEST_SKEW_MAX: Duration = Duration::from_secs(15 * 60);
 

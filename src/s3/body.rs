@@ -1,5 +1,352 @@
 //! The body of a request, verified while it comes in.
+//!
+//! Invariant: the end is reported only after length, chunk signatures and every claimed digest were
+//! found right. A body that is not wanted is read to its end for a while, so that the connection can
+//! be used again and the client sees the answer; unless the client waits for `100 Continue`, which
+//! is sent by the first read.
 
-/// A request's body.
-#[derive(Default)]
-pub struct Body;
+use std::error::Error;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use http_body_util::BodyExt as _;
+use tokio::sync::mpsc;
+
+use crate::engine::body::{BodyError, BodySource, Digests};
+use crate::env::{BoxFuture, Env};
+use crate::limits;
+use crate::types::object::ChecksumAlgorithm;
+
+use super::auth::payload::Payload;
+use super::chunked::{Decoder, Step};
+use super::digest::{Claims, Hasher};
+
+/// A body as the connection gives it.
+pub(crate) type Incoming =
+    Pin<Box<dyn http_body::Body<Data = Bytes, Error = Box<dyn Error + Send + Sync>> + Send>>;
+
+/// A request's body: what `Stream` operations hand to the engine.
+pub struct Body(Source);
+
+enum Source {
+    Empty,
+    /// Read and hashed by the task that asks.
+    Direct(Box<Reader>),
+    /// Read and hashed by a task of its own, while the one that asks is storing.
+    Piped(Pipe),
+}
+
+impl Body {
+    pub(crate) fn empty() -> Self {
+        Self(Source::Empty)
+    }
+
+    /// Verifies `payload` and `claims` while `raw` comes in. `len` is that of the decoded bytes.
+    pub(crate) fn new(raw: Raw, payload: Payload, claims: Claims, len: Option<u64>) -> Self {
+        Self(Source::Direct(Box::new(Reader::new(raw, payload, claims, len))))
+    }
+
+    /// Computes this checksum where the client sent none; before the first read.
+    pub fn compute(&mut self, algorithm: ChecksumAlgorithm) {
+        if let Source::Direct(reader) = &mut self.0
+            && let Some(hasher) = &mut reader.hasher
+        {
+            hasher.also(algorithm);
+        }
+    }
+
+    /// The whole body, where it is at most `max` bytes.
+    pub(crate) async fn collect(mut self, max: usize) -> Result<Bytes, BodyError> {
+        let too_large = || BodyError::TooLarge(max as u64);
+        if self.len().is_some_and(|len| len > max as u64) {
+            return Err(too_large());
+        }
+        let Some(first) = self.next().await? else { return Ok(Bytes::new()) };
+        let mut whole: Option<BytesMut> = None;
+        while let Some(next) = self.next().await? {
+            let buffer = whole.get_or_insert_with(|| BytesMut::from(first.as_ref()));
+            if buffer.len() + next.len() > max {
+                return Err(too_large());
+            }
+            buffer.extend_from_slice(&next);
+        }
+        match whole {
+            Some(buffer) => Ok(buffer.freeze()),
+            None if first.len() > max => Err(too_large()),
+            None => Ok(first),
+        }
+    }
+
+    /// A large body is hashed in a task of its own from the first read on.
+    fn pipe(&mut self) {
+        if !matches!(&self.0, Source::Direct(reader) if reader.is_large() && reader.is_fresh()) {
+            return;
+        }
+        if let Source::Direct(reader) = std::mem::replace(&mut self.0, Source::Empty) {
+            self.0 = Source::Piped(Pipe::start(reader));
+        }
+    }
+}
+
+impl BodySource for Body {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, BodyError>> {
+        self.pipe();
+        match &mut self.0 {
+            Source::Empty => Box::pin(async { Ok(None) }),
+            Source::Direct(reader) => Box::pin(reader.next()),
+            Source::Piped(pipe) => Box::pin(pipe.next()),
+        }
+    }
+
+    fn digests(&self) -> Digests {
+        let known = match &self.0 {
+            Source::Empty => None,
+            Source::Direct(reader) => reader.digests.clone(),
+            Source::Piped(pipe) => pipe.digests.clone(),
+        };
+        known.unwrap_or_else(of_nothing)
+    }
+
+    fn len(&self) -> Option<u64> {
+        match &self.0 {
+            Source::Empty => Some(0),
+            Source::Direct(reader) => reader.len,
+            Source::Piped(pipe) => pipe.len,
+        }
+    }
+}
+
+/// Digests of an empty body.
+fn of_nothing() -> Digests {
+    let hasher = Hasher::new(Claims::default());
+    hasher.finish(|_| None).expect("nothing was claimed")
+}
+
+/// What comes from the connection, with limits on how slowly.
+pub(crate) struct Raw {
+    body: Incoming,
+    env: Env,
+    /// The client waits for `100 Continue` before it sends.
+    expects_continue: bool,
+    received: u64,
+    waited: Duration,
+    ended: bool,
+}
+
+impl Raw {
+    pub(crate) fn new(body: Incoming, env: Env, expects_continue: bool) -> Self {
+        let ended = body.is_end_stream();
+        Self { body, env, expects_continue, received: 0, waited: Duration::ZERO, ended }
+    }
+
+    /// The next bytes; `None` at the end.
+    async fn frame(&mut self) -> Result<Option<Bytes>, BodyError> {
+        while !self.ended {
+            self.expects_continue = false;
+            let frame = match self.body.frame().now_or_never() {
+                Some(frame) => frame,
+                None => self.wait().await?,
+            };
+            let Some(frame) = frame else {
+                self.ended = true;
+                break;
+            };
+            let frame = frame.map_err(|error| broken(error.as_ref(), self.received))?;
+            if let Ok(data) = frame.into_data()
+                && !data.is_empty()
+            {
+                self.received += data.len() as u64;
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for a frame, but neither for ever nor for a trickle.
+    async fn wait(&mut self) -> Result<Frame, BodyError> {
+        let began = self.env.monotonic();
+        let frame = self.env.timeout(limits::BODY_IDLE_MAX, self.body.frame()).await;
+        self.waited += self.env.monotonic().saturating_sub(began);
+        let least = limits::BODY_RATE_MIN.saturating_mul(self.waited.as_secs());
+        if self.waited >= limits::BODY_RATE_GRACE && self.received < least {
+            return Err(BodyError::Timeout);
+        }
+        frame.map_err(|_| BodyError::Timeout)
+    }
+}
+
+type Frame = Option<Result<http_body::Frame<Bytes>, Box<dyn Error + Send + Sync>>>;
+
+/// A connection that ends within a body is a truncated body.
+fn broken(error: &(dyn Error + Send + Sync + 'static), received: u64) -> BodyError {
+    match error.downcast_ref::<hyper::Error>() {
+        Some(error) if error.is_incomplete_message() || error.is_body_write_aborted() => {
+            BodyError::Truncated { expected: 0, received }
+        }
+        Some(_) | None => BodyError::Broken(error.to_string()),
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        if self.ended || self.expects_continue {
+            return;
+        }
+        let nothing: Incoming = Box::pin(
+            http_body_util::Empty::new().map_err(|never: std::convert::Infallible| match never {}),
+        );
+        let body = std::mem::replace(&mut self.body, nothing);
+        let env = self.env.clone();
+        self.env.spawn("s3 body drain", async move {
+            // When the time is over, the body is dropped and the connection closed.
+            let _ = env.timeout(limits::DRAIN_TIME_MAX, drain(body)).await;
+        });
+    }
+}
+
+async fn drain(mut body: Incoming) {
+    let mut left = limits::DRAIN_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let len = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let Some(rest) = left.checked_sub(len) else { return };
+        left = rest;
+    }
+}
+
+/// Decodes and verifies.
+struct Reader {
+    raw: Raw,
+    decoder: Option<Decoder>,
+    /// Gone when the end was reached.
+    hasher: Option<Hasher>,
+    digests: Option<Digests>,
+    len: Option<u64>,
+    received: u64,
+}
+
+impl Reader {
+    fn new(raw: Raw, payload: Payload, claims: Claims, len: Option<u64>) -> Self {
+        let decoder = match payload {
+            Payload::Plain { .. } => None,
+            Payload::Chunked { signer, trailer } => Some(Decoder::new(signer, trailer)),
+        };
+        let hasher = Some(Hasher::new(claims));
+        Self { raw, decoder, hasher, digests: None, len, received: 0 }
+    }
+
+    fn is_large(&self) -> bool {
+        self.len.is_none_or(|len| len >= limits::PIPED_BODY_BYTES_MIN)
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.received == 0 && self.hasher.is_some()
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let result = self.read().await;
+        match result {
+            Ok(Some(data)) => {
+                self.received += data.len() as u64;
+                let max = self.len.unwrap_or(limits::BODY_BYTES_MAX);
+                if self.received > max {
+                    return Err(BodyError::TooLarge(max));
+                }
+                if let Some(hasher) = &mut self.hasher {
+                    hasher.update(&data);
+                }
+                Ok(Some(data))
+            }
+            Ok(None) => {
+                self.end()?;
+                Ok(None)
+            }
+            Err(BodyError::Truncated { .. }) => Err(self.truncated()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn truncated(&self) -> BodyError {
+        BodyError::Truncated { expected: self.len.unwrap_or(0), received: self.received }
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let Some(decoder) = &mut self.decoder else { return self.raw.frame().await };
+        loop {
+            match decoder.step()? {
+                Step::Data(data) => return Ok(Some(data)),
+                Step::More | Step::End => match self.raw.frame().await? {
+                    Some(bytes) => decoder.push(bytes),
+                    None => {
+                        decoder.finish()?;
+                        return Ok(None);
+                    }
+                },
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<(), BodyError> {
+        if self.len.is_some_and(|len| len != self.received) {
+            return Err(self.truncated());
+        }
+        let Some(hasher) = self.hasher.take() else { return Ok(()) };
+        let decoder = self.decoder.as_ref();
+        let digests = hasher.finish(|name| decoder.and_then(|d| d.trailer(name)))?;
+        debug_assert_eq!(digests.len, self.received, "every byte was hashed");
+        self.digests = Some(digests);
+        Ok(())
+    }
+}
+
+/// A reader in a task of its own.
+struct Pipe {
+    data: mpsc::Receiver<Result<Piece, BodyError>>,
+    digests: Option<Digests>,
+    len: Option<u64>,
+}
+
+enum Piece {
+    Data(Bytes),
+    End(Digests),
+}
+
+impl Pipe {
+    fn start(mut reader: Box<Reader>) -> Self {
+        let (send, data) = mpsc::channel(limits::PIPED_BODY_FRAMES_MAX);
+        let len = reader.len;
+        let env = reader.raw.env.clone();
+        env.spawn("s3 body", async move {
+            loop {
+                let piece = match reader.next().await {
+                    Ok(Some(data)) => Ok(Piece::Data(data)),
+                    Ok(None) => {
+                        Ok(Piece::End(reader.digests.take().expect("set when the end is reported")))
+                    }
+                    Err(error) => Err(error),
+                };
+                let last = !matches!(piece, Ok(Piece::Data(_)));
+                if send.send(piece).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        Self { data, digests: None, len }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if self.digests.is_some() {
+            return Ok(None);
+        }
+        match self.data.recv().await {
+            Some(Ok(Piece::Data(data))) => Ok(Some(data)),
+            Some(Ok(Piece::End(digests))) => {
+                self.digests = Some(digests);
+                Ok(None)
+            }
+            Some(Err(error)) => Err(error),
+            None => Err(BodyError::Broken("the reader of the body is gone".to_owned())),
+        }
+    }
+}

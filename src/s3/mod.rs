@@ -3,7 +3,10 @@
 //! Invariant: every request takes the same path; no operation skips or reorders a step, and special
 //! cases are flags of its row in the table.
 
+pub mod auth;
 pub mod body;
+mod chunked;
+pub mod digest;
 pub mod error;
 pub mod op;
 pub mod ops;
