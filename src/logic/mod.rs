@@ -1,6 +1,7 @@
 //! Sans-IO cores and pure rules: no tokio, no clock, no disk, no randomness of their own.
 
 pub mod listing;
+pub mod membership;
 pub mod parts;
 pub mod precondition;
 pub mod register;
