@@ -54,6 +54,9 @@ pub enum OpenMode {
     ReadWrite,
     /// Must not exist; read and write.
     CreateNew,
+    /// As `ReadWrite`, and fails with `WouldBlock` while another handle, of any process, has the
+    /// file open so.
+    Exclusive,
 }
 
 /// One open file. Positions are explicit; a handle may be shared between threads.

@@ -1,129 +1,121 @@
-//! The real doors: the system's clock, randomness, threads and files.
-#![allow(clippy::disallowed_methods, reason = "this is where the doors are")]
+//! The real doors to the world: system clock, system randomness, tokio tasks, this machine's disk.
+//!
+//! Invariant: this is the only file that calls the operating system for time, randomness, threads
+//! and files. It decides nothing; what a failure means is decided by the caller.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this file is where the doors are"
+)]
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::FlockOperation;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::env::{BoxFuture, Clock, Disk, DiskFile, Env, OpenMode, Rng, Tasks};
+
+/// Slices in one vectored write. Source: Linux UIO_MAXIOV.
+const WRITE_PARTS_MAX: usize = 1024;
 
 /// The runtime of a process.
 pub fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().enable_all().build()
 }
 
-/// The doors of a node whose files lie on the file system of `root`.
+/// The doors of a node; tasks run on `runtime`, and `root` is on the disk whose free space counts.
 pub fn real(runtime: &Handle, root: &Path) -> Env {
     Env {
-        clock: Arc::new(SystemClock { start: Instant::now() }),
-        rng: Arc::new(SystemRng),
-        tasks: Arc::new(Threads { runtime: runtime.clone() }),
-        disk: Arc::new(Files { root: root.to_owned() }),
+        clock: Arc::new(RealClock { started: Instant::now(), handle: runtime.clone() }),
+        rng: Arc::new(RealRng),
+        tasks: Arc::new(RealTasks { handle: runtime.clone() }),
+        disk: Arc::new(RealDisk { dir: root.to_owned() }),
     }
 }
 
-struct SystemClock {
-    start: Instant,
+/// The system's clocks and the runtime's timers.
+struct RealClock {
+    started: Instant,
+    handle: Handle,
 }
 
-impl Clock for SystemClock {
+impl Clock for RealClock {
     fn now_ms(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        self.started.elapsed()
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let _inside = self.handle.enter();
         Box::pin(tokio::time::sleep(duration))
     }
 }
 
-struct SystemRng;
+/// The system's random source.
+struct RealRng;
 
-impl Rng for SystemRng {
+impl Rng for RealRng {
     fn fill(&self, out: &mut [u8]) {
-        aws_lc_rs::rand::fill(out).expect("the system gives random bytes");
+        aws_lc_rs::rand::fill(out).expect("the system's random source does not fail after boot");
     }
 }
 
-struct Threads {
-    runtime: Handle,
+/// The shared runtime, and threads of their own.
+struct RealTasks {
+    handle: Handle,
 }
 
-impl Tasks for Threads {
+impl Tasks for RealTasks {
     fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
-        self.runtime.spawn(task);
+        self.handle.spawn(task);
     }
 
     fn spawn_thread(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        let runtime = self.runtime.clone();
+        let handle = self.handle.clone();
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || runtime.block_on(task))
-            .expect("the system starts a thread");
+            .spawn(move || handle.block_on(task))
+            .expect("a process that cannot start a thread cannot run");
     }
 
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
-        self.runtime.spawn_blocking(work);
+        self.handle.spawn_blocking(work);
     }
 }
 
+/// The file system below one directory.
 #[derive(Debug)]
-struct OpenFile(File);
-
-impl DiskFile for OpenFile {
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
-    fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, position)
-    }
-
-    fn write_all_at(&self, position: u64, parts: &[&[u8]]) -> io::Result<()> {
-        let mut position = position;
-        for part in parts {
-            self.0.write_all_at(part, position)?;
-            position += part.len() as u64;
-        }
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
+struct RealDisk {
+    dir: PathBuf,
 }
 
-struct Files {
-    root: PathBuf,
-}
-
-impl Disk for Files {
+impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
-        options.read(true);
+        options.read(true).mode(0o600);
         match mode {
             OpenMode::Read => {}
-            OpenMode::ReadWrite => {
+            OpenMode::ReadWrite | OpenMode::Exclusive => {
                 options.write(true).create(true).truncate(false);
             }
             OpenMode::CreateNew => {
                 options.write(true).create_new(true);
             }
         }
-        Ok(Arc::new(OpenFile(options.open(path)?)))
+        let file = options.open(path)?;
+        if mode == OpenMode::Exclusive {
+            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        }
+        Ok(Arc::new(RealFile(file)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -147,7 +139,100 @@ impl Disk for Files {
     }
 
     fn space(&self) -> io::Result<(u64, u64)> {
-        let stats = rustix::fs::statvfs(&self.root)?;
-        Ok((stats.f_blocks * stats.f_frsize, stats.f_bavail * stats.f_frsize))
+        let stat = rustix::fs::statvfs(&self.dir)?;
+        Ok((stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize))
+    }
+}
+
+/// An open file of this machine.
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, position)
+    }
+
+    fn write_all_at(&self, position: u64, parts: &[&[u8]]) -> io::Result<()> {
+        if let [part] = parts {
+            return self.0.write_all_at(part, position);
+        }
+        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = slices.as_mut_slice();
+        let mut position = position;
+        while left.iter().any(|slice| !slice.is_empty()) {
+            let now = &left[..left.len().min(WRITE_PARTS_MAX)];
+            let written = match rustix::io::pwritev(&self.0, now, position) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            position += u64::try_from(written).expect("a count of bytes fits in 64 bits");
+            IoSlice::advance_slices(&mut left, written);
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> (tempfile::TempDir, RealDisk) {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk { dir: dir.path().to_owned() };
+        (dir, disk)
+    }
+
+    #[test]
+    fn a_vectored_write_of_many_parts_is_written_whole() {
+        let (dir, disk) = disk();
+        let file = disk.open(&dir.path().join("f"), OpenMode::CreateNew).unwrap();
+        let pieces: Vec<Vec<u8>> = (0..2500_u32).map(|i| i.to_le_bytes().to_vec()).collect();
+        let parts: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+        file.write_all_at(7, &parts).unwrap();
+        assert_eq!(file.size().unwrap(), 7 + 10_000);
+        let mut read = vec![0; 10_000];
+        file.read_exact_at(7, &mut read).unwrap();
+        assert_eq!(read, pieces.concat());
+        let past_end = file.read_exact_at(8, &mut read).unwrap_err();
+        assert_eq!(past_end.kind(), ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_file_opened_exclusively_cannot_be_opened_so_again() {
+        let (dir, disk) = disk();
+        let path = dir.path().join("f");
+        let first = disk.open(&path, OpenMode::Exclusive).unwrap();
+        let second = disk.open(&path, OpenMode::Exclusive).unwrap_err();
+        assert_eq!(second.kind(), ErrorKind::WouldBlock);
+        drop(first);
+        assert!(disk.open(&path, OpenMode::Exclusive).is_ok());
+    }
+
+    #[test]
+    fn an_existing_file_is_not_created_anew_nor_emptied() {
+        let (dir, disk) = disk();
+        let path = dir.path().join("f");
+        disk.open(&path, OpenMode::CreateNew).unwrap().write_all_at(0, &[b"x"]).unwrap();
+        let again = disk.open(&path, OpenMode::CreateNew).unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(disk.open(&path, OpenMode::ReadWrite).unwrap().size().unwrap(), 1);
+        assert_eq!(disk.list(dir.path()).unwrap(), vec![PathBuf::from("f")]);
+        let (total, free) = disk.space().unwrap();
+        assert!(free <= total && total > 0);
     }
 }
