@@ -11,6 +11,7 @@ pub mod engine;
 pub mod env;
 pub mod limits;
 pub mod logic;
+pub mod net;
 pub mod node;
 pub mod obs;
 pub mod s3;

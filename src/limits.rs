@@ -133,6 +133,12 @@ pub const DELETING_MAX: Duration = Duration::from_secs(60);
 /// How long it is believed that a bucket name is free.
 pub const NAME_ABSENT_CACHE: Duration = Duration::from_secs(1);
 
+/// Names remembered as free, at most.
+pub const NAMES_ABSENT_MAX: usize = 10_000;
+
+/// A request for a bucket that this region does not know waits this long for the registers.
+pub const NAME_LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Datagrams between nodes, below QUIC's smallest path MTU.
 pub const DATAGRAM_BYTES_MAX: usize = 1100;
 

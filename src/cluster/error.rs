@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::store;
 use crate::types::object::Row;
 
 /// A promise cannot be kept right now: nothing was changed, or it is unknown whether the change
@@ -28,6 +29,13 @@ impl fmt::Display for Unavailable {
 }
 
 impl std::error::Error for Unavailable {}
+
+impl From<store::Error> for Unavailable {
+    fn from(why: store::Error) -> Self {
+        tracing::error!(%why, "the disk of this node failed a request");
+        Self::new(format!("this region's disk: {why}"))
+    }
+}
 
 /// Why bytes of a version cannot be read here and now.
 #[derive(Clone, Debug, PartialEq)]

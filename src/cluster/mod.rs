@@ -6,14 +6,18 @@
 //! What this does not do: decide what a request means (`engine`), or touch disk and network itself
 //! (`store`, `net`).
 
+mod acceptor;
 mod body;
 mod error;
 mod members;
+mod names;
+mod register;
 mod stream;
 mod write;
 
 pub use body::Body;
 pub use error::{ReadError, Unavailable};
 pub use members::{BadMembers, Members};
+pub use names::{CreateOutcome, DeleteOutcome};
 pub use stream::{Source, Whereabouts};
 pub use write::{Decide, View, Write, Written};

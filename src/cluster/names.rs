@@ -1,0 +1,380 @@
+//! Bucket names: who has one, made and given up through registers, looked up in records.
+//!
+//! Invariant: of two creates of one name at most one succeeds (P7). A name is freed only after every
+//! member region has durably closed the bucket and reported it empty. A deletion that got stuck is
+//! set back by whoever meets it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+use crate::logic::register::{Outcome, Value};
+use crate::net::registers::{RegisterRequest, RegisterResponse};
+use crate::store::{self, Table, Tx};
+use crate::types::bucket::{BucketConfig, NameState};
+use crate::types::id::{BucketId, OpId};
+use crate::types::name::BucketName;
+use crate::types::object::Content;
+use crate::types::record::RecordId;
+use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
+
+use super::error::Unavailable;
+use super::register::{Judge, Operation, Registers, name_row};
+
+/// What became of a create.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CreateOutcome {
+    Created,
+    /// The name has a bucket, of this or another owner.
+    Exists(BucketConfig),
+}
+
+/// What became of a delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteOutcome {
+    Deleted,
+    NotEmpty,
+    /// No such bucket under this name (any more).
+    NotFound,
+}
+
+/// How far the deletion of a bucket is, if one is under way.
+pub(super) enum NameAge {
+    Settled,
+    Deleting,
+    /// Older than [`limits::DELETING_MAX`].
+    Stuck,
+}
+
+/// A region's note that it takes no writes for a bucket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Closed {
+    name: BucketName,
+    /// The deletion's. A chosen value of the name above it that is active opens the bucket again.
+    stamp: Stamp,
+}
+
+fn closed_key(bucket: BucketId) -> Vec<u8> {
+    [&b"closed/"[..], &bucket.0].concat()
+}
+
+/// Whether this region takes no writes for the bucket: to be asked in the same change as the write.
+pub(super) fn closed(tx: &Tx<'_>, bucket: BucketId) -> Result<bool, store::Error> {
+    let Some(note) = tx.get::<Closed>(Table::Local, &closed_key(bucket))? else {
+        return Ok(false);
+    };
+    let reopened = match name_row(tx.record(&RecordId::Name(note.name))?) {
+        Some(row) => match row.state {
+            NameState::Active(config) => config.id == bucket && row.stamp > note.stamp,
+            NameState::Deleting(_) | NameState::Free => false,
+        },
+        None => false,
+    };
+    Ok(!reopened)
+}
+
+/// A deletion under way is told from a stuck one by the time in its stamp.
+pub(super) fn name_age(value: Option<&Value<NameState>>, now_ms: u64) -> NameAge {
+    let Some(Value { stamp, state: NameState::Deleting(_), .. }) = value else {
+        return NameAge::Settled;
+    };
+    let age = Duration::from_millis(now_ms.saturating_sub(stamp.hlc.ms()));
+    if age < limits::DELETING_MAX { NameAge::Deleting } else { NameAge::Stuck }
+}
+
+fn being_deleted(name: &BucketName) -> Unavailable {
+    Unavailable::new(format!("the bucket {name} is being deleted right now"))
+}
+
+impl Registers {
+    /// The bucket behind a name: the record here, or one read of the register when there is none.
+    pub(super) async fn bucket(
+        &self,
+        name: &BucketName,
+    ) -> Result<Option<Arc<BucketConfig>>, Unavailable> {
+        let row = name_row(self.host().store.read()?.record(&RecordId::Name(name.clone()))?);
+        if let Some(row) = row {
+            match row.state {
+                NameState::Active(config) => return Ok(Some(Arc::new(config))),
+                NameState::Deleting(config) => {
+                    let value = Value {
+                        stamp: row.stamp,
+                        ops: Vec::new(),
+                        state: NameState::Deleting(config.clone()),
+                    };
+                    self.heal_if_stuck(name, &value);
+                    return Ok(Some(Arc::new(config)));
+                }
+                NameState::Free => {}
+            }
+        }
+        if self.known_absent(name) {
+            return Ok(None);
+        }
+        let current = self.look(name, limits::NAME_LOOKUP_TIMEOUT).await?;
+        match current.map(|value| value.state) {
+            Some(NameState::Active(config) | NameState::Deleting(config)) => {
+                Ok(Some(Arc::new(config)))
+            }
+            Some(NameState::Free) | None => {
+                self.note_absent(name);
+                Ok(None)
+            }
+        }
+    }
+
+    fn known_absent(&self, name: &BucketName) -> bool {
+        let now = self.host().env.monotonic();
+        let absent = self.absent().lock().expect("no holder of this lock panics");
+        absent.get(name).is_some_and(|at| now < *at + limits::NAME_ABSENT_CACHE)
+    }
+
+    fn note_absent(&self, name: &BucketName) {
+        let now = self.host().env.monotonic();
+        let mut absent = self.absent().lock().expect("no holder of this lock panics");
+        if absent.len() >= limits::NAMES_ABSENT_MAX {
+            absent.retain(|_, at| now < *at + limits::NAME_ABSENT_CACHE);
+        }
+        if absent.len() < limits::NAMES_ABSENT_MAX {
+            absent.insert(name.clone(), now);
+        }
+    }
+
+    fn forget_absent(&self, name: &BucketName) {
+        self.absent().lock().expect("no holder of this lock panics").remove(name);
+    }
+
+    fn heal_if_stuck(&self, name: &BucketName, value: &Value<NameState>) {
+        match name_age(Some(value), self.host().env.now_ms()) {
+            NameAge::Settled | NameAge::Deleting => {}
+            NameAge::Stuck => {
+                let (this, name) = (self.clone(), name.clone());
+                self.host().env.spawn("name-set-back", async move {
+                    if let Err(why) = this.set_back(&name).await {
+                        tracing::warn!(%name, %why, "a stuck deletion could not be set back");
+                    }
+                });
+            }
+        }
+    }
+
+    /// Makes a bucket under a free name.
+    pub(super) async fn create(
+        &self,
+        name: &BucketName,
+        config: BucketConfig,
+    ) -> Result<CreateOutcome, Unavailable> {
+        let (mine, now_ms) = (config.id, self.host().env.now_ms());
+        let judge = move |current: Option<&Value<NameState>>| match current.map(|v| &v.state) {
+            None | Some(NameState::Free) => Some(NameState::Active(config.clone())),
+            Some(NameState::Active(_)) => None,
+            // A stuck deletion gives its bucket back; the name is not free.
+            Some(NameState::Deleting(theirs)) => match name_age(current, now_ms) {
+                NameAge::Stuck => Some(NameState::Active(theirs.clone())),
+                NameAge::Deleting | NameAge::Settled => None,
+            },
+        };
+        let value = match self.change(name, self.fresh_op(), Arc::new(judge)).await? {
+            Outcome::Chosen { value, .. } => Some(value),
+            Outcome::Refused { current }
+            | Outcome::Conflict { current }
+            | Outcome::Read { current } => current,
+        };
+        self.forget_absent(name);
+        match value.map(|v| v.state) {
+            Some(NameState::Active(config)) if config.id == mine => Ok(CreateOutcome::Created),
+            Some(NameState::Active(config)) => Ok(CreateOutcome::Exists(config)),
+            Some(NameState::Deleting(_)) => Err(being_deleted(name)),
+            Some(NameState::Free) | None => {
+                Err(Unavailable::new(format!("the name {name} was freed while it was looked at")))
+            }
+        }
+    }
+
+    async fn change(
+        &self,
+        name: &BucketName,
+        op: OpId,
+        judge: Judge,
+    ) -> Result<Outcome<NameState>, Unavailable> {
+        let operation = Operation { name: name.clone(), op, judge: Some(judge) };
+        self.run(operation, limits::REGISTER_TIMEOUT).await
+    }
+
+    /// Gives up a name: only when no region has anything of the bucket.
+    pub(super) async fn delete(
+        &self,
+        name: &BucketName,
+        id: BucketId,
+    ) -> Result<DeleteOutcome, Unavailable> {
+        let attempt = self.fresh_op();
+        let Some(stamp) = self.begin_delete(name, id, attempt).await? else {
+            return Ok(DeleteOutcome::NotFound);
+        };
+        let verdict = self.close_everywhere(name, id, stamp).await;
+        let free = matches!(verdict, Ok(false));
+        let ended = self.end_delete(name, attempt, free).await?;
+        match verdict {
+            Err(why) => Err(why),
+            Ok(true) => Ok(DeleteOutcome::NotEmpty),
+            Ok(false) if ended => Ok(DeleteOutcome::Deleted),
+            Ok(false) => Err(Unavailable::new(format!(
+                "the deletion of {name} took too long; nothing changed"
+            ))),
+        }
+    }
+
+    /// Marks the bucket; the stamp of the mark, or `None` when there is no such bucket.
+    async fn begin_delete(
+        &self,
+        name: &BucketName,
+        id: BucketId,
+        attempt: OpId,
+    ) -> Result<Option<Stamp>, Unavailable> {
+        let now_ms = self.host().env.now_ms();
+        let judge = move |current: Option<&Value<NameState>>| match current.map(|v| &v.state) {
+            Some(NameState::Active(config)) if config.id == id => {
+                Some(NameState::Deleting(config.clone()))
+            }
+            Some(NameState::Deleting(config)) if config.id == id => {
+                match name_age(current, now_ms) {
+                    NameAge::Stuck => Some(NameState::Deleting(config.clone())),
+                    NameAge::Deleting | NameAge::Settled => None,
+                }
+            }
+            Some(NameState::Active(_) | NameState::Deleting(_) | NameState::Free) | None => None,
+        };
+        let current = match self.change(name, attempt, Arc::new(judge)).await? {
+            Outcome::Chosen { value, .. } if value.ops.first() == Some(&attempt) => {
+                return Ok(Some(value.stamp));
+            }
+            Outcome::Chosen { value, .. } => Some(value),
+            Outcome::Refused { current }
+            | Outcome::Conflict { current }
+            | Outcome::Read { current } => current,
+        };
+        match current.map(|v| v.state) {
+            Some(NameState::Active(config) | NameState::Deleting(config)) if config.id == id => {
+                Err(being_deleted(name))
+            }
+            Some(NameState::Active(_) | NameState::Deleting(_) | NameState::Free) | None => {
+                Ok(None)
+            }
+        }
+    }
+
+    /// Asks every member region to stop writes; whether any of them has something of the bucket.
+    async fn close_everywhere(
+        &self,
+        name: &BucketName,
+        bucket: BucketId,
+        stamp: Stamp,
+    ) -> Result<bool, Unavailable> {
+        let members: Vec<RegionId> = self.host().members.regions().map(|r| r.id).collect();
+        let answers = join_all(members.into_iter().map(|region| async move {
+            let request = RegisterRequest::Close { name: name.clone(), bucket, stamp };
+            let answer = if region == self.host().region {
+                self.answer(region, request).await.map_err(|why| why.to_string())
+            } else {
+                self.call(region, request).await.map_err(|why| why.to_string())
+            };
+            match answer {
+                Ok(RegisterResponse::Closed { live }) => Ok(live),
+                Ok(RegisterResponse::Declined(why)) | Err(why) => Err(format!("{region}: {why}")),
+                Ok(
+                    RegisterResponse::Confirmed
+                    | RegisterResponse::Name(_)
+                    | RegisterResponse::Outdated(_),
+                ) => Err(format!("{region}: answered another question")),
+            }
+        }))
+        .await;
+        if answers.iter().any(|answer| *answer == Ok(true)) {
+            return Ok(true);
+        }
+        let away: Vec<String> = answers.into_iter().filter_map(Result::err).collect();
+        if away.is_empty() {
+            return Ok(false);
+        }
+        Err(Unavailable::new(format!(
+            "a bucket is deleted only when every region says that it is empty; {}",
+            away.join(", ")
+        )))
+    }
+
+    /// Ends the own attempt; false when somebody set it back before.
+    async fn end_delete(
+        &self,
+        name: &BucketName,
+        attempt: OpId,
+        free: bool,
+    ) -> Result<bool, Unavailable> {
+        let judge = move |current: Option<&Value<NameState>>| {
+            let current = current.filter(|value| value.ops.first() == Some(&attempt))?;
+            match &current.state {
+                NameState::Deleting(_) if free => Some(NameState::Free),
+                NameState::Deleting(config) => Some(NameState::Active(config.clone())),
+                NameState::Active(_) | NameState::Free => None,
+            }
+        };
+        let outcome = self.change(name, self.fresh_op(), Arc::new(judge)).await?;
+        Ok(matches!(outcome, Outcome::Chosen { .. }))
+    }
+
+    /// Makes a bucket whose deletion got stuck active again.
+    pub(super) async fn set_back(&self, name: &BucketName) -> Result<(), Unavailable> {
+        let now_ms = self.host().env.now_ms();
+        let judge = move |current: Option<&Value<NameState>>| match name_age(current, now_ms) {
+            NameAge::Settled | NameAge::Deleting => None,
+            NameAge::Stuck => match current.map(|v| &v.state) {
+                Some(NameState::Deleting(config)) => Some(NameState::Active(config.clone())),
+                Some(NameState::Active(_) | NameState::Free) | None => None,
+            },
+        };
+        self.change(name, self.fresh_op(), Arc::new(judge)).await.map(|_| ())
+    }
+
+    /// Stops writes of a bucket here, durably, and says whether anything of it is here.
+    pub(super) async fn close(
+        &self,
+        name: BucketName,
+        bucket: BucketId,
+        stamp: Stamp,
+    ) -> Result<bool, store::Error> {
+        let store = &self.host().store;
+        let has_pending = self.host().has_pending;
+        let pending = store
+            .write(move |tx| {
+                let key = closed_key(bucket);
+                let known: Option<Closed> = tx.get(Table::Local, &key)?;
+                if known.is_none_or(|note| note.stamp < stamp) {
+                    tx.put(Table::Local, &key, &Closed { name, stamp })?;
+                }
+                has_pending(tx, bucket)
+            })
+            .await?;
+        if pending {
+            return Ok(true);
+        }
+        // After the note is durable no write is added, so a later view sees all there will be.
+        let view = store.clone();
+        self.host().env.blocking(move || has_keys(&view, bucket)).await
+    }
+}
+
+/// Whether a key has a version that readers see, or a delete marker.
+fn has_keys(store: &store::Store, bucket: BucketId) -> Result<bool, store::Error> {
+    let view = store.read()?;
+    for row in view.rows(bucket, std::ops::Bound::Unbounded)? {
+        let (_, row) = row?;
+        match row.current().map(|version| &version.content) {
+            Some(Content::Marker | Content::Object(_)) => return Ok(true),
+            Some(Content::Tombstone) | None => {}
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,3 @@
+//! Those peers: what nodes say to each other, and how it gets there.
+
+pub mod registers;

@@ -1,0 +1,71 @@
+//! What nodes say to each other about registers and bucket names.
+//!
+//! Invariant: numbers of variants are stable: new ones go to the end, none is taken out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::logic::register::{Answer, Ask};
+use crate::types::bucket::NameState;
+use crate::types::id::{BucketId, Incarnation};
+use crate::types::name::BucketName;
+use crate::types::stamp::Stamp;
+
+/// A question about registers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum RegisterRequest {
+    /// To the acceptor of a bucket name's register; `epoch` is that of the members.
+    Name { epoch: u64, name: BucketName, ask: Ask<NameState> },
+    /// I start as an acceptor: am I the one that you know, and no older?
+    Confirm(Counters),
+    /// The bucket is being deleted since `stamp`: take no more writes, durably, and say whether
+    /// anything is in it.
+    Close { name: BucketName, bucket: BucketId, stamp: Stamp },
+}
+
+/// The answer to a [`RegisterRequest`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum RegisterResponse {
+    Name(Answer<NameState>),
+    Confirmed,
+    /// These counters were known to be larger: the asker lost memory and is no acceptor any more.
+    Outdated(Counters),
+    /// Writes are refused from now on; `live`: there are keys or pending writes.
+    Closed {
+        live: bool,
+    },
+    /// Not done, and why; nothing was promised.
+    Declined(String),
+}
+
+/// How often a node started, so that one whose disk went back in time is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    pub incarnation: Incarnation,
+    /// Starts of this data directory.
+    pub boot: u64,
+    /// Of this start: a directory that went back counts to the same number again.
+    pub nonce: u64,
+}
+
+impl Counters {
+    /// Whether a node with these counters continues the life of one that said `known`.
+    pub fn follows(&self, known: &Self) -> bool {
+        self.incarnation == known.incarnation && (self.boot > known.boot || self == known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_went_back_or_was_replaced_does_not_follow() {
+        let counters = |inc, boot, nonce| Counters { incarnation: Incarnation(inc), boot, nonce };
+        let known = counters(5, 9, 1);
+        assert!(counters(5, 9, 1).follows(&known));
+        assert!(counters(5, 10, 2).follows(&known));
+        assert!(!counters(5, 9, 2).follows(&known));
+        assert!(!counters(5, 8, 2).follows(&known));
+        assert!(!counters(6, 1, 2).follows(&known));
+    }
+}
