@@ -43,7 +43,8 @@ pub const BLOB_GRACE: Duration = Duration::from_secs(600);
 pub const DISK_FULL_PERCENT: u64 = 95;
 
 /// Remote stamps further ahead than this are quarantined.
-pub const CLOCK_AHEAD_MAX: Duration = Duration::from_millis(500);
+pub const CLOCK_AHEAD_MAX_MS: u64 = 500;
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_millis(CLOCK_AHEAD_MAX_MS);
 
 /// Largest single body: S3's limit for one PUT or one part.
 pub const BODY_BYTES_MAX: u64 = 5 << 30;
@@ -138,6 +139,100 @@ pub const NAMES_ABSENT_MAX: usize = 10_000;
 
 /// A request for a bucket that this region does not know waits this long for the registers.
 pub const NAME_LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Positions and bytes of a log that go in one message.
+pub const LOG_BATCH_CHANGES: usize = 1000;
+pub const LOG_BATCH_BYTES: usize = 512 << 10;
+
+/// Batches to one peer that are under way at a time: one more is built and sent while one is in
+/// flight.
+pub const LOG_WINDOW: usize = 2;
+
+/// Entries of a log that are kept although every region has them, and at most for regions that are
+/// away; beyond that they compare digests.
+pub const LOG_KEPT: u64 = 10_000;
+pub const LOG_ENTRIES_MAX: u64 = 5_000_000;
+
+/// Logs that a node knows: regions times lives of their disks.
+pub const LOGS_MAX: usize = 1000;
+
+/// How often nodes tell each other how far they are, and how long an answer takes at most.
+pub const HEADS_INTERVAL: Duration = Duration::from_secs(2);
+pub const HEADS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After this, what every reachable peer had a moment ago was heard of.
+pub const HEADS_SETTLE: Duration = Duration::from_secs(60);
+
+/// A log that does not move, although its region is connected, is pulled from others after this.
+pub const PULL_AFTER: Duration = Duration::from_secs(4);
+
+/// One batch, or one question of a comparison.
+pub const PUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pause before a peer that could not be reached is tried again.
+pub const RECONNECT_WAIT: Duration = Duration::from_millis(200);
+
+/// Quarantined positions of one peer that are remembered, so that they are not taken for
+/// acknowledgements.
+pub const REFUSED_KEPT_MAX: usize = 10_000;
+
+/// Pieces of a body on their way to a follower: size, how many are in flight, and how many wait.
+pub const STAGE_PIECE_BYTES: usize = 256 << 10;
+pub const STAGE_WINDOW: usize = 16;
+pub const STAGE_QUEUE_MAX: usize = 4;
+
+/// Bodies that a follower takes in at a time, and how long one may stand still.
+pub const STAGES_MAX: usize = 1024;
+pub const STAGE_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The round trip that is assumed of a peer that was not measured yet.
+pub const RTT_UNKNOWN: Duration = Duration::from_millis(200);
+
+/// A follower or source that shows no progress for three round trips and this is joined by another.
+pub const STALL_MARGIN: Duration = Duration::from_millis(100);
+
+/// A chunk of 1 MiB may take this long on the wire besides, before another source is asked too.
+pub const CHUNK_TRANSFER_SLACK: Duration = Duration::from_millis(300);
+
+/// One chunk from one source.
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Chunks of one read that are fetched ahead.
+pub const READ_WINDOW: usize = 4;
+
+/// Ended fetches are swept from the table of fetches at this size.
+pub const FLIGHTS_SWEPT_AT: usize = 1024;
+
+/// Manifests of blobs that are not here, kept in memory.
+pub const MANIFESTS_MAX: usize = 1024;
+
+/// A key that was not found is not looked for elsewhere again for this long; how many such keys.
+pub const ABSENCE_KEPT: Duration = Duration::from_secs(1);
+pub const ABSENCES_MAX: usize = 65_536;
+
+/// Voters that are asked for a key that is unknown here.
+pub const MISS_CHECK_VOTERS: usize = 2;
+
+/// Records in one message.
+pub const RECORDS_MAX: usize = 256;
+
+/// Digest trees are compared with every peer this often; records of a leaf in one message.
+pub const DIGEST_INTERVAL: Duration = Duration::from_secs(60);
+pub const LEAF_PAGE: usize = 2000;
+
+/// Pending and quarantined changes that are looked at together, and how often pending ones are.
+pub const PENDING_PAGE: usize = 256;
+pub const PENDING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long it is remembered that a pending change is refused: longer than any message lives.
+pub const REFUSAL_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// A deletion is dropped when every region has it and it is older than this.
+pub const TOMBSTONE_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// Housekeeping of deletions and logs: pause, records a step, and steps that wait for the others.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+pub const SWEEP_PAGE: usize = 4096;
+pub const TOMBSTONE_BATCHES: usize = 64;
 
 /// Datagrams between nodes, below QUIC's smallest path MTU.
 pub const DATAGRAM_BYTES_MAX: usize = 1100;
@@ -146,4 +241,8 @@ const _: () = assert!(RIDING_BYTES_MAX as usize <= INLINE_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= SEGMENT_BLOB_BYTES_MAX);
 const _: () = assert!(SEGMENT_BLOB_BYTES_MAX <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES < MESSAGE_BYTES_MAX);
+const _: () =
+    assert!(LOG_BATCH_BYTES + RIDING_BYTES_MAX as usize * LOSERS_MAX < MESSAGE_BYTES_MAX * 2);
+const _: () =
+    assert!(STAGE_PIECE_BYTES < MESSAGE_BYTES_MAX && CHUNK_BYTES.is_multiple_of(STAGE_PIECE_BYTES));
 const _: () = assert!(COMMIT_BATCH_BYTES as u64 + MESSAGE_BYTES_MAX as u64 <= SEGMENT_BYTES / 8);

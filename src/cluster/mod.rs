@@ -6,18 +6,269 @@
 //! What this does not do: decide what a request means (`engine`), or touch disk and network itself
 //! (`store`, `net`).
 
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::env::{Class, Env, PeerError, Peers};
+use crate::limits;
+use crate::logic::clock::{Ahead, Clock};
+use crate::net::message::{Request, Response};
+use crate::store::{self, Store, Table, Tx};
+use crate::types::id::Incarnation;
+use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
+
 mod acceptor;
+mod acks;
+mod active;
+mod batch;
 mod body;
+mod commit;
 mod error;
+mod fetch;
+mod hold;
+mod janitor;
+mod lookup;
 mod members;
+mod metrics;
 mod names;
+mod outlet;
+mod pending;
+mod race;
+mod receive;
 mod register;
+mod repair;
+mod replicate;
+mod serve;
+mod stage;
 mod stream;
+mod view;
 mod write;
 
-pub use body::Body;
+pub use body::{Body, BodySink};
 pub use error::{ReadError, Unavailable};
 pub use members::{BadMembers, Members};
+pub use metrics::ClusterMetrics;
 pub use names::{CreateOutcome, DeleteOutcome};
-pub use stream::{Source, Whereabouts};
+pub use repair::Unfinished;
+pub use serve::Handler;
+pub use stream::{BodyStream, Source, Whereabouts};
+pub use view::PeerStatus;
 pub use write::{Decide, View, Write, Written};
+
+/// How the drivers behave.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// A deletion that every region knows is dropped after this.
+    pub tombstone_age: Duration,
+    /// Between two steps of housekeeping.
+    pub sweep_interval: Duration,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self { tombstone_age: limits::TOMBSTONE_AGE, sweep_interval: limits::SWEEP_INTERVAL }
+    }
+}
+
+/// Everything between this node and the others. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    env: Env,
+    store: Store,
+    peers: Arc<dyn Peers>,
+    region: RegionId,
+    incarnation: Incarnation,
+    options: ClusterOptions,
+    metrics: ClusterMetrics,
+    members: Mutex<Arc<Members>>,
+    clock: Mutex<Clock>,
+    acks: acks::Acks,
+    active: active::Active,
+    stages: stage::Stages,
+    flights: fetch::Flights,
+    absences: lookup::Absences,
+    views: Mutex<BTreeMap<RegionId, view::PeerView>>,
+    /// Last position of this node's log.
+    grown: watch::Sender<u64>,
+    /// Something new was heard of the logs of others.
+    learnt: Notify,
+    /// A log has a gap that only the digests can fill.
+    compare: Notify,
+    stop: watch::Sender<bool>,
+    /// Every task has one; the first is dropped by `stop`, and the channel closes with the last.
+    running: Mutex<Option<mpsc::Sender<()>>>,
+    ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+impl Inner {
+    fn views(&self) -> MutexGuard<'_, BTreeMap<RegionId, view::PeerView>> {
+        self.views.lock().expect("no holder of this lock panics")
+    }
+
+    fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+}
+
+impl Cluster {
+    /// Starts the drivers on an open store. `handler` is the one that `peers` deliver to.
+    #[expect(clippy::unused_async, reason = "recovery of pending writes may have to wait")]
+    pub async fn start(
+        env: Env,
+        store: Store,
+        peers: Arc<dyn Peers>,
+        handler: &Handler,
+        members: Members,
+        options: ClusterOptions,
+    ) -> Result<Self, store::Error> {
+        let region = store.region();
+        let incarnation = store.incarnation();
+        let (running, ended) = mpsc::channel(1);
+        let mut clock = Clock::new(region);
+        let own_head = {
+            let snapshot = store.read()?;
+            if let Some(last) = snapshot.get::<Stamp>(Table::Local, CLOCK_KEY)? {
+                // A clock that went back does not make stamps a second time.
+                let _ = clock.stamp(0, last);
+            }
+            let heads = snapshot.heads()?;
+            let own = heads.iter().find(|(log, _)| *log == (region, incarnation));
+            own.map_or(0, |(_, last)| *last)
+        };
+        let cluster = Self {
+            inner: Arc::new(Inner {
+                env,
+                store,
+                peers,
+                region,
+                incarnation,
+                options,
+                metrics: ClusterMetrics::default(),
+                members: Mutex::new(Arc::new(members)),
+                clock: Mutex::new(clock),
+                acks: acks::Acks::default(),
+                active: active::Active::default(),
+                stages: stage::Stages::default(),
+                flights: fetch::Flights::default(),
+                absences: lookup::Absences::default(),
+                views: Mutex::new(BTreeMap::new()),
+                grown: watch::channel(own_head).0,
+                learnt: Notify::new(),
+                compare: Notify::new(),
+                stop: watch::channel(false).0,
+                running: Mutex::new(Some(running)),
+                ended: tokio::sync::Mutex::new(ended),
+            }),
+        };
+        handler.serve(cluster.clone());
+        for info in cluster.others() {
+            cluster.spawn_pusher(info.id);
+        }
+        cluster.spawn("log-follower", cluster.clone().follow_logs());
+        cluster.spawn("digests", cluster.clone().compare_digests());
+        cluster.spawn("housekeeping", cluster.clone().keep_house());
+        Ok(cluster)
+    }
+}
+
+/// Where the last stamp that went into a change is kept.
+const CLOCK_KEY: &[u8] = b"clock";
+
+impl Cluster {
+    pub fn region(&self) -> RegionId {
+        self.inner.region
+    }
+
+    pub fn env(&self) -> &Env {
+        &self.inner.env
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub fn peers(&self) -> &Arc<dyn Peers> {
+        &self.inner.peers
+    }
+
+    pub fn metrics(&self) -> &ClusterMetrics {
+        &self.inner.metrics
+    }
+
+    pub fn members(&self) -> Arc<Members> {
+        self.inner.members.lock().expect("no holder of this lock panics").clone()
+    }
+
+    /// A stamp above `floor` and above everything that this node has seen.
+    pub fn stamp(&self, floor: Stamp) -> Stamp {
+        let now_ms = self.env().now_ms();
+        self.clock().stamp(now_ms, floor)
+    }
+
+    /// Ends the tasks and waits for them. Writes under way get no answer.
+    pub async fn stop(&self) {
+        self.inner.stop.send_replace(true);
+        drop(self.running().take());
+        let mut ended = self.inner.ended.lock().await;
+        while ended.recv().await.is_some() {}
+    }
+
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.inner.clock.lock().expect("no holder of this lock panics")
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<mpsc::Sender<()>>> {
+        self.inner.running.lock().expect("no holder of this lock panics")
+    }
+
+    /// Later stamps of this node are above this one of another.
+    fn observe(&self, stamp: Stamp) -> Result<(), Ahead> {
+        let now_ms = self.env().now_ms();
+        self.clock().observe(stamp, now_ms)
+    }
+
+    /// Makes sure that no stamp up to this one is made again after a restart.
+    fn keep_clock(&self, tx: &mut Tx<'_>, stamp: Stamp) -> Result<(), store::Error> {
+        tx.put(Table::Local, CLOCK_KEY, &stamp)
+    }
+
+    /// Runs a task until it ends; `stop` waits for it.
+    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let Some(running) = self.running().clone() else { return };
+        self.env().spawn(name, async move {
+            task.await;
+            drop(running);
+        });
+    }
+
+    fn is_connected(&self, region: RegionId) -> bool {
+        self.inner.peers.is_connected(region)
+    }
+
+    async fn call(
+        &self,
+        to: RegionId,
+        class: Class,
+        request: &Request,
+        deadline: Duration,
+    ) -> Result<Response, PeerError> {
+        let bytes = self.inner.peers.call(to, class, request.encode(), deadline).await?;
+        self.heard_from(to);
+        Response::decode(&bytes).map_err(|why| PeerError::Refused(why.to_string()))
+    }
+}
+
+/// Waits for the end of the node.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it the node.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

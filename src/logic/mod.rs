@@ -1,7 +1,9 @@
 //! Sans-IO cores and pure rules: no tokio, no clock, no disk, no randomness of their own.
 
+pub mod clock;
 pub mod listing;
 pub mod membership;
+pub mod merge;
 pub mod parts;
 pub mod precondition;
 pub mod register;

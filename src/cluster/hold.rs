@@ -1,0 +1,278 @@
+//! A change whose bytes other regions must hold before it is published.
+//!
+//! The origin notes it durably as pending, followers hold bytes and the pending change durably, the
+//! origin publishes, and only then it is answered. Invariant: at every moment either nobody
+//! published it and it is pending here, or somebody published it, or everybody who could have held
+//! it refuses it for ever; what a crash or a lost caller leaves is decided by `pending`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use crate::env::Class;
+use crate::limits;
+use crate::net::message::{PendingChange, Request, Response};
+use crate::store::SealedBlob;
+use crate::types::id::BlobId;
+use crate::types::object::BlobRef;
+use crate::types::record::{Record, RecordId};
+use crate::types::region::RegionId;
+
+use super::Cluster;
+use super::active::UnderWay;
+use super::body::Body;
+use super::commit::{Decided, Stop, fill, judge, merge_all};
+use super::error::Unavailable;
+use super::outlet::Streamed;
+use super::pending::{self, PendingEntry};
+use super::race::{Rules, race};
+use super::view::Quorum;
+use super::write::{Decide, Write, Written};
+
+/// A change that is durably pending here.
+struct Prepared {
+    pending: PendingChange,
+    /// Removes it from the changes under way when this ends, however it ends.
+    _under_way: UnderWay,
+}
+
+/// What followers already get, by region and blob.
+type Streams = Arc<Mutex<BTreeMap<(RegionId, BlobId), Streamed>>>;
+
+impl Cluster {
+    pub(super) async fn write_held<E>(&self, quorum: Quorum, write: Write<E>) -> Result<Written, E>
+    where
+        E: From<Unavailable> + Send + 'static,
+    {
+        let Write { subject, mut bodies, decide } = write;
+        let decide = Arc::new(decide);
+        let streams = take_streams(&mut bodies);
+        let candidates = self.candidates(&quorum, &streams);
+        let planned: Vec<RegionId> =
+            candidates.iter().copied().take(quorum.followers_needed()).collect();
+        let prepared = self
+            .prepare(&quorum, &planned, subject, bodies, decide.clone())
+            .await
+            .map_err(Stop::into_error)?;
+        let held = self.hold_at_followers(&quorum, &prepared.pending, candidates, streams).await?;
+        self.publish(&quorum, prepared, &planned, &held, decide).await.map_err(Stop::into_error)
+    }
+
+    /// Where to hold: those that get the bytes already, then the other reachable ones, where the
+    /// bytes are here to send.
+    fn candidates(&self, quorum: &Quorum, streams: &Streams) -> Vec<RegionId> {
+        let streams = streams.lock().expect("no holder of this lock panics");
+        let mut order: Vec<RegionId> = Vec::new();
+        let streamed = streams.keys().map(|(region, _)| *region);
+        let others = if quorum.here { quorum.followers() } else { Vec::new() };
+        for region in self.nearest(streamed).into_iter().chain(others) {
+            if !order.contains(&region) {
+                order.push(region);
+            }
+        }
+        order
+    }
+
+    async fn prepare<E>(
+        &self,
+        quorum: &Quorum,
+        planned: &[RegionId],
+        subject: RecordId,
+        bodies: Vec<Body>,
+        decide: Arc<Decide<E>>,
+    ) -> Result<Prepared, Stop<E>>
+    where
+        E: From<Unavailable> + Send + 'static,
+    {
+        let cluster = self.clone();
+        let planned = planned.to_vec();
+        let here = quorum.here;
+        self.inner
+            .store
+            .write(move |tx| {
+                let mut decided = cluster.decide(tx, &subject, &decide)?;
+                let under_way = cluster.inner.active.begin(decided.stamp, subject);
+                let mut holders = planned.clone();
+                holders.extend(here.then(|| cluster.region()));
+                holders.sort_unstable();
+                let blobs: Vec<BlobRef> = bodies.iter().filter_map(|b| b.blob).collect();
+                let new: Vec<BlobId> = blobs.iter().map(|blob| blob.id).collect();
+                fill(&mut decided, cluster.region(), &new, &holders);
+                let locals: Vec<SealedBlob> = bodies.into_iter().filter_map(|b| b.local).collect();
+                let pending = PendingChange {
+                    stamp: decided.stamp,
+                    origin: cluster.region(),
+                    incarnation: cluster.inner.incarnation,
+                    followers: planned,
+                    records: decided.records,
+                    blobs,
+                };
+                for sealed in locals {
+                    tx.attach(sealed)?;
+                }
+                cluster.keep_clock(tx, pending.stamp)?;
+                let entry = PendingEntry::held(pending.clone(), cluster.env().now_ms());
+                pending::note(tx, &entry)?;
+                Ok(Prepared { pending, _under_way: under_way })
+            })
+            .await
+    }
+
+    /// Returns the followers that hold bytes and change durably.
+    async fn hold_at_followers(
+        &self,
+        quorum: &Quorum,
+        pending: &PendingChange,
+        candidates: Vec<RegionId>,
+        streams: Streams,
+    ) -> Result<Vec<RegionId>, Unavailable> {
+        let rules = Rules { need: quorum.followers_needed(), limit: limits::ACK_TIMEOUT };
+        let with_patience = candidates.into_iter().map(|region| (region, self.patience(region)));
+        let attempt = |region| {
+            let (cluster, streams) = (self.clone(), streams.clone());
+            let pending = pending.clone();
+            async move { cluster.hold_at(region, pending, streams).await }
+        };
+        match race(self.env(), rules, with_patience, attempt).await {
+            Ok(held) => Ok(held),
+            Err(short) if short.timed_out => Err(quorum.too_late()),
+            Err(short) => Err(Unavailable::new(format!(
+                "{} regions must hold the bytes and {} do: {}",
+                quorum.ack,
+                short.successes.len() + usize::from(quorum.here),
+                short.failures.join("; ")
+            ))),
+        }
+    }
+
+    async fn hold_at(
+        &self,
+        region: RegionId,
+        mut pending: PendingChange,
+        streams: Streams,
+    ) -> Result<RegionId, String> {
+        let blobs = pending.blobs.clone();
+        for blob in &blobs {
+            let streamed = {
+                let mut streams = streams.lock().expect("no holder of this lock panics");
+                streams.remove(&(region, blob.id))
+            };
+            let arrived = match streamed {
+                Some(streamed) => matches!(streamed.done.await, Ok(Ok(()))),
+                None => false,
+            };
+            if !arrived {
+                self.send_blob(region, blob).await?;
+            }
+        }
+        if !pending.followers.contains(&region) {
+            self.note_follower(&mut pending, region).await?;
+        }
+        let stamp = pending.stamp;
+        let request = Request::Hold(Box::new(pending));
+        match self.call(region, Class::Log, &request, limits::ACK_TIMEOUT).await {
+            Ok(Response::Done) => Ok(region),
+            Ok(Response::Declined(why)) => Err(format!("{region} will not hold {stamp}: {why}")),
+            Ok(other) => Err(format!("{region} answered {} to hold", other.name())),
+            Err(why) => Err(format!("{region}: {why}")),
+        }
+    }
+
+    /// A follower that is joined later is noted before it gets the change, so that it is asked when
+    /// the change must be decided after a crash.
+    async fn note_follower(
+        &self,
+        pending: &mut PendingChange,
+        region: RegionId,
+    ) -> Result<(), String> {
+        let stamp = pending.stamp;
+        let noted = self
+            .inner
+            .store
+            .write(move |tx| {
+                let Some(PendingEntry::Held { mut change, since_ms }) = pending::load(tx, stamp)?
+                else {
+                    return Ok::<_, crate::store::Error>(None);
+                };
+                if !change.followers.contains(&region) {
+                    change.followers.push(region);
+                }
+                let followers = change.followers.clone();
+                pending::note(tx, &PendingEntry::Held { change, since_ms })?;
+                Ok(Some(followers))
+            })
+            .await
+            .map_err(|why| why.to_string())?;
+        pending.followers = noted.ok_or_else(|| format!("{stamp} is decided already"))?;
+        let holders = [pending.origin, region];
+        pending::claim(pending, &holders);
+        Ok(())
+    }
+
+    async fn publish<E>(
+        &self,
+        quorum: &Quorum,
+        prepared: Prepared,
+        planned: &[RegionId],
+        held: &[RegionId],
+        decide: Arc<Decide<E>>,
+    ) -> Result<Written, Stop<E>>
+    where
+        E: From<Unavailable> + Send + 'static,
+    {
+        let mut acked = held.to_vec();
+        acked.extend(quorum.here.then(|| self.region()));
+        acked.sort_unstable();
+        let as_planned = planned.len() == held.len() && planned.iter().all(|r| held.contains(r));
+        let (cluster, holders) = (self.clone(), acked.clone());
+        let outcome = self
+            .inner
+            .store
+            .write(move |tx| {
+                // Kept until the outcome is durable.
+                let Prepared { mut pending, _under_way } = prepared;
+                let old = pending.stamp;
+                let parts = pending.records.iter().any(|(_, r)| matches!(r, Record::Part(_)));
+                if !as_planned && parts {
+                    pending.stamp = cluster.stamp(old);
+                }
+                let judged = match judge(tx, pending.stamp, &decide) {
+                    Ok(records) => records,
+                    Err(why) => {
+                        pending::end(tx, old)?;
+                        return Ok((_under_way, Err(why)));
+                    }
+                };
+                if pending.stamp != old {
+                    let mut decided = Decided { stamp: pending.stamp, records: judged };
+                    let new: Vec<BlobId> = pending.blobs.iter().map(|blob| blob.id).collect();
+                    fill(&mut decided, cluster.region(), &new, &holders);
+                    pending.records = decided.records;
+                } else if !as_planned {
+                    pending::claim(&mut pending, &holders);
+                }
+                cluster.keep_clock(tx, pending.stamp)?;
+                let seq = merge_all(tx, pending.records)?;
+                pending::end(tx, old)?;
+                Ok::<_, Stop<E>>((_under_way, Ok((pending.stamp, seq))))
+            })
+            .await?;
+        let (under_way, outcome) = outcome;
+        drop(under_way);
+        let (stamp, seq) = outcome?;
+        if let Some(seq) = seq {
+            self.log_grew(seq);
+        }
+        Ok(Written { stamp, acked })
+    }
+}
+
+fn take_streams(bodies: &mut [Body]) -> Streams {
+    let mut streams = BTreeMap::new();
+    for body in bodies {
+        let Some(blob) = body.blob else { continue };
+        for streamed in body.streams.drain(..) {
+            streams.insert((streamed.region, blob.id), streamed);
+        }
+    }
+    Arc::new(Mutex::new(streams))
+}

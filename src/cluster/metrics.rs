@@ -1,0 +1,41 @@
+//! What happens between regions, in numbers.
+
+use crate::obs::{Counter, Group};
+use prometheus_client::registry::Registry;
+
+/// Counters of the drivers. Cheap handles.
+#[derive(Clone, Default)]
+pub struct ClusterMetrics {
+    pub(super) bad_chunks: Counter,
+    pub(super) fetched_chunks: Counter,
+    pub(super) quarantined: Counter,
+    pub(super) records_repaired: Counter,
+    pub(super) tombstones_dropped: Counter,
+}
+
+impl Group for ClusterMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let rows = [
+            (
+                "cluster_bad_chunks",
+                "Chunks from peers that failed their checksum",
+                &self.bad_chunks,
+            ),
+            ("cluster_fetched_chunks", "Chunks read from peers", &self.fetched_chunks),
+            ("cluster_quarantined", "Changes of peers that could not be merged", &self.quarantined),
+            (
+                "cluster_records_repaired",
+                "Records made good by comparing digests",
+                &self.records_repaired,
+            ),
+            (
+                "cluster_tombstones_dropped",
+                "Deletions dropped because every region knows them",
+                &self.tombstones_dropped,
+            ),
+        ];
+        for (name, help, counter) in rows {
+            registry.register(name, help, counter.clone());
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Answers to peers: one place where each request is given to who knows about it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::env::{BoxFuture, PeerHandler};
+use crate::net::message::{Request, Response};
+use crate::store;
+use crate::types::region::RegionId;
+
+use super::Cluster;
+
+/// Takes peers' messages. Made before the cluster, because the mesh needs it and the cluster needs
+/// the mesh; until the cluster runs it refuses.
+#[derive(Default)]
+pub struct Handler {
+    cluster: OnceLock<Cluster>,
+}
+
+impl Handler {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    pub(super) fn serve(&self, cluster: Cluster) {
+        assert!(self.cluster.set(cluster).is_ok(), "one handler serves one cluster");
+    }
+}
+
+impl PeerHandler for Handler {
+    fn handle(&self, from: RegionId, request: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        let Some(cluster) = self.cluster.get().cloned() else {
+            return Box::pin(std::future::ready(Err("starting".to_owned())));
+        };
+        Box::pin(async move {
+            let request = Request::decode(&request).map_err(|why| why.to_string())?;
+            cluster.heard_from(from);
+            let response = cluster.answer(from, request).await.map_err(|why| {
+                tracing::error!(%from, %why, "a peer's request failed on this disk");
+                why.to_string()
+            })?;
+            Ok(response.encode())
+        })
+    }
+
+    fn datagram(&self, _from: RegionId, _data: Bytes) {}
+}
+
+impl Cluster {
+    async fn answer(&self, from: RegionId, request: Request) -> Result<Response, store::Error> {
+        Ok(match request {
+            Request::Ping => Response::Pong,
+            Request::LogPush(batch) if batch.origin != from => {
+                Response::Declined("only its origin pushes a log".to_owned())
+            }
+            Request::LogPush(batch) => {
+                let outcome = self.apply(batch).await?;
+                Response::LogApplied { applied: outcome.applied, refused: outcome.refused }
+            }
+            Request::LogPull { origin, incarnation, after } => {
+                Response::LogStretch(self.stretch_for(origin, incarnation, after).await?)
+            }
+            Request::Heads(heads) => {
+                self.heard_heads(from, heads);
+                Response::Heads(self.heads()?)
+            }
+            Request::Stage { blob, offset, bytes } => {
+                done_or_declined(self.take_piece(from, blob, offset, bytes).await)
+            }
+            Request::Hold(change) => done_or_declined(self.hold(from, *change).await),
+            Request::Fate(change) => Response::Fate(self.fate(&change)?),
+            Request::Settle(change) => Response::Settled { has: self.settled_here(*change).await? },
+            Request::DigestGroups => Response::Digests(self.store().digest().groups().to_vec()),
+            Request::DigestLeaves(group) => {
+                Response::Digests(self.store().digest().leaves(group).to_vec())
+            }
+            Request::DigestRecords { leaf, after } => self.digest_records(leaf, after.as_ref())?,
+            Request::Records(ids) => Response::Records(self.carried(&ids).await?),
+            Request::Manifest { blob, of } => self.give_manifest(&blob, of.as_ref())?,
+            Request::Chunk { blob, index, of } => {
+                self.give_chunk(&blob, index, of.as_ref()).await?
+            }
+        })
+    }
+}
+
+fn done_or_declined(outcome: Result<(), String>) -> Response {
+    match outcome {
+        Ok(()) => Response::Done,
+        Err(why) => Response::Declined(why),
+    }
+}

@@ -1,0 +1,70 @@
+//! Merging two states of one record: commutative, associative, idempotent, and never going back.
+
+use crate::types::object::{Placement, Row, Version};
+use crate::types::record::Record;
+
+/// A state after a merge.
+#[derive(Clone, Debug)]
+pub struct Merge {
+    pub record: Record,
+    /// It is another than the local one was.
+    pub changed: bool,
+}
+
+/// The state that knows what both know. Records of different kinds never meet: the local one stays.
+pub fn merge(local: Option<Record>, incoming: Record) -> Merge {
+    let Some(local) = local else { return Merge { record: incoming, changed: true } };
+    match (local, incoming) {
+        (Record::Row(local), Record::Row(incoming)) => {
+            let merged = rows(&local, incoming);
+            let changed = merged != local;
+            Merge { record: Record::Row(merged), changed }
+        }
+        (Record::Bucket(local), Record::Bucket(incoming)) => {
+            let mut merged = local;
+            merged.merge(*incoming);
+            Merge { record: Record::Bucket(merged), changed: true }
+        }
+        (Record::Name(local), Record::Name(incoming)) => {
+            let changed = incoming.stamp > local.stamp;
+            Merge { record: Record::Name(if changed { incoming } else { local }), changed }
+        }
+        (Record::AccessKey(local), Record::AccessKey(incoming)) => {
+            let changed = incoming.stamp > local.stamp;
+            Merge { record: Record::AccessKey(if changed { incoming } else { local }), changed }
+        }
+        (Record::Upload(local), Record::Upload(incoming)) => {
+            let changed = (&incoming.state, incoming.stamp) > (&local.state, local.stamp);
+            Merge { record: Record::Upload(if changed { incoming } else { local }), changed }
+        }
+        (Record::Part(local), Record::Part(incoming)) => {
+            let changed = incoming.stamp > local.stamp;
+            Merge { record: Record::Part(if changed { incoming } else { local }), changed }
+        }
+        (local, _) => Merge { record: local, changed: false },
+    }
+}
+
+fn rows(local: &Row, incoming: Row) -> Row {
+    let mut all = local.versions.clone();
+    for version in incoming.versions {
+        match all.iter_mut().find(|known| known.stamp == version.stamp) {
+            Some(known) => placements(&mut known.placement, version.placement),
+            None => all.push(version),
+        }
+    }
+    let covered = |v: &Version| all.iter().any(|w| w.stamp > v.stamp && w.replaces >= v.stamp);
+    let mut versions: Vec<Version> = all.iter().filter(|v| !covered(v)).cloned().collect();
+    versions.sort_by_key(|v| std::cmp::Reverse(v.stamp));
+    Row { versions }
+}
+
+fn placements(known: &mut Placement, incoming: Placement) {
+    for (region, holding) in incoming.holders {
+        let entry = known.holders.entry(region).or_insert(holding);
+        if (holding.counter, holding.state) > (entry.counter, entry.state) {
+            *entry = holding;
+        }
+    }
+    known.primary = known.primary.max(incoming.primary);
+}

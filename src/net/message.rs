@@ -1,0 +1,257 @@
+//! What nodes say to each other.
+//!
+//! Invariant: numbers of variants are stable: new ones go to the end, none is taken out. N talks to
+//! N - 1.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::types::id::{BlobId, BucketId, Incarnation};
+use crate::types::name::ObjectKey;
+use crate::types::object::{BlobRef, Row};
+use crate::types::record::{Record, RecordId};
+use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
+
+/// A question of a peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    Ping,
+    /// A stretch of a log, pushed by its origin.
+    LogPush(LogBatch),
+    /// What comes after this position of a log?
+    LogPull {
+        origin: RegionId,
+        incarnation: Incarnation,
+        after: u64,
+    },
+    /// How far I have applied which logs; how far have you?
+    Heads(Vec<LogHead>),
+    /// A piece of a body that shall be held here.
+    Stage {
+        blob: BlobId,
+        offset: u64,
+        bytes: Bytes,
+    },
+    /// Hold the staged bytes with this change, durably.
+    Hold(Box<PendingChange>),
+    /// What became of this change of yours?
+    Fate(Box<PendingChange>),
+    /// Do you have this change of mine? If not, refuse it for ever.
+    Settle(Box<PendingChange>),
+    /// The 256 sums of the digest tree.
+    DigestGroups,
+    /// The 256 leaves of one group.
+    DigestLeaves(u8),
+    /// Records of one leaf, after this one.
+    DigestRecords {
+        leaf: u16,
+        after: Option<RecordId>,
+    },
+    /// The present state of these records.
+    Records(Vec<RecordId>),
+    /// The chunk hashes of a blob.
+    Manifest {
+        blob: BlobRef,
+        of: Option<VersionOf>,
+    },
+    /// One chunk of a blob.
+    Chunk {
+        blob: BlobRef,
+        index: u32,
+        of: Option<VersionOf>,
+    },
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Response {
+    Pong,
+    Done,
+    /// Not done, and why; nothing was kept.
+    Declined(String),
+    /// This log is applied up to here; the positions in `refused` are in quarantine.
+    LogApplied {
+        applied: u64,
+        refused: Vec<u64>,
+    },
+    /// The next stretch; `None` when there is none here, or not without a gap.
+    LogStretch(Option<LogBatch>),
+    Heads(Vec<LogHead>),
+    Fate(Fate),
+    Settled {
+        has: bool,
+    },
+    Digests(Vec<[u8; 32]>),
+    DigestRecords {
+        records: Vec<(RecordId, [u8; 32])>,
+        more: bool,
+    },
+    /// In the order asked; fewer when they would not fit. `None`: not here.
+    Records(Vec<Option<Carried>>),
+    /// The hashes, 32 bytes each.
+    Manifest(Bytes),
+    Chunk(Bytes),
+    /// The bytes are not here; the row as it is here, if it is another than the reader's.
+    Absent {
+        row: Option<Row>,
+    },
+}
+
+/// The version of the messages: the first byte of each.
+const VERSION: u8 = 1;
+
+/// Bytes that are no message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadMessage {
+    /// A newer or older version than this node speaks.
+    Version(u8),
+    Undecodable(String),
+}
+
+impl fmt::Display for BadMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(found) => write!(f, "message version {found}, this node has {VERSION}"),
+            Self::Undecodable(why) => write!(f, "a message does not decode: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for BadMessage {}
+
+fn encode(message: &impl Serialize) -> Bytes {
+    let bytes = postcard::to_extend(message, vec![VERSION]);
+    bytes.expect("messages have no type that postcard refuses").into()
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadMessage> {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => {
+            postcard::from_bytes(rest).map_err(|why| BadMessage::Undecodable(why.to_string()))
+        }
+        Some((other, _)) => Err(BadMessage::Version(*other)),
+        None => Err(BadMessage::Undecodable("no bytes".to_owned())),
+    }
+}
+
+impl Request {
+    pub fn encode(&self) -> Bytes {
+        encode(self)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadMessage> {
+        decode(bytes)
+    }
+}
+
+impl Response {
+    pub fn encode(&self) -> Bytes {
+        encode(self)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadMessage> {
+        decode(bytes)
+    }
+
+    /// For logs: which answer it is.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pong => "Pong",
+            Self::Done => "Done",
+            Self::Declined(_) => "Declined",
+            Self::LogApplied { .. } => "LogApplied",
+            Self::LogStretch(_) => "LogStretch",
+            Self::Heads(_) => "Heads",
+            Self::Fate(_) => "Fate",
+            Self::Settled { .. } => "Settled",
+            Self::Digests(_) => "Digests",
+            Self::DigestRecords { .. } => "DigestRecords",
+            Self::Records(_) => "Records",
+            Self::Manifest(_) => "Manifest",
+            Self::Chunk(_) => "Chunk",
+            Self::Absent { .. } => "Absent",
+        }
+    }
+}
+
+/// A stretch of a log: everything after `after`, up to and with `last`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LogBatch {
+    pub origin: RegionId,
+    pub incarnation: Incarnation,
+    pub after: u64,
+    pub last: u64,
+    pub changes: Vec<Change>,
+}
+
+/// One position of a log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Change {
+    pub seq: u64,
+    pub body: ChangeBody,
+}
+
+/// What a position of a log stands for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ChangeBody {
+    /// The present state of the record.
+    Record(Carried),
+    /// The record of an earlier change of this batch (its index).
+    Repeat(u32),
+    /// The record was dropped since, because every region had it.
+    Forgotten,
+}
+
+/// A record with the bodies that ride in it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Carried {
+    /// [`RecordId`] and [`Record`], encoded apart so that one bad record spoils no batch.
+    pub entry: Bytes,
+    pub bodies: Vec<(BlobId, Bytes)>,
+}
+
+/// How far one log was applied at the sender of this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogHead {
+    pub origin: RegionId,
+    pub incarnation: Incarnation,
+    pub applied: u64,
+    /// The sender can give entries above this one.
+    pub complete_after: u64,
+    /// `applied`, or the last position before the oldest one in quarantine.
+    pub stable: u64,
+}
+
+/// A change that waits for its publication.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PendingChange {
+    pub stamp: Stamp,
+    pub origin: RegionId,
+    pub incarnation: Incarnation,
+    /// Everybody who was asked to hold it.
+    pub followers: Vec<RegionId>,
+    pub records: Vec<(RecordId, Record)>,
+    pub blobs: Vec<BlobRef>,
+}
+
+/// What became of a pending change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    Underway,
+    Published,
+    Discarded,
+    /// Another incarnation took it: this one cannot know.
+    Unknown,
+}
+
+/// The version that a reader of bytes wants, so that a newer row can be told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct VersionOf {
+    pub bucket: BucketId,
+    pub key: ObjectKey,
+    pub stamp: Stamp,
+}
