@@ -85,6 +85,12 @@ pub const PIPED_BODY_FRAMES_MAX: usize = 8;
 pub const DRAIN_BYTES_MAX: u64 = 64 << 20;
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Weight of the requests that a node serves at the same time: about 4000 streamed bodies.
+pub const REQUESTS_WEIGHT_MAX: usize = 16_384;
+
+/// Answers up to this size are read whole before their head is sent.
+pub const REPLY_WHOLE_BYTES_MAX: u64 = 64 << 10;
+
 /// Clocks of client and server may differ by this much. Source: S3, RequestTimeTooSkewed.
 pub const REQUEST_SKEW_MAX: Duration = Duration::from_secs(15 * 60);
 

@@ -5,6 +5,7 @@
 //! be used again and the client sees the answer; unless the client waits for `100 Continue`, which
 //! is sent by the first read.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::pin::Pin;
 use std::time::Duration;
@@ -24,8 +25,8 @@ use super::chunked::{Decoder, Step};
 use super::digest::{Claims, Hasher};
 
 /// A body as the connection gives it.
-pub(crate) type Incoming =
-    Pin<Box<dyn http_body::Body<Data = Bytes, Error = Box<dyn Error + Send + Sync>> + Send>>;
+type Incoming =
+    Pin<Box<dyn http_body::Body<Data = Bytes, Error = Box<dyn Error + Send + Sync>> + Send + Sync>>;
 
 /// A request's body: what `Stream` operations hand to the engine.
 pub struct Body(Source);
@@ -136,8 +137,13 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    pub(crate) fn new(body: Incoming, env: Env, expects_continue: bool) -> Self {
+    pub(crate) fn new<B>(body: B, env: Env, expects_continue: bool) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+        B: Send + Sync + 'static,
+    {
         let ended = body.is_end_stream();
+        let body: Incoming = if ended { nothing() } else { Box::pin(body.map_err(Into::into)) };
         Self { body, env, expects_continue, received: 0, waited: Duration::ZERO, ended }
     }
 
@@ -194,16 +200,17 @@ impl Drop for Raw {
         if self.ended || self.expects_continue {
             return;
         }
-        let nothing: Incoming = Box::pin(
-            http_body_util::Empty::new().map_err(|never: std::convert::Infallible| match never {}),
-        );
-        let body = std::mem::replace(&mut self.body, nothing);
+        let body = std::mem::replace(&mut self.body, nothing());
         let env = self.env.clone();
         self.env.spawn("s3 body drain", async move {
             // When the time is over, the body is dropped and the connection closed.
             let _ = env.timeout(limits::DRAIN_TIME_MAX, drain(body)).await;
         });
     }
+}
+
+fn nothing() -> Incoming {
+    Box::pin(http_body_util::Empty::new().map_err(|never: Infallible| match never {}))
 }
 
 async fn drain(mut body: Incoming) {

@@ -85,11 +85,6 @@ impl Decoder {
         self.trailers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// Names of all trailers that came.
-    pub(crate) fn trailer_names(&self) -> impl Iterator<Item = &str> {
-        self.trailers.iter().map(|(name, _)| name.as_str())
-    }
-
     pub(crate) fn step(&mut self) -> Result<Step, BodyError> {
         loop {
             match self.state {

@@ -152,17 +152,18 @@ fn check_announced(headers: &HeaderMap, claim: Option<&Claim>) -> Result<(), S3E
 
 /// One checksum under way.
 enum Sum {
-    Crc(crc_fast::Digest, usize),
+    Crc(Box<crc_fast::Digest>, usize),
     Sha(Context),
 }
 
 impl Sum {
     fn new(algorithm: ChecksumAlgorithm) -> Self {
         use crc_fast::CrcAlgorithm::{Crc32Iscsi, Crc32IsoHdlc, Crc64Nvme};
+        let crc = |algorithm, width| Self::Crc(Box::new(crc_fast::Digest::new(algorithm)), width);
         match algorithm {
-            ChecksumAlgorithm::Crc32 => Self::Crc(crc_fast::Digest::new(Crc32IsoHdlc), 4),
-            ChecksumAlgorithm::Crc32c => Self::Crc(crc_fast::Digest::new(Crc32Iscsi), 4),
-            ChecksumAlgorithm::Crc64Nvme => Self::Crc(crc_fast::Digest::new(Crc64Nvme), 8),
+            ChecksumAlgorithm::Crc32 => crc(Crc32IsoHdlc, 4),
+            ChecksumAlgorithm::Crc32c => crc(Crc32Iscsi, 4),
+            ChecksumAlgorithm::Crc64Nvme => crc(Crc64Nvme, 8),
             ChecksumAlgorithm::Sha1 => Self::Sha(Context::new(&SHA1_FOR_LEGACY_USE_ONLY)),
             ChecksumAlgorithm::Sha256 => Self::Sha(Context::new(&SHA256)),
         }

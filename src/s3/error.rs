@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::engine;
+use crate::engine::body::BodyError;
+use crate::limits;
+
 /// One row a code: name, status, default message.
 macro_rules! codes {
     ($($name:ident $status:literal $message:literal;)*) => {
@@ -266,10 +270,6 @@ impl S3Error {
     pub(crate) fn resource_or(&self, default: &str) -> String {
         self.0.resource.clone().unwrap_or_else(|| default.to_owned())
     }
-
-    pub(crate) fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
-        self.0.source.as_deref()
-    }
 }
 
 impl fmt::Debug for S3Error {
@@ -293,6 +293,120 @@ impl Error for S3Error {}
 impl From<Code> for S3Error {
     fn from(code: Code) -> Self {
         Self::new(code)
+    }
+}
+
+impl From<BodyError> for S3Error {
+    fn from(error: BodyError) -> Self {
+        let answer = match &error {
+            BodyError::BadDigest(header) if header == "x-amz-content-sha256" => {
+                Self::new(Code::XAmzContentSHA256Mismatch)
+            }
+            BodyError::BadDigest(header) if header == "content-md5" => Self::with(
+                Code::BadDigest,
+                "The Content-MD5 you specified did not match what we received.",
+            ),
+            BodyError::BadDigest(header) => Self::with(
+                Code::BadDigest,
+                format!(
+                    "The {} you specified did not match the calculated checksum.",
+                    header.strip_prefix("x-amz-checksum-").unwrap_or(header).to_uppercase()
+                ),
+            ),
+            BodyError::Broken(_) | BodyError::Truncated { .. } => Self::new(Code::IncompleteBody),
+            BodyError::Malformed(why) => Self::with(
+                Code::InvalidRequest,
+                format!("The body does not have the framing that its headers announce: {why}."),
+            ),
+            BodyError::Signature => Self::new(Code::SignatureDoesNotMatch),
+            BodyError::Timeout => Self::new(Code::RequestTimeout),
+            BodyError::TooLarge(max) => {
+                Self::new(Code::EntityTooLarge).extra("MaxSizeAllowed", max.to_string())
+            }
+        };
+        answer.source(error)
+    }
+}
+
+impl From<engine::Error> for S3Error {
+    fn from(error: engine::Error) -> Self {
+        use engine::Error as E;
+        let text = error.to_string();
+        let answer = match error.clone() {
+            E::AccessDenied(_) => Self::new(Code::AccessDenied),
+            E::Body(error) => return Self::from(error),
+            E::BucketAlreadyExists => Self::new(Code::BucketAlreadyExists),
+            E::BucketAlreadyOwnedByYou => Self::new(Code::BucketAlreadyOwnedByYou),
+            E::BucketNotEmpty => Self::new(Code::BucketNotEmpty),
+            E::Conflict(_) => Self::with(Code::OperationAborted, sentence(&text)),
+            E::EntityTooLarge { bytes_max } => {
+                Self::new(Code::EntityTooLarge).extra("MaxSizeAllowed", bytes_max.to_string())
+            }
+            E::EntityTooSmall { part, bytes } => Self::new(Code::EntityTooSmall)
+                .extra("PartNumber", part.to_string())
+                .extra("ProposedSize", bytes.to_string())
+                .extra("MinSizeAllowed", limits::PART_BYTES_MIN.to_string()),
+            E::Internal(_) => Self::new(Code::InternalError),
+            E::InvalidArgument(_) => Self::with(Code::InvalidArgument, sentence(&text)),
+            E::InvalidLocation(place) => {
+                Self::with(Code::InvalidLocationConstraint, sentence(&text))
+                    .extra("LocationConstraint", place)
+            }
+            E::InvalidPart { part, .. } => {
+                Self::new(Code::InvalidPart).extra("PartNumber", part.to_string())
+            }
+            E::InvalidPartNumber { parts } => {
+                Self::new(Code::InvalidPartNumber).extra("ActualPartCount", parts.to_string())
+            }
+            E::InvalidPartOrder => Self::new(Code::InvalidPartOrder),
+            E::InvalidRange { size } => {
+                let range = HeaderValue::try_from(format!("bytes */{size}"));
+                let answer =
+                    Self::new(Code::InvalidRange).extra("ActualObjectSize", size.to_string());
+                match range {
+                    Ok(range) => answer.header(http::header::CONTENT_RANGE, range),
+                    Err(_) => answer,
+                }
+            }
+            E::InvalidRequest(_) => Self::with(Code::InvalidRequest, sentence(&text)),
+            E::NoSuchBucket => Self::new(Code::NoSuchBucket),
+            E::NoSuchKey => Self::new(Code::NoSuchKey),
+            E::NoSuchUpload => Self::new(Code::NoSuchUpload),
+            E::NoSuchVersion => Self::new(Code::NoSuchVersion),
+            E::NotModified { etag, modified_ms } => not_modified(&etag, modified_ms),
+            E::PreconditionFailed(header) => {
+                Self::new(Code::PreconditionFailed).extra("Condition", header)
+            }
+            E::StorageFull => Self::unavailable(&text, RETRY_WHEN_FULL),
+            E::Unavailable { reason, retry_after } => Self::unavailable(&reason, retry_after),
+        };
+        answer.source(error)
+    }
+}
+
+/// A full disk is not emptied in a moment.
+const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);
+
+/// 304 says what the client's copy is.
+fn not_modified(etag: &str, modified_ms: u64) -> S3Error {
+    let mut answer = S3Error::new(Code::NotModified);
+    let headers = [
+        (http::header::ETAG, format!("\"{etag}\"")),
+        (http::header::LAST_MODIFIED, super::xml::http_date(modified_ms)),
+    ];
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            answer = answer.header(name, value);
+        }
+    }
+    answer
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()),
+        None => String::new(),
     }
 }
 

@@ -1,23 +1,199 @@
 //! The S3 front: HTTP in, typed engine calls, HTTP out.
 //!
-//! Invariant: every request takes the same path; no operation skips or reorders a step, and special
-//! cases are flags of its row in the table.
+//! Invariant: every request takes the path of [`Service::call`]; no operation skips or reorders a
+//! step, and special cases are flags of its row in the table.
 
 pub mod auth;
 pub mod body;
 mod chunked;
 pub mod digest;
 pub mod error;
+mod intake;
+mod metrics;
 pub mod op;
 pub mod ops;
+mod outgoing;
 pub mod reply;
 pub mod request;
+mod respond;
 pub mod target;
 pub mod xml;
 
-use crate::env::Env;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::engine;
+use crate::env::{BoxFuture, Env};
+use crate::limits;
+use crate::types::action::{Action, Target};
+use crate::types::caller::Caller;
+use crate::types::name::AccessKeyId;
+use crate::types::record::AccessKeyRecord;
+use crate::types::region::RegionId;
+
+pub use auth::AuthOptions;
+use auth::{Claim, Identity, SigningKeys};
+use error::{Code, S3Error};
+use intake::Head;
+pub use metrics::S3Metrics;
+use op::{Auth, Op};
+pub use outgoing::Outgoing;
+use reply::Reply;
+use respond::Trail;
+use target::Route;
 
 /// What operations work with.
 pub struct Ctx {
     pub env: Env,
+    pub options: Options,
+    keys: SigningKeys,
+    room: Arc<Semaphore>,
+    metrics: S3Metrics,
+    own: Own,
+    gate: Arc<dyn Gate>,
+    table: op::Table,
 }
+
+/// What the pipeline itself asks of the engine.
+pub trait Gate: Send + Sync {
+    /// The key, unless it does not exist or is revoked.
+    fn access_key<'a>(
+        &'a self,
+        id: &'a AccessKeyId,
+    ) -> BoxFuture<'a, Result<Option<AccessKeyRecord>, engine::Error>>;
+
+    /// Says whether the caller may do this to that.
+    fn authorize<'a>(
+        &'a self,
+        caller: &'a Caller,
+        action: Action,
+        target: &'a Target,
+    ) -> BoxFuture<'a, Result<(), engine::Error>>;
+}
+
+/// How this node's S3 port behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The region that answers.
+    pub region: RegionId,
+    /// Domains whose sub-domains are buckets, besides `localhost`.
+    pub domains: Vec<String>,
+    pub auth: AuthOptions,
+    /// Weight of the requests that are served at the same time, see [`Op::weight`].
+    pub room: usize,
+}
+
+impl Options {
+    /// The usual settings of a region.
+    pub fn new(region: RegionId) -> Self {
+        let auth = AuthOptions { regions: vec![region.to_string()], signature_v2: true };
+        Self { region, domains: Vec::new(), auth, room: limits::REQUESTS_WEIGHT_MAX }
+    }
+}
+
+/// Answers what is below `/-/`: not S3, so it comes from the wiring.
+pub type Own = Arc<
+    dyn Fn(Request<hyper::body::Incoming>, SocketAddr) -> BoxFuture<'static, Response<Outgoing>>
+        + Send
+        + Sync,
+>;
+
+/// The S3 front of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Service(Arc<Ctx>);
+
+impl Service {
+    pub fn new(env: Env, gate: Arc<dyn Gate>, options: Options, own: Own) -> Self {
+        Self::with_table(env, gate, options, own, ops::GROUPS)
+    }
+
+    fn with_table(
+        env: Env,
+        gate: Arc<dyn Gate>,
+        mut options: Options,
+        own: Own,
+        table: op::Table,
+    ) -> Self {
+        options.domains = options.domains.iter().map(|d| d.to_ascii_lowercase()).collect();
+        options.domains.push("localhost".to_owned());
+        Self(Arc::new(Ctx {
+            env,
+            gate,
+            table,
+            keys: SigningKeys::new(),
+            room: Arc::new(Semaphore::new(options.room)),
+            metrics: S3Metrics::default(),
+            options,
+            own,
+        }))
+    }
+
+    /// What it counts, for the node's registry.
+    pub fn metrics(&self) -> &S3Metrics {
+        &self.0.metrics
+    }
+
+    /// Answers one request of a client at `peer`.
+    pub async fn call(
+        &self,
+        request: Request<hyper::body::Incoming>,
+        peer: SocketAddr,
+    ) -> Response<Outgoing> {
+        let ctx = &self.0;
+        match intake::route(&request, &ctx.options.domains) {
+            Ok(Route::Own) => (ctx.own)(request, peer).await,
+            Ok(Route::S3 { target, virtual_host }) => {
+                let mut trail = Trail::new(ctx, request.method(), Some(&target));
+                let head = intake::split(ctx, request, target, virtual_host);
+                let result = match head {
+                    Ok(head) => answer(ctx, head, &mut trail).await,
+                    Err(error) => Err(error),
+                };
+                trail.finish(ctx, result).await
+            }
+            Err(error) => Trail::new(ctx, request.method(), None).finish(ctx, Err(error)).await,
+        }
+    }
+}
+
+/// The path of every S3 request.
+async fn answer(ctx: &Ctx, head: Head, trail: &mut Trail) -> Result<Reply, S3Error> {
+    let op =
+        op::find(ctx.table, &head.target, &head.parts.method, &head.query, &head.parts.headers)?;
+    trail.op = op.name;
+    trail.permit = Some(admit(ctx, op)?);
+    let identity = identify(ctx, op, &head).await?;
+    trail.caller = identity.caller.clone();
+    if op.auth == Auth::Signed {
+        ctx.gate.authorize(&identity.caller, op.action, &head.target).await?;
+    }
+    let req = head.into_request(op, identity, trail.id.clone()).await?;
+    (op.run)(ctx, req).await
+}
+
+fn admit(ctx: &Ctx, op: &Op) -> Result<OwnedSemaphorePermit, S3Error> {
+    ctx.room.clone().try_acquire_many_owned(op.weight()).map_err(|_| {
+        ctx.metrics.shed.inc();
+        S3Error::new(Code::SlowDown).retry_after(Duration::from_secs(1))
+    })
+}
+
+async fn identify(ctx: &Ctx, op: &Op, head: &Head) -> Result<Identity, S3Error> {
+    let look = head.look(ctx.env.now_ms());
+    let claim = match op.auth {
+        Auth::Signed => Claim::parse(&look, &ctx.options.auth)?,
+        Auth::Form | Auth::Public => Claim::Anonymous,
+    };
+    let record = match claim.access_key() {
+        Some(id) => ctx.gate.access_key(id).await?,
+        None => None,
+    };
+    claim.verify(&look, record.as_ref(), &ctx.keys)
+}
+
+#[cfg(test)]
+mod tests;

@@ -152,14 +152,22 @@ impl Op {
     }
 }
 
+/// The table: rows by group.
+pub(crate) type Table = &'static [&'static [Op]];
+
 /// All rows.
 pub fn all() -> impl Iterator<Item = &'static Op> {
-    ops::GROUPS.iter().copied().flatten()
+    rows(ops::GROUPS)
+}
+
+fn rows(table: Table) -> impl Iterator<Item = &'static Op> {
+    table.iter().copied().flatten()
 }
 
 /// The row of a request: most conditions first. A method that no row of this target has is
 /// `MethodNotAllowed`, with the methods that exist.
 pub(crate) fn find(
+    table: Table,
     target: &Target,
     method: &Method,
     query: &Query,
@@ -167,15 +175,16 @@ pub(crate) fn find(
 ) -> Result<&'static Op, S3Error> {
     let on = On::of(target);
     let verb = Verb::of(method);
-    all()
+    rows(table)
         .filter(|op| op.on == on && Some(op.verb) == verb)
         .filter(|op| op.when.iter().all(|when| when.holds(query, headers)))
         .max_by_key(|op| op.when.len())
-        .ok_or_else(|| method_not_allowed(on, method))
+        .ok_or_else(|| method_not_allowed(table, on, method))
 }
 
-fn method_not_allowed(on: On, method: &Method) -> S3Error {
-    let mut verbs: Vec<&str> = all().filter(|op| op.on == on).map(|op| op.verb.as_str()).collect();
+fn method_not_allowed(table: Table, on: On, method: &Method) -> S3Error {
+    let mut verbs: Vec<&str> =
+        rows(table).filter(|op| op.on == on).map(|op| op.verb.as_str()).collect();
     verbs.sort_unstable();
     verbs.dedup();
     let error = S3Error::new(Code::MethodNotAllowed)

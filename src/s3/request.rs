@@ -73,8 +73,6 @@ pub struct Req {
     pub id: String,
     /// HEAD: the body is not sent.
     pub head: bool,
-    /// The request came over TLS, or through a trusted proxy that says so.
-    pub secure: bool,
 }
 
 impl Req {

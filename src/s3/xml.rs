@@ -139,6 +139,12 @@ impl Writer {
         self
     }
 
+    /// Text of the element that is open, escaped.
+    pub fn content(&mut self, text: &str) -> &mut Self {
+        escape(text, &mut self.out);
+        self
+    }
+
     /// An element with text, where there is one.
     pub fn text_some(&mut self, name: &'static str, text: Option<&str>) -> &mut Self {
         if let Some(text) = text {

@@ -20,7 +20,6 @@ const PATH: &AsciiSet = &QUERY.remove(b'/');
 pub(crate) struct Signed<'a> {
     pub(crate) method: &'a str,
     /// As it came, before any decoding.
-    pub(crate) path: &'a str,
     pub(crate) query: &'a str,
     pub(crate) headers: &'a HeaderMap,
     /// What `Host` says; from `:authority` in HTTP/2.

@@ -54,7 +54,6 @@ impl<'a> Look<'a> {
     fn signed(&self) -> Signed<'a> {
         Signed {
             method: self.method,
-            path: self.path,
             query: self.raw_query,
             headers: self.headers,
             host: self.host,

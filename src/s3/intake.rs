@@ -1,0 +1,225 @@
+//! From a request on the wire to what the pipeline works with.
+//!
+//! Invariant: the body is not touched before the pipeline says so, because the first read of it
+//! tells the client to send (`100 Continue`).
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use hyper::body::Incoming;
+
+use crate::engine::body::BodyError;
+use crate::limits;
+use crate::types::action::Target;
+use crate::types::name::BucketName;
+
+use super::Ctx;
+use super::auth::payload::Payload;
+use super::auth::{Identity, Look};
+use super::body::{Body, Raw};
+use super::digest::Claims;
+use super::error::{Code, S3Error};
+use super::op::{BodyKind, Op};
+use super::request::{Query, Req};
+use super::target::{self, Route};
+
+/// A request before anything of its body was read.
+pub(super) struct Head {
+    pub(super) parts: Parts,
+    pub(super) query: Query,
+    pub(super) target: Target,
+    host: String,
+    virtual_host: bool,
+    raw: Raw,
+}
+
+/// Where a request goes.
+pub(super) fn route<B>(request: &Request<B>, domains: &[String]) -> Result<Route, S3Error> {
+    target::resolve(&host(request.headers(), request.uri()), request.uri().path(), domains)
+}
+
+/// `Host`, or `:authority` in HTTP/2.
+fn host(headers: &HeaderMap, uri: &http::Uri) -> String {
+    let header = headers.get(http::header::HOST).and_then(|value| value.to_str().ok());
+    header.or_else(|| uri.authority().map(http::uri::Authority::as_str)).unwrap_or("").to_owned()
+}
+
+pub(super) fn split(
+    ctx: &Ctx,
+    request: Request<Incoming>,
+    target: Target,
+    virtual_host: bool,
+) -> Result<Head, S3Error> {
+    let (parts, body) = request.into_parts();
+    let expects = parts.headers.get(http::header::EXPECT);
+    let expects_continue =
+        expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let raw = Raw::new(body, ctx.env.clone(), expects_continue);
+    check_size(&parts)?;
+    let query = Query::parse(parts.uri.query().unwrap_or(""))?;
+    let host = host(&parts.headers, &parts.uri);
+    Ok(Head { parts, query, target, host, virtual_host, raw })
+}
+
+fn check_size(parts: &Parts) -> Result<(), S3Error> {
+    let line = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = parts.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4);
+    if line + headers.sum::<usize>() <= limits::HEADER_BYTES_MAX {
+        return Ok(());
+    }
+    Err(S3Error::new(Code::RequestHeaderSectionTooLarge)
+        .extra("MaxSizeAllowed", limits::HEADER_BYTES_MAX.to_string()))
+}
+
+impl Head {
+    pub(super) fn look(&self, now_ms: u64) -> Look<'_> {
+        Look {
+            method: self.parts.method.as_str(),
+            path: self.parts.uri.path(),
+            raw_query: self.parts.uri.query().unwrap_or(""),
+            query: &self.query,
+            headers: &self.parts.headers,
+            host: &self.host,
+            host_bucket: self.host_bucket(),
+            now_ms,
+        }
+    }
+
+    fn host_bucket(&self) -> Option<&BucketName> {
+        self.target.bucket().filter(|_| self.virtual_host)
+    }
+
+    /// The request of an operation, its body as the row says.
+    pub(super) async fn into_request(
+        self,
+        op: &Op,
+        identity: Identity,
+        id: String,
+    ) -> Result<Req, S3Error> {
+        let Self { parts, query, target, raw, .. } = self;
+        let head = parts.method == Method::HEAD;
+        let mut headers = parts.headers;
+        let (mut body, mut document) = (Body::empty(), Bytes::new());
+        match op.body {
+            // What comes all the same is not looked at.
+            BodyKind::None => drop(raw),
+            BodyKind::Xml(max) => {
+                let len = announced_len(&headers, &identity.payload)?;
+                let claims = Claims::parse(&headers, &identity.payload)?;
+                let whole = Body::new(raw, identity.payload, claims, len).collect(max);
+                document = whole.await.map_err(|error| match error {
+                    BodyError::TooLarge(max) => S3Error::new(Code::MaxMessageLengthExceeded)
+                        .extra("MaxMessageLengthBytes", max.to_string()),
+                    other => S3Error::from(other),
+                })?;
+            }
+            BodyKind::Stream => {
+                let len = stream_len(&headers, parts.version, &identity.payload)?;
+                let claims = Claims::parse(&headers, &identity.payload)?;
+                body = Body::new(raw, identity.payload, claims, len);
+            }
+        }
+        strip_aws_chunked(&mut headers)?;
+        Ok(Req { caller: identity.caller, target, query, headers, body, document, id, head })
+    }
+}
+
+/// The length of the decoded body, where the client says it.
+fn announced_len(headers: &HeaderMap, payload: &Payload) -> Result<Option<u64>, S3Error> {
+    let name = match payload {
+        Payload::Plain { .. } => http::header::CONTENT_LENGTH,
+        Payload::Chunked { .. } => http::HeaderName::from_static("x-amz-decoded-content-length"),
+    };
+    let Some(value) = headers.get(&name) else { return Ok(None) };
+    let len = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    len.map(Some).ok_or_else(|| {
+        S3Error::argument(name.as_str(), "", format!("the header {name} is not a number"))
+    })
+}
+
+/// The length of a body that is stored. S3 wants to know it beforehand; only a body in HTTP's own
+/// chunks, or in frames of HTTP/2, may come without.
+fn stream_len(
+    headers: &HeaderMap,
+    version: Version,
+    payload: &Payload,
+) -> Result<Option<u64>, S3Error> {
+    let len = announced_len(headers, payload)?;
+    if let Some(len) = len.filter(|len| *len > limits::BODY_BYTES_MAX) {
+        return Err(S3Error::new(Code::EntityTooLarge)
+            .extra("ProposedSize", len.to_string())
+            .extra("MaxSizeAllowed", limits::BODY_BYTES_MAX.to_string()));
+    }
+    let framed = headers.contains_key(http::header::TRANSFER_ENCODING);
+    let plain = matches!(payload, Payload::Plain { .. });
+    if len.is_none() && !(plain && (framed || version == Version::HTTP_2)) {
+        return Err(S3Error::new(Code::MissingContentLength));
+    }
+    Ok(len)
+}
+
+/// `aws-chunked` was the framing on the wire; it is no encoding of the object.
+fn strip_aws_chunked(headers: &mut HeaderMap) -> Result<(), S3Error> {
+    let name = http::header::CONTENT_ENCODING;
+    let values: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+    let tokens: Vec<&[u8]> = values
+        .iter()
+        .flat_map(|value| value.split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii)
+        .collect();
+    if !tokens.iter().any(|token| token.eq_ignore_ascii_case(b"aws-chunked")) {
+        return Ok(());
+    }
+    let kept: Vec<&[u8]> = tokens
+        .into_iter()
+        .filter(|token| !token.is_empty() && !token.eq_ignore_ascii_case(b"aws-chunked"))
+        .collect();
+    let joined = kept.join(&b", "[..]);
+    headers.remove(&name);
+    if !joined.is_empty() {
+        headers.insert(name, HeaderValue::from_bytes(&joined).map_err(S3Error::internal)?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoding_after(values: &[&'static str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(http::header::CONTENT_ENCODING, HeaderValue::from_static(value));
+        }
+        strip_aws_chunked(&mut headers).unwrap();
+        let value = headers.get(http::header::CONTENT_ENCODING)?;
+        Some(value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn aws_chunked_is_no_encoding_of_the_object() {
+        assert_eq!(encoding_after(&["aws-chunked"]), None);
+        assert_eq!(encoding_after(&["gzip, aws-chunked"]), Some("gzip".into()));
+        assert_eq!(encoding_after(&["aws-chunked,gzip", "br"]), Some("gzip, br".into()));
+        assert_eq!(encoding_after(&["gzip"]), Some("gzip".into()));
+        assert_eq!(encoding_after(&[]), None);
+    }
+
+    #[test]
+    fn a_stored_body_needs_a_length_unless_its_framing_has_an_end() {
+        let plain = Payload::Plain { sha256: None };
+        let chunked = Payload::Chunked { signer: None, trailer: true };
+        let code = |headers: &HeaderMap, payload: &Payload| {
+            stream_len(headers, Version::HTTP_11, payload).unwrap_err().code()
+        };
+        let mut headers = HeaderMap::new();
+        assert_eq!(code(&headers, &plain), Code::MissingContentLength);
+        headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+        assert_eq!(stream_len(&headers, Version::HTTP_11, &plain).unwrap(), None);
+        assert_eq!(code(&headers, &chunked), Code::MissingContentLength);
+        headers.insert("x-amz-decoded-content-length", HeaderValue::from_static("7"));
+        assert_eq!(stream_len(&headers, Version::HTTP_11, &chunked).unwrap(), Some(7));
+        headers.insert("content-length", HeaderValue::from_static("5368709121"));
+        assert_eq!(code(&headers, &plain), Code::EntityTooLarge);
+    }
+}

@@ -1,0 +1,203 @@
+//! From a reply or an error to HTTP, and the one log line a request leaves.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::{error, info};
+
+use crate::env::Env;
+use crate::limits;
+use crate::types::action::Target;
+use crate::types::caller::Caller;
+
+use super::Ctx;
+use super::error::{Code, S3Error};
+use super::metrics::{ByOp, Done, S3Metrics};
+use super::outgoing::{self, Outgoing, Sent};
+use super::reply::{Reply, ReplyBody};
+use super::xml::Writer;
+
+/// What is known of a request that is under way, for its answer and its log line.
+pub(super) struct Trail {
+    pub(super) id: String,
+    pub(super) op: &'static str,
+    pub(super) caller: Caller,
+    /// Held until the answer's last byte.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+    target: Option<Target>,
+    head: bool,
+    began: Duration,
+}
+
+impl Trail {
+    pub(super) fn new(ctx: &Ctx, method: &Method, target: Option<&Target>) -> Self {
+        ctx.metrics.open.inc();
+        Self {
+            id: hex::encode_upper(ctx.env.random::<8>()),
+            op: "Unknown",
+            caller: Caller::Anonymous,
+            permit: None,
+            target: target.cloned(),
+            head: *method == Method::HEAD,
+            began: ctx.env.monotonic(),
+        }
+    }
+
+    /// The answer: an error as S3's XML, the headers that all answers have, the log line at the
+    /// end of the body.
+    pub(super) async fn finish(
+        self,
+        ctx: &Ctx,
+        result: Result<Reply, S3Error>,
+    ) -> Response<Outgoing> {
+        let mut cause = None;
+        let result = match result {
+            Ok(reply) => settle(reply).await,
+            Err(error) => Err(error),
+        };
+        let mut reply = result.unwrap_or_else(|error| {
+            cause = Some(format!("{error:?}"));
+            self.render(&error)
+        });
+        common_headers(&mut reply.headers, ctx, &self.id);
+        if self.head {
+            let len = announced(&reply);
+            reply.body = ReplyBody::Empty;
+            if let Some(len) = len {
+                reply.headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+            }
+        }
+        self.send(ctx, reply, cause)
+    }
+
+    fn render(&self, error: &S3Error) -> Reply {
+        let mut reply = Reply::empty(error.status());
+        reply.headers.clone_from(error.headers());
+        if self.head || error.code() == Code::NotModified {
+            return reply;
+        }
+        let resource = self.target.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mut out = Writer::bare("Error");
+        out.text("Code", error.code().as_str()).text("Message", error.message());
+        self.name_what_is_missing(error.code(), &mut out);
+        for (name, value) in error.extras() {
+            out.text(name, value);
+        }
+        out.text("Resource", &error.resource_or(&resource));
+        out.text("RequestId", &self.id).text("HostId", &self.id);
+        reply.body = ReplyBody::Bytes(out.finish());
+        reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        reply
+    }
+
+    /// Clients read the bucket or key out of these errors.
+    fn name_what_is_missing(&self, code: Code, out: &mut Writer) {
+        let Some(target) = &self.target else { return };
+        match code {
+            Code::NoSuchKey => out.text_some("Key", target.key().map(|key| key.as_str())),
+            Code::NoSuchBucket
+            | Code::BucketAlreadyExists
+            | Code::BucketAlreadyOwnedByYou
+            | Code::BucketNotEmpty => {
+                out.text_some("BucketName", target.bucket().map(|bucket| bucket.as_str()))
+            }
+            _ => out,
+        };
+    }
+
+    fn send(self, ctx: &Ctx, reply: Reply, cause: Option<String>) -> Response<Outgoing> {
+        let line = Line {
+            env: ctx.env.clone(),
+            metrics: ctx.metrics.clone(),
+            status: reply.status,
+            source: text_of(&reply.headers, "x-godwit-source"),
+            cause,
+            trail: self,
+        };
+        let body = Outgoing::new(reply.body).on_end(move |sent| line.write(&sent));
+        let mut response = Response::new(body);
+        *response.status_mut() = reply.status;
+        *response.headers_mut() = reply.headers;
+        response
+    }
+}
+
+/// Small streams become bytes: head and body leave in one packet, and a failed source is an error
+/// with a status.
+async fn settle(mut reply: Reply) -> Result<Reply, S3Error> {
+    if let ReplyBody::Stream { len, .. } = &reply.body
+        && *len <= limits::REPLY_WHOLE_BYTES_MAX
+    {
+        let body = std::mem::replace(&mut reply.body, ReplyBody::Empty);
+        if let ReplyBody::Stream { len, stream } = body {
+            let bytes = outgoing::collect(len, stream).await.map_err(S3Error::internal)?;
+            reply.body = ReplyBody::Bytes(bytes);
+        }
+    }
+    Ok(reply)
+}
+
+fn announced(reply: &Reply) -> Option<u64> {
+    match &reply.body {
+        ReplyBody::Empty => reply.announced_len,
+        ReplyBody::Bytes(bytes) => Some(bytes.len() as u64),
+        ReplyBody::Stream { len, .. } => Some(*len),
+    }
+}
+
+/// Headers of every answer. (CORS headers of a bucket belong here too.)
+fn common_headers(headers: &mut HeaderMap, ctx: &Ctx, id: &str) {
+    let own = [
+        ("x-amz-request-id", id),
+        ("x-amz-id-2", id),
+        ("x-godwit-served-from", &ctx.options.region.to_string()),
+    ];
+    for (name, value) in own {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    headers.insert(http::header::SERVER, HeaderValue::from_static("godwit"));
+}
+
+fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// The log line of a request.
+struct Line {
+    env: Env,
+    metrics: S3Metrics,
+    status: StatusCode,
+    source: Option<String>,
+    cause: Option<String>,
+    trail: Trail,
+}
+
+impl Line {
+    /// Written when the last byte was handed over. ERROR means that a person must look.
+    fn write(self, sent: &Sent) {
+        let Self { env, metrics, status, source, cause, trail } = self;
+        let took = env.monotonic().saturating_sub(trail.began);
+        let op = trail.op;
+        metrics.open.dec();
+        metrics.sent.inc_by(sent.bytes);
+        metrics.requests.get_or_create(&Done { op, status: status.as_u16() }).inc();
+        metrics.seconds.get_or_create(&ByOp { op }).observe(took.as_secs_f64());
+        let target = trail.target.map(|target| target.to_string()).unwrap_or_default();
+        let caller = match &trail.caller {
+            Caller::Anonymous => "anonymous".to_owned(),
+            Caller::Key { access_key, .. } => access_key.to_string(),
+        };
+        let (status, bytes) = (status.as_u16(), sent.bytes);
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let (id, cut) = (trail.id, sent.cut.as_deref());
+        if status == StatusCode::INTERNAL_SERVER_ERROR.as_u16() {
+            error!(op, caller, target, status, bytes, ms, source, cause, cut, id, "request");
+        } else {
+            info!(op, caller, target, status, bytes, ms, source, cause, cut, id, "request");
+        }
+    }
+}
