@@ -357,3 +357,139 @@ impl Pipe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::task::{Context, Poll};
+
+    use http_body::Frame;
+
+    use super::*;
+    use crate::env::{Clock, Tasks};
+
+    /// A clock that tests move. A sleep is over at once, or never.
+    struct Moved {
+        ms: AtomicU64,
+        sleeps_end: bool,
+    }
+
+    impl Clock for Moved {
+        fn now_ms(&self) -> u64 {
+            self.ms.load(Ordering::SeqCst)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.now_ms())
+        }
+
+        fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+            if self.sleeps_end {
+                let ms = u64::try_from(duration.as_millis()).unwrap();
+                self.ms.fetch_add(ms, Ordering::SeqCst);
+                return Box::pin(std::future::ready(()));
+            }
+            Box::pin(std::future::pending())
+        }
+    }
+
+    /// Runs tasks on the test's runtime.
+    struct Here;
+
+    #[expect(clippy::disallowed_methods, reason = "this is the door, for tests")]
+    impl Tasks for Here {
+        fn spawn(&self, _: &'static str, task: BoxFuture<'static, ()>) {
+            tokio::spawn(task);
+        }
+
+        fn spawn_thread(&self, _: &'static str, task: BoxFuture<'static, ()>) {
+            tokio::spawn(task);
+        }
+
+        fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+            work();
+        }
+    }
+
+    fn env(sleeps_end: bool) -> (Env, Arc<Moved>) {
+        let clock = Arc::new(Moved { ms: AtomicU64::new(0), sleeps_end });
+        let mut env = crate::node::env::real(&tokio::runtime::Handle::current(), "/no".as_ref());
+        env.clock = clock.clone();
+        env.tasks = Arc::new(Here);
+        (env, clock)
+    }
+
+    /// Gives each piece after one `Pending` and `step` of time; stays `Pending` after the last,
+    /// unless it ends.
+    struct Slow {
+        pieces: VecDeque<Bytes>,
+        clock: Arc<Moved>,
+        step: u64,
+        ready: bool,
+        ends: bool,
+    }
+
+    impl http_body::Body for Slow {
+        type Data = Bytes;
+        type Error = Box<dyn Error + Send + Sync>;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            if self.pieces.is_empty() {
+                return if self.ends { Poll::Ready(None) } else { Poll::Pending };
+            }
+            self.ready = !self.ready;
+            if self.ready {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.clock.ms.fetch_add(self.step, Ordering::SeqCst);
+            Poll::Ready(self.pieces.pop_front().map(|piece| Ok(Frame::data(piece))))
+        }
+    }
+
+    fn slow(sizes: &[usize], step: u64, sleeps_end: bool, ends: bool) -> Body {
+        let (env, clock) = env(sleeps_end);
+        let pieces = sizes.iter().map(|size| Bytes::from(vec![1; *size])).collect();
+        let raw = Raw::new(Slow { pieces, clock, step, ready: false, ends }, env, false);
+        Body::new(raw, Payload::Plain { sha256: None }, Claims::default(), None)
+    }
+
+    async fn read(body: &mut Body) -> Result<u64, BodyError> {
+        let mut len = 0;
+        while let Some(bytes) = body.next().await? {
+            len += bytes.len() as u64;
+        }
+        Ok(len)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stops_sending_is_given_up() {
+        let mut body = slow(&[], 0, true, false);
+        assert_eq!(read(&mut body).await, Err(BodyError::Timeout));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_trickles_is_given_up_and_a_slow_one_is_not() {
+        let mut trickle = slow(&[10; 10], 10_000, false, true);
+        assert_eq!(read(&mut trickle).await, Err(BodyError::Timeout));
+        let mut steady = slow(&[20_000; 10], 10_000, false, true);
+        assert_eq!(read(&mut steady).await, Ok(200_000));
+    }
+
+    #[tokio::test]
+    async fn the_digests_are_those_of_the_bytes() {
+        let mut body = slow(&[1000; 3000], 0, false, true);
+        body.compute(ChecksumAlgorithm::Crc32c);
+        assert_eq!(read(&mut body).await, Ok(3_000_000));
+        let mut expected = Hasher::new(Claims::default());
+        expected.also(ChecksumAlgorithm::Crc32c);
+        expected.update(&vec![1; 3_000_000]);
+        assert_eq!(body.digests(), expected.finish(|_| None).unwrap());
+        assert_eq!(body.next().await, Ok(None), "the end stays the end");
+    }
+}

@@ -142,6 +142,13 @@ macro_rules! run {
 pub(crate) use run;
 
 impl Op {
+    fn asks_for(&self, name: &str) -> bool {
+        self.when.iter().any(|when| match when {
+            When::Query(query) | When::QueryIs(query, _) => *query == name,
+            When::Header(_) | When::HeaderStarts(..) => false,
+        })
+    }
+
     /// How much of the node's attention it takes, for admission.
     pub fn weight(&self) -> u32 {
         match self.body {
@@ -164,6 +171,43 @@ fn rows(table: Table) -> impl Iterator<Item = &'static Op> {
     table.iter().copied().flatten()
 }
 
+/// Query parameters that make a request about something else than the object or the bucket's list.
+/// A row that does not ask for one of them must not answer for it.
+const SUB_RESOURCES: [&str; 32] = [
+    "abac",
+    "accelerate",
+    "acl",
+    "analytics",
+    "attributes",
+    "cors",
+    "encryption",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "logging",
+    "metadataConfiguration",
+    "metadataTable",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "renameObject",
+    "replication",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "session",
+    "tagging",
+    "torrent",
+    "versioning",
+    "website",
+];
+
 /// The row of a request: most conditions first. A method that no row of this target has is
 /// `MethodNotAllowed`, with the methods that exist.
 pub(crate) fn find(
@@ -175,11 +219,19 @@ pub(crate) fn find(
 ) -> Result<&'static Op, S3Error> {
     let on = On::of(target);
     let verb = Verb::of(method);
-    rows(table)
+    let op = rows(table)
         .filter(|op| op.on == on && Some(op.verb) == verb)
         .filter(|op| op.when.iter().all(|when| when.holds(query, headers)))
         .max_by_key(|op| op.when.len())
-        .ok_or_else(|| method_not_allowed(table, on, method))
+        .ok_or_else(|| method_not_allowed(table, on, method))?;
+    match SUB_RESOURCES.iter().find(|name| query.has(name) && !op.asks_for(name)) {
+        None => Ok(op),
+        Some(name) => {
+            Err(S3Error::with(Code::NotImplemented, format!("`?{name}` is not implemented."))
+                .extra("Method", method.as_str())
+                .extra("ResourceType", *name))
+        }
+    }
 }
 
 fn method_not_allowed(table: Table, on: On, method: &Method) -> S3Error {

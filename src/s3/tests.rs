@@ -259,6 +259,17 @@ async fn errors_are_xml_and_leave_the_connection_usable() {
 }
 
 #[tokio::test]
+async fn a_sub_resource_that_no_row_asks_for_is_not_implemented() {
+    let mut client = Client::to(server().await).await;
+    for query in ["acl", "tagging=", "x-id=GetObject&torrent"] {
+        let answer = client.request(&format!("GET /open/1?{query}"), &[], b"").await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (501, "NotImplemented"), "{query}");
+    }
+    let answer = client.request("GET /open/1?x-id=GetObject&other", &[], b"").await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
 async fn a_refused_body_does_not_cost_the_answer_or_the_connection() {
     let mut client = Client::to(server().await).await;
     let body = vec![0; 5 << 20];
