@@ -240,6 +240,9 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 pub const SWEEP_PAGE: usize = 4096;
 pub const TOMBSTONE_BATCHES: usize = 64;
 
+/// Gossip datagrams and events waiting; what does not fit is dropped, as the network may do.
+pub const GOSSIP_QUEUE_MAX: usize = 256;
+
 /// Datagrams between nodes, below QUIC's smallest path MTU.
 pub const DATAGRAM_BYTES_MAX: usize = 1100;
 

@@ -30,10 +30,13 @@ mod body;
 mod commit;
 mod error;
 mod fetch;
+#[cfg(test)]
+mod harness;
 mod hold;
 mod janitor;
 mod lookup;
 mod members;
+mod membership;
 mod metrics;
 mod names;
 mod outlet;

@@ -80,15 +80,15 @@ pub enum News {
     Bucket { id: BucketId, stamp: Stamp },
 }
 
-/// Which news replaces which.
+/// What news are about: later news of one subject replace earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Subject {
+pub enum Subject {
     Bucket(BucketId),
     Head(RegionId, Incarnation),
 }
 
 impl News {
-    fn subject(&self) -> Subject {
+    pub fn subject(&self) -> Subject {
         match self {
             Self::Bucket { id, .. } => Subject::Bucket(*id),
             Self::Head { origin, incarnation, .. } => Subject::Head(*origin, *incarnation),

@@ -1,0 +1,190 @@
+//! Drives `logic::membership` over datagrams: who seems alive, and hints that travel with it.
+//!
+//! Invariant: hints only. A datagram or an event that does not fit its queue is dropped, as the
+//! network may drop it too; nothing rests on one arriving.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use crate::env::{Env, Peers};
+use crate::limits;
+use crate::logic::membership::{Event, Liveness, Membership, News, Node, Subject};
+use crate::types::region::RegionId;
+
+/// This node's ear for gossip. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Gossip {
+    shared: Arc<Shared>,
+    arrived: mpsc::Sender<Bytes>,
+}
+
+#[derive(Default)]
+struct Shared {
+    liveness: Mutex<BTreeMap<RegionId, Liveness>>,
+    /// The latest per subject, told at the next turn.
+    to_tell: Mutex<BTreeMap<Subject, News>>,
+}
+
+impl Gossip {
+    /// Starts gossiping as `node` with `others` until `stop`; events go to `events`.
+    pub(super) fn start(
+        env: &Env,
+        peers: Arc<dyn Peers>,
+        node: Node,
+        others: Vec<RegionId>,
+        events: mpsc::Sender<Event>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let (arrived, datagrams) = mpsc::channel(limits::GOSSIP_QUEUE_MAX);
+        let gossip = Self { shared: Arc::default(), arrived };
+        let core = Membership::new(node, others, env.random(), env.monotonic());
+        let shared = gossip.shared.clone();
+        let turn = Turn { env: env.clone(), peers, core, shared, events, datagrams, stop };
+        env.spawn("gossip", turn.run());
+        gossip
+    }
+
+    /// Takes in a peer's datagram.
+    pub(super) fn receive(&self, data: Bytes) {
+        if self.arrived.try_send(data).is_err() {
+            tracing::debug!("gossip queue is full or stopped, datagram dropped");
+        }
+    }
+
+    /// What others say of a region.
+    pub(super) fn liveness(&self, region: RegionId) -> Liveness {
+        let map = self.shared.liveness.lock().expect("no holder of this lock panics");
+        map.get(&region).copied().unwrap_or(Liveness::Down)
+    }
+
+    /// Tells everyone soon; replaces news of the same subject that were not told yet.
+    pub(super) fn spread(&self, news: News) {
+        let mut to_tell = self.shared.to_tell.lock().expect("no holder of this lock panics");
+        if to_tell.len() < limits::GOSSIP_QUEUE_MAX || to_tell.contains_key(&news.subject()) {
+            to_tell.insert(news.subject(), news);
+        }
+    }
+}
+
+/// What the loop woke up for.
+enum Action {
+    Arrived(Bytes),
+    Due,
+    Stop,
+}
+
+/// The gossip task.
+struct Turn {
+    env: Env,
+    peers: Arc<dyn Peers>,
+    core: Membership,
+    shared: Arc<Shared>,
+    events: mpsc::Sender<Event>,
+    datagrams: mpsc::Receiver<Bytes>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Turn {
+    async fn run(mut self) {
+        loop {
+            let action = self.select().await;
+            if matches!(action, Action::Stop) {
+                return;
+            }
+            self.apply(action);
+        }
+    }
+
+    async fn select(&mut self) -> Action {
+        let wait = self.core.next_timeout().saturating_sub(self.env.monotonic());
+        // Due timers go first: a flood of datagrams does not stop the probing.
+        if wait.is_zero() {
+            return Action::Due;
+        }
+        let due = self.env.sleep(wait.max(Duration::from_millis(1)));
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop) => Action::Stop,
+            data = self.datagrams.recv() => data.map_or(Action::Stop, Action::Arrived),
+            () = due => Action::Due,
+        }
+    }
+
+    fn apply(&mut self, action: Action) {
+        let now = self.env.monotonic();
+        let result = match action {
+            Action::Arrived(data) => self.core.handle_datagram(now, &data),
+            Action::Due => self.core.handle_timeout(now),
+            Action::Stop => Ok(()),
+        };
+        if let Err(why) = result {
+            tracing::debug!(%why, "gossip refused");
+        }
+        let to_tell = std::mem::take(
+            &mut *self.shared.to_tell.lock().expect("no holder of this lock panics"),
+        );
+        for news in to_tell.into_values() {
+            self.core.spread(now, news);
+        }
+        let output = self.core.take_output();
+        for (to, data) in output.datagrams {
+            self.peers.datagram(to, data);
+        }
+        for event in output.events {
+            self.note(event);
+        }
+    }
+
+    fn note(&self, event: Event) {
+        if let Event::Liveness { region, is } = event {
+            tracing::info!(%region, ?is, "region");
+            let mut map = self.shared.liveness.lock().expect("no holder of this lock panics");
+            map.insert(region, is);
+        }
+        if self.events.try_send(event).is_err() {
+            tracing::debug!("event queue is full or stopped, hint dropped");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::harness::{Net, env, region};
+    use crate::types::id::Incarnation;
+
+    #[tokio::test(start_paused = true)]
+    async fn gossip_over_datagrams_finds_peers_and_carries_heads() {
+        let codes = ["fra", "iad", "nrt"];
+        let env = env(1);
+        let net = Net::new(&env, 1);
+        let (_keep, stop) = watch::channel(false);
+        let mut ears = Vec::new();
+        for code in codes {
+            let own = region(code);
+            let node = Node { region: own, incarnation: Incarnation(1), boot: 1, renewal: 0 };
+            let others = codes.map(region).into_iter().filter(|r| *r != own).collect();
+            let (tell, events) = mpsc::channel(64);
+            let gossip = Gossip::start(&env, net.peers(own), node, others, tell, stop.clone());
+            let ear = gossip.clone();
+            net.listen(own, Arc::new(move |_, data| ear.receive(data)));
+            ears.push((gossip, events));
+        }
+        env.sleep(Duration::from_secs(5)).await;
+        assert_eq!(ears[0].0.liveness(region("nrt")), Liveness::Alive);
+        let head = News::Head { origin: region("fra"), incarnation: Incarnation(1), seq: 9 };
+        ears[0].0.spread(head);
+        env.sleep(Duration::from_secs(5)).await;
+        for (_, events) in &mut ears[1..] {
+            let mut heard = Vec::new();
+            while let Ok(event) = events.try_recv() {
+                heard.push(event);
+            }
+            assert!(heard.contains(&Event::News(head)));
+        }
+    }
+}
