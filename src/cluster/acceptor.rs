@@ -55,6 +55,11 @@ impl Acceptor {
         Self { counters, standing: watch::Sender::new(standing), open: Mutex::default() }
     }
 
+    /// Starts of this data directory.
+    pub(super) fn boot(&self) -> u64 {
+        self.counters.boot
+    }
+
     pub(super) fn standing(&self) -> Standing {
         self.standing.borrow().clone()
     }
@@ -92,7 +97,7 @@ impl Registers {
         }
         let (key, id) = (register_key(&name), RecordId::Name(name.clone()));
         if let Ask::Query = ask {
-            let view = self.host().store.read()?;
+            let view = self.host().store().read()?;
             let mut cell: Cell<NameState> = view.get(Table::Register, &key)?.unwrap_or_default();
             let row = name_row(view.record(&id)?);
             return Ok(RegisterResponse::Name(cell.handle(&ask, row).answer));
@@ -100,7 +105,7 @@ impl Registers {
         let accepts = matches!(ask, Ask::Accept { .. });
         let answer = self
             .host()
-            .store
+            .store()
             .write(move |tx| {
                 let mut cell: Cell<NameState> = tx.get(Table::Register, &key)?.unwrap_or_default();
                 let row = name_row(tx.record(&id)?);
@@ -112,21 +117,21 @@ impl Registers {
             })
             .await?;
         if accepts && matches!(answer, Answer::Accepted { .. }) {
-            let now = self.host().env.monotonic();
-            self.acceptor().open().entry(name).or_insert(now);
+            let now = self.host().env().monotonic();
+            self.state().acceptor.open().entry(name).or_insert(now);
         }
         Ok(RegisterResponse::Name(answer))
     }
 
     fn may_answer(&self, epoch: u64, ask: &Ask<NameState>) -> Result<(), String> {
         let host = self.host();
-        if epoch != host.members.epoch() {
-            return Err(format!("members are of epoch {} here", host.members.epoch()));
+        if epoch != host.members().epoch() {
+            return Err(format!("members are of epoch {} here", host.members().epoch()));
         }
-        if !host.members.is_voter(host.region) {
+        if !host.members().is_voter(host.region()) {
             return Err("not a voter".to_owned());
         }
-        match self.acceptor().standing() {
+        match self.state().acceptor.standing() {
             Standing::Serving => {}
             Standing::Waiting { confirmed, needed } => {
                 return Err(format!(
@@ -139,7 +144,7 @@ impl Registers {
         }
         let ahead_max = u64::try_from(limits::CLOCK_AHEAD_MAX.as_millis()).unwrap_or(u64::MAX);
         match ask {
-            Ask::Accept { value, .. } if value.stamp.hlc.ms() > host.env.now_ms() + ahead_max => {
+            Ask::Accept { value, .. } if value.stamp.hlc.ms() > host.env().now_ms() + ahead_max => {
                 Err("the stamp is too far in the future".to_owned())
             }
             Ask::Accept { .. } | Ask::Prepare { .. } | Ask::Query => Ok(()),
@@ -154,7 +159,7 @@ impl Registers {
     ) -> Result<RegisterResponse, store::Error> {
         let key = [b"counters/", peer.to_string().as_bytes()].concat();
         self.host()
-            .store
+            .store()
             .write(move |tx| {
                 let known: Option<Counters> = tx.get(Table::Meta, &key)?;
                 match known {
@@ -170,7 +175,7 @@ impl Registers {
     }
 
     /// Runs until `stop`: gets this voter confirmed, then sweeps.
-    pub(super) async fn keep(&self, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn keep(self, mut stop: watch::Receiver<bool>) {
         let work = std::pin::pin!(self.keep_on());
         tokio::select! {
             biased;
@@ -181,44 +186,44 @@ impl Registers {
 
     async fn keep_on(&self) {
         let host = self.host();
-        if !host.members.is_voter(host.region) {
+        if !host.members().is_voter(host.region()) {
             return;
         }
         self.get_confirmed().await;
-        if self.acceptor().standing() != Standing::Serving {
+        if self.state().acceptor.standing() != Standing::Serving {
             return;
         }
         if let Err(why) = self.find_open() {
             tracing::error!(%why, "registers cannot be read");
         }
         loop {
-            host.env.sleep(limits::REGISTER_SILENCE).await;
+            host.env().sleep(limits::REGISTER_SILENCE).await;
             self.sweep().await;
         }
     }
 
     async fn get_confirmed(&self) {
         let host = self.host();
-        let needed = host.members.confirmations();
+        let needed = host.members().confirmations();
         let mut confirmed: Vec<RegionId> = Vec::new();
         let mut waited = limits::REGISTER_PAUSE_MIN;
         loop {
-            for peer in host.members.by_distance(host.region, &*host.peers) {
+            for peer in host.members().by_distance(host.region(), &**host.peers()) {
                 if confirmed.len() >= needed {
                     break;
                 }
                 if confirmed.contains(&peer) {
                     continue;
                 }
-                let request = RegisterRequest::Confirm(self.acceptor().counters);
+                let request = RegisterRequest::Confirm(self.state().acceptor.counters);
                 match self.call(peer, request).await {
                     Ok(RegisterResponse::Confirmed) => confirmed.push(peer),
                     Ok(RegisterResponse::Outdated(known)) => {
                         tracing::error!(
-                            %peer, ?known, mine = ?self.acceptor().counters,
+                            %peer, ?known, mine = ?self.state().acceptor.counters,
                             "this disk went back in time; this node keeps no registers"
                         );
-                        self.acceptor().standing.send_replace(Standing::Outdated(known));
+                        self.state().acceptor.standing.send_replace(Standing::Outdated(known));
                         return;
                     }
                     Ok(other) => tracing::warn!(%peer, ?other, "unexpected answer to counters"),
@@ -226,12 +231,12 @@ impl Registers {
                 }
             }
             if confirmed.len() >= needed {
-                self.acceptor().standing.send_replace(Standing::Serving);
+                self.state().acceptor.standing.send_replace(Standing::Serving);
                 return;
             }
             let confirmed = confirmed.len();
-            self.acceptor().standing.send_replace(Standing::Waiting { confirmed, needed });
-            host.env.sleep(waited).await;
+            self.state().acceptor.standing.send_replace(Standing::Waiting { confirmed, needed });
+            host.env().sleep(waited).await;
             waited = (waited * 2).min(limits::REGISTER_PAUSE_MAX);
         }
     }
@@ -239,10 +244,10 @@ impl Registers {
     /// Finds registers left open by an earlier start.
     fn find_open(&self) -> Result<(), store::Error> {
         let host = self.host();
-        let now = host.env.monotonic();
+        let now = host.env().monotonic();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let view = host.store.read()?;
+            let view = host.store().read()?;
             let page: Vec<(Vec<u8>, Cell<NameState>)> =
                 view.scan(Table::Register, b"name/", after.as_deref(), SWEEP_MAX)?;
             for (key, cell) in &page {
@@ -251,7 +256,7 @@ impl Registers {
                     return Err(store::Error::Corrupt("a register without a name".into()));
                 };
                 if self.is_open(&name, cell, &view)? {
-                    self.acceptor().open().entry(name).or_insert(now);
+                    self.state().acceptor.open().entry(name).or_insert(now);
                 }
             }
             match page.into_iter().last() {
@@ -275,9 +280,9 @@ impl Registers {
 
     /// Brings to an end what was accepted at least a sweep ago and of which nothing more was heard.
     async fn sweep(&self) {
-        let now = self.host().env.monotonic();
+        let now = self.host().env().monotonic();
         let due: Vec<BucketName> = {
-            let open = self.acceptor().open();
+            let open = self.state().acceptor.open();
             let old = |since: Duration| since + limits::REGISTER_SILENCE <= now;
             open.iter()
                 .filter(|(_, at)| old(**at))
@@ -288,7 +293,7 @@ impl Registers {
         for name in due {
             match self.finish(&name).await {
                 Ok(true) => {
-                    self.acceptor().open().remove(&name);
+                    self.state().acceptor.open().remove(&name);
                 }
                 Ok(false) => {}
                 Err(why) => tracing::debug!(%name, %why, "register left open for now"),
@@ -299,7 +304,7 @@ impl Registers {
     /// True when nothing is left to do for this name.
     async fn finish(&self, name: &BucketName) -> Result<bool, super::Unavailable> {
         let open = {
-            let view = self.host().store.read()?;
+            let view = self.host().store().read()?;
             let cell: Option<Cell<NameState>> = view.get(Table::Register, &register_key(name))?;
             match cell {
                 Some(cell) => self.is_open(name, &cell, &view)?,
@@ -310,7 +315,7 @@ impl Registers {
             return Ok(true);
         }
         let current = self.look(name, limits::REGISTER_TIMEOUT).await?;
-        match name_age(current.as_ref(), self.host().env.now_ms()) {
+        match name_age(current.as_ref(), self.host().env().now_ms()) {
             NameAge::Settled => Ok(true),
             NameAge::Deleting => Ok(false),
             NameAge::Stuck => {

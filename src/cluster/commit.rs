@@ -17,6 +17,7 @@ use crate::types::stamp::Stamp;
 use super::Cluster;
 use super::body::Body;
 use super::error::Unavailable;
+use super::names;
 use super::view::Quorum;
 use super::write::{Decide, View, Write, Written};
 
@@ -149,7 +150,29 @@ pub(super) fn judge<E: From<Unavailable>>(
     decide: &Decide<E>,
 ) -> Result<Vec<(RecordId, Record)>, Stop<E>> {
     let records = |id: &RecordId| tx.record(id).map_err(Unavailable::from);
-    decide(&View { records: &records }, stamp).map_err(Stop::Refused)
+    let records = decide(&View { records: &records }, stamp).map_err(Stop::Refused)?;
+    refuse_closed(tx, &records)?;
+    Ok(records)
+}
+
+/// A bucket that is being deleted takes no more rows: asked in the very change that would add them.
+fn refuse_closed<E: From<Unavailable>>(
+    tx: &Tx<'_>,
+    records: &[(RecordId, Record)],
+) -> Result<(), Stop<E>> {
+    let mut asked = None;
+    for (id, _) in records {
+        let RecordId::Row(bucket, _) = id else { continue };
+        if asked == Some(*bucket) {
+            continue;
+        }
+        asked = Some(*bucket);
+        if names::closed(tx, *bucket)? {
+            let why = Unavailable::new("the bucket is being deleted or was deleted");
+            return Err(Stop::Refused(why.into()));
+        }
+    }
+    Ok(())
 }
 
 /// Merges records as changes of this node; the last position that they took in its log.

@@ -15,6 +15,8 @@ use crate::limits;
 use crate::logic::membership::{Event, Liveness, Membership, News, Node, Subject};
 use crate::types::region::RegionId;
 
+use super::Cluster;
+
 /// This node's ear for gossip. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Gossip {
@@ -30,22 +32,20 @@ struct Shared {
 }
 
 impl Gossip {
-    /// Starts gossiping as `node` with `others` until `stop`; events go to `events`.
-    pub(super) fn start(
+    /// Gossips as `node` with `others`: run the turn until `stop`; events go to `events`.
+    pub(super) fn new(
         env: &Env,
         peers: Arc<dyn Peers>,
         node: Node,
         others: Vec<RegionId>,
         events: mpsc::Sender<Event>,
         stop: watch::Receiver<bool>,
-    ) -> Self {
+    ) -> (Self, Turn) {
         let (arrived, datagrams) = mpsc::channel(limits::GOSSIP_QUEUE_MAX);
         let gossip = Self { shared: Arc::default(), arrived };
         let core = Membership::new(node, others, env.random(), env.monotonic());
         let shared = gossip.shared.clone();
-        let turn = Turn { env: env.clone(), peers, core, shared, events, datagrams, stop };
-        env.spawn("gossip", turn.run());
-        gossip
+        (gossip, Turn { env: env.clone(), peers, core, shared, events, datagrams, stop })
     }
 
     /// Takes in a peer's datagram.
@@ -78,7 +78,7 @@ enum Action {
 }
 
 /// The gossip task.
-struct Turn {
+pub(super) struct Turn {
     env: Env,
     peers: Arc<dyn Peers>,
     core: Membership,
@@ -89,7 +89,7 @@ struct Turn {
 }
 
 impl Turn {
-    async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         loop {
             let action = self.select().await;
             if matches!(action, Action::Stop) {
@@ -151,6 +151,49 @@ impl Turn {
     }
 }
 
+impl Cluster {
+    /// What other nodes say of a region: a hint.
+    pub fn liveness(&self, region: RegionId) -> Liveness {
+        self.inner.gossip.liveness(region)
+    }
+
+    /// Tells others how far this node's log is, and looks around when a log has grown to which
+    /// there is no path from here: a third region may have it.
+    pub(super) async fn follow_gossip(self, mut events: mpsc::Receiver<Event>) {
+        let mut stop = self.inner.stopping();
+        let mut grown = self.inner.grown.subscribe();
+        loop {
+            let news = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                event = events.recv() => match event {
+                    Some(Event::News(news)) => news,
+                    Some(Event::Liveness { .. }) => continue,
+                    None => return,
+                },
+                changed = grown.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let (origin, incarnation) = (self.region(), self.inner.incarnation);
+                    let seq = *grown.borrow_and_update();
+                    self.inner.gossip.spread(News::Head { origin, incarnation, seq });
+                    continue;
+                }
+            };
+            match news {
+                News::Head { origin, .. } if !self.is_connected(origin) => {
+                    let near = self.nearest(self.others().into_iter().map(|info| info.id));
+                    if let Some(peer) = near.into_iter().find(|peer| self.is_connected(*peer)) {
+                        self.exchange_heads(peer).await;
+                    }
+                }
+                News::Bucket { .. } | News::Head { .. } => {}
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +212,9 @@ mod tests {
             let node = Node { region: own, incarnation: Incarnation(1), boot: 1, renewal: 0 };
             let others = codes.map(region).into_iter().filter(|r| *r != own).collect();
             let (tell, events) = mpsc::channel(64);
-            let gossip = Gossip::start(&env, net.peers(own), node, others, tell, stop.clone());
+            let (gossip, turn) =
+                Gossip::new(&env, net.peers(own), node, others, tell, stop.clone());
+            env.spawn("gossip", turn.run());
             let ear = gossip.clone();
             net.listen(own, Arc::new(move |_, data| ear.receive(data)));
             ears.push((gossip, events));

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::env::{Class, Env, PeerError, Peers};
 use crate::limits;
 use crate::logic::clock::{Ahead, Clock};
+use crate::logic::membership::Node;
 use crate::net::message::{Request, Response};
 use crate::store::{self, Store, Table, Tx};
 use crate::types::id::Incarnation;
@@ -100,6 +101,8 @@ struct Inner {
     flights: fetch::Flights,
     absences: lookup::Absences,
     views: Mutex<BTreeMap<RegionId, view::PeerView>>,
+    registers: register::RegisterState,
+    gossip: membership::Gossip,
     /// Last position of this node's log.
     grown: watch::Sender<u64>,
     /// Something new was heard of the logs of others.
@@ -124,7 +127,6 @@ impl Inner {
 
 impl Cluster {
     /// Starts the drivers on an open store. `handler` is the one that `peers` deliver to.
-    #[expect(clippy::unused_async, reason = "recovery of pending writes may have to wait")]
     pub async fn start(
         env: Env,
         store: Store,
@@ -147,6 +149,14 @@ impl Cluster {
             let own = heads.iter().find(|(log, _)| *log == (region, incarnation));
             own.map_or(0, |(_, last)| *last)
         };
+        let registers = register::RegisterState::open(&env, &store).await?;
+        let stop = watch::channel(false).0;
+        let (tell, events) = mpsc::channel(limits::GOSSIP_QUEUE_MAX);
+        let boot = registers.acceptor.boot();
+        let node = Node { region, incarnation, boot, renewal: 0 };
+        let others = members.regions().map(|r| r.id).filter(|id| *id != region).collect();
+        let (gossip, turn) =
+            membership::Gossip::new(&env, peers.clone(), node, others, tell, stop.subscribe());
         let cluster = Self {
             inner: Arc::new(Inner {
                 env,
@@ -164,10 +174,12 @@ impl Cluster {
                 flights: fetch::Flights::default(),
                 absences: lookup::Absences::default(),
                 views: Mutex::new(BTreeMap::new()),
+                registers,
+                gossip,
                 grown: watch::channel(own_head).0,
                 learnt: Notify::new(),
                 compare: Notify::new(),
-                stop: watch::channel(false).0,
+                stop,
                 running: Mutex::new(Some(running)),
                 ended: tokio::sync::Mutex::new(ended),
             }),
@@ -176,6 +188,9 @@ impl Cluster {
         for info in cluster.others() {
             cluster.spawn_pusher(info.id);
         }
+        cluster.spawn("gossip", turn.run());
+        cluster.spawn("gossip-follower", cluster.clone().follow_gossip(events));
+        cluster.spawn("registers", cluster.registers().keep(cluster.inner.stopping()));
         cluster.spawn("log-follower", cluster.clone().follow_logs());
         cluster.spawn("digests", cluster.clone().compare_digests());
         cluster.spawn("housekeeping", cluster.clone().keep_house());

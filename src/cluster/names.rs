@@ -22,7 +22,9 @@ use crate::types::record::RecordId;
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
+use super::Cluster;
 use super::error::Unavailable;
+use super::pending;
 use super::register::{Judge, Operation, Registers, name_row};
 
 /// What became of a create.
@@ -90,13 +92,42 @@ fn being_deleted(name: &BucketName) -> Unavailable {
     Unavailable::new(format!("the bucket {name} is being deleted right now"))
 }
 
+impl Cluster {
+    /// The bucket behind a name: what is known here, or one read of the name's register.
+    pub async fn bucket(
+        &self,
+        name: &BucketName,
+    ) -> Result<Option<Arc<BucketConfig>>, Unavailable> {
+        self.registers().bucket(name).await
+    }
+
+    /// Makes a bucket under a free name. Of two creates anywhere at any time at most one succeeds.
+    /// After an error it may have been made all the same.
+    pub async fn create_bucket(
+        &self,
+        name: &BucketName,
+        config: BucketConfig,
+    ) -> Result<CreateOutcome, Unavailable> {
+        self.registers().create(name, config).await
+    }
+
+    /// Gives up a name, when no region has anything in the bucket.
+    pub async fn delete_bucket(
+        &self,
+        name: &BucketName,
+        id: BucketId,
+    ) -> Result<DeleteOutcome, Unavailable> {
+        self.registers().delete(name, id).await
+    }
+}
+
 impl Registers {
     /// The bucket behind a name: the record here, or one read of the register when there is none.
     pub(super) async fn bucket(
         &self,
         name: &BucketName,
     ) -> Result<Option<Arc<BucketConfig>>, Unavailable> {
-        let row = name_row(self.host().store.read()?.record(&RecordId::Name(name.clone()))?);
+        let row = name_row(self.host().store().read()?.record(&RecordId::Name(name.clone()))?);
         if let Some(row) = row {
             match row.state {
                 NameState::Active(config) => return Ok(Some(Arc::new(config))),
@@ -128,14 +159,14 @@ impl Registers {
     }
 
     fn known_absent(&self, name: &BucketName) -> bool {
-        let now = self.host().env.monotonic();
-        let absent = self.absent().lock().expect("no holder of this lock panics");
+        let now = self.host().env().monotonic();
+        let absent = self.state().absent.lock().expect("no holder of this lock panics");
         absent.get(name).is_some_and(|at| now < *at + limits::NAME_ABSENT_CACHE)
     }
 
     fn note_absent(&self, name: &BucketName) {
-        let now = self.host().env.monotonic();
-        let mut absent = self.absent().lock().expect("no holder of this lock panics");
+        let now = self.host().env().monotonic();
+        let mut absent = self.state().absent.lock().expect("no holder of this lock panics");
         if absent.len() >= limits::NAMES_ABSENT_MAX {
             absent.retain(|_, at| now < *at + limits::NAME_ABSENT_CACHE);
         }
@@ -145,15 +176,15 @@ impl Registers {
     }
 
     fn forget_absent(&self, name: &BucketName) {
-        self.absent().lock().expect("no holder of this lock panics").remove(name);
+        self.state().absent.lock().expect("no holder of this lock panics").remove(name);
     }
 
     fn heal_if_stuck(&self, name: &BucketName, value: &Value<NameState>) {
-        match name_age(Some(value), self.host().env.now_ms()) {
+        match name_age(Some(value), self.host().env().now_ms()) {
             NameAge::Settled | NameAge::Deleting => {}
             NameAge::Stuck => {
                 let (this, name) = (self.clone(), name.clone());
-                self.host().env.spawn("name-set-back", async move {
+                self.host().env().spawn("name-set-back", async move {
                     if let Err(why) = this.set_back(&name).await {
                         tracing::warn!(%name, %why, "a stuck deletion could not be set back");
                     }
@@ -168,7 +199,7 @@ impl Registers {
         name: &BucketName,
         config: BucketConfig,
     ) -> Result<CreateOutcome, Unavailable> {
-        let (mine, now_ms) = (config.id, self.host().env.now_ms());
+        let (mine, now_ms) = (config.id, self.host().env().now_ms());
         let judge = move |current: Option<&Value<NameState>>| match current.map(|v| &v.state) {
             None | Some(NameState::Free) => Some(NameState::Active(config.clone())),
             Some(NameState::Active(_)) => None,
@@ -235,7 +266,7 @@ impl Registers {
         id: BucketId,
         attempt: OpId,
     ) -> Result<Option<Stamp>, Unavailable> {
-        let now_ms = self.host().env.now_ms();
+        let now_ms = self.host().env().now_ms();
         let judge = move |current: Option<&Value<NameState>>| match current.map(|v| &v.state) {
             Some(NameState::Active(config)) if config.id == id => {
                 Some(NameState::Deleting(config.clone()))
@@ -274,10 +305,10 @@ impl Registers {
         bucket: BucketId,
         stamp: Stamp,
     ) -> Result<bool, Unavailable> {
-        let members: Vec<RegionId> = self.host().members.regions().map(|r| r.id).collect();
+        let members: Vec<RegionId> = self.host().members().regions().map(|r| r.id).collect();
         let answers = join_all(members.into_iter().map(|region| async move {
             let request = RegisterRequest::Close { name: name.clone(), bucket, stamp };
-            let answer = if region == self.host().region {
+            let answer = if region == self.host().region() {
                 self.answer(region, request).await.map_err(|why| why.to_string())
             } else {
                 self.call(region, request).await.map_err(|why| why.to_string())
@@ -327,7 +358,7 @@ impl Registers {
 
     /// Makes a bucket whose deletion got stuck active again.
     pub(super) async fn set_back(&self, name: &BucketName) -> Result<(), Unavailable> {
-        let now_ms = self.host().env.now_ms();
+        let now_ms = self.host().env().now_ms();
         let judge = move |current: Option<&Value<NameState>>| match name_age(current, now_ms) {
             NameAge::Settled | NameAge::Deleting => None,
             NameAge::Stuck => match current.map(|v| &v.state) {
@@ -345,8 +376,7 @@ impl Registers {
         bucket: BucketId,
         stamp: Stamp,
     ) -> Result<bool, store::Error> {
-        let store = &self.host().store;
-        let has_pending = self.host().has_pending;
+        let store = self.host().store();
         let pending = store
             .write(move |tx| {
                 let key = closed_key(bucket);
@@ -354,7 +384,7 @@ impl Registers {
                 if known.is_none_or(|note| note.stamp < stamp) {
                     tx.put(Table::Local, &key, &Closed { name, stamp })?;
                 }
-                has_pending(tx, bucket)
+                pending::of_bucket(tx, bucket)
             })
             .await?;
         if pending {
@@ -362,7 +392,7 @@ impl Registers {
         }
         // After the note is durable no write is added, so a later view sees all there will be.
         let view = store.clone();
-        self.host().env.blocking(move || has_keys(&view, bucket)).await
+        self.host().env().blocking(move || has_keys(&view, bucket)).await
     }
 }
 

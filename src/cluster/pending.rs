@@ -13,7 +13,7 @@ use crate::limits;
 use crate::logic::merge::merge;
 use crate::net::message::{Fate, PendingChange, Request, Response};
 use crate::store::{self, Table, Tx};
-use crate::types::id::BlobId;
+use crate::types::id::{BlobId, BucketId};
 use crate::types::object::{Content, HoldState, Holding};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
@@ -86,6 +86,27 @@ pub(super) fn is_settled(
         }
     }
     Ok(true)
+}
+
+/// Whether changes of a bucket are held here, which may still be published.
+pub(super) fn of_bucket(tx: &Tx<'_>, bucket: BucketId) -> Result<bool, store::Error> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page: Vec<(Vec<u8>, PendingEntry)> =
+            tx.scan(Table::Pending, &[], after.as_deref(), limits::PENDING_PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(false) };
+        after = Some(last.clone());
+        let of_bucket = |entry: &PendingEntry| match entry {
+            PendingEntry::Held { change, .. } => change
+                .records
+                .iter()
+                .any(|(id, _)| matches!(id, RecordId::Row(of, _) if *of == bucket)),
+            PendingEntry::Refused { .. } => false,
+        };
+        if page.iter().any(|(_, entry)| of_bucket(entry)) {
+            return Ok(true);
+        }
+    }
 }
 
 /// Ends the pending changes with these stamps that were settled by what `tx` merged.

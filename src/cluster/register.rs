@@ -11,56 +11,59 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::env::{Class, Env, PeerError, Peers};
+use crate::env::{Class, Env, PeerError};
 use crate::limits;
 use crate::logic::register::acceptor::Cell;
 use crate::logic::register::proposer::{Kind, Plan, Proposer, Step};
 use crate::logic::register::{Answer, Ask, Outcome, RowValue, Value};
+use crate::net::message::{Request, Response};
 use crate::net::registers::{Counters, RegisterRequest, RegisterResponse};
 use crate::store::{self, Source, Store, Table, Tx};
 use crate::types::bucket::{NameRecord, NameState};
-use crate::types::id::{BucketId, OpId};
+use crate::types::id::OpId;
 use crate::types::name::BucketName;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
+use super::Cluster;
 use super::acceptor::Acceptor;
 use super::error::Unavailable;
-use super::members::Members;
 
 /// Decides on the current state: `Some` changes it, `None` refuses.
 pub(super) type Judge =
     Arc<dyn Fn(Option<&Value<NameState>>) -> Option<NameState> + Send + Sync + 'static>;
 
-/// What registers need of the node that they live in.
-pub(super) struct Host {
-    pub(super) env: Env,
-    pub(super) store: Store,
-    pub(super) peers: Arc<dyn Peers>,
-    pub(super) members: Arc<Members>,
-    pub(super) region: RegionId,
-    /// Starts of this data directory.
-    pub(super) boot: u64,
-    /// A stamp of this node above the floor.
-    pub(super) stamp: Arc<dyn Fn(Stamp) -> Stamp + Send + Sync>,
-    /// This node's log reaches to there now.
-    pub(super) logged: Arc<dyn Fn(u64) + Send + Sync>,
-    /// Writes of the bucket wait here for their acknowledgements and may still be published.
-    pub(super) has_pending: fn(&Tx<'_>, BucketId) -> Result<bool, store::Error>,
+/// What a node remembers of registers besides its store.
+pub(super) struct RegisterState {
+    pub(super) acceptor: Acceptor,
+    /// Names that no register knew, and when that was.
+    pub(super) absent: Mutex<BTreeMap<BucketName, Duration>>,
 }
 
-/// Registers of bucket names, as this node uses and keeps them. Cheap to clone.
+impl RegisterState {
+    /// Counts a start of this data directory.
+    pub(super) async fn open(env: &Env, store: &Store) -> Result<Self, store::Error> {
+        let boot = store
+            .write(|tx| {
+                let boot = tx.get::<u64>(Table::Meta, BOOT_KEY)?.unwrap_or(0) + 1;
+                tx.put(Table::Meta, BOOT_KEY, &boot)?;
+                Ok::<_, store::Error>(boot)
+            })
+            .await?;
+        let (incarnation, nonce) = (store.incarnation(), env.random_u64());
+        let acceptor = Acceptor::new(Counters { incarnation, boot, nonce });
+        Ok(Self { acceptor, absent: Mutex::default() })
+    }
+}
+
+/// Where the starts of this data directory are counted.
+const BOOT_KEY: &[u8] = b"register-boot";
+
+/// Registers of bucket names, as this node uses and keeps them.
 #[derive(Clone)]
 pub(super) struct Registers {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    host: Host,
-    acceptor: Acceptor,
-    /// Names that no register knew, and when that was.
-    absent: Mutex<BTreeMap<BucketName, Duration>>,
+    cluster: Cluster,
 }
 
 /// One change or look at a name's register.
@@ -110,31 +113,23 @@ struct Heard {
     answer: Result<Answer<NameState>, String>,
 }
 
+impl Cluster {
+    pub(super) fn registers(&self) -> Registers {
+        Registers { cluster: self.clone() }
+    }
+}
+
 impl Registers {
-    pub(super) fn new(host: Host) -> Self {
-        let counters = Counters {
-            incarnation: host.store.incarnation(),
-            boot: host.boot,
-            nonce: host.env.random_u64(),
-        };
-        let acceptor = Acceptor::new(counters);
-        Self { inner: Arc::new(Inner { host, acceptor, absent: Mutex::default() }) }
+    pub(super) fn host(&self) -> &Cluster {
+        &self.cluster
     }
 
-    pub(super) fn host(&self) -> &Host {
-        &self.inner.host
-    }
-
-    pub(super) fn acceptor(&self) -> &Acceptor {
-        &self.inner.acceptor
-    }
-
-    pub(super) fn absent(&self) -> &Mutex<BTreeMap<BucketName, Duration>> {
-        &self.inner.absent
+    pub(super) fn state(&self) -> &RegisterState {
+        &self.cluster.inner.registers
     }
 
     pub(super) fn fresh_op(&self) -> OpId {
-        OpId(u128::from_le_bytes(self.host().env.random()))
+        OpId(u128::from_le_bytes(self.host().env().random()))
     }
 
     /// Reads a name's register through a majority.
@@ -158,13 +153,13 @@ impl Registers {
         operation: Operation,
         limit: Duration,
     ) -> Result<Outcome<NameState>, Unavailable> {
-        if self.host().members.voters() == [self.host().region] {
+        if self.is_alone() {
             return self.run_alone(operation).await;
         }
         let name = operation.name.clone();
         let mut trouble = Trouble::default();
         let rounds = self.run_rounds(operation, &mut trouble);
-        let Ok(outcome) = self.host().env.timeout(limit, rounds).await else {
+        let Ok(outcome) = self.host().env().timeout(limit, rounds).await else {
             return Err(trouble.into_unavailable(&name));
         };
         let outcome = outcome?;
@@ -174,12 +169,16 @@ impl Registers {
         Ok(outcome)
     }
 
+    fn is_alone(&self) -> bool {
+        self.host().members().voters() == [self.host().region()]
+    }
+
     /// The only voter asks itself: everything is one change of this disk.
     async fn run_alone(&self, operation: Operation) -> Result<Outcome<NameState>, Unavailable> {
         let this = self.clone();
         let (outcome, seq) = self
             .host()
-            .store
+            .store()
             .write(move |tx| {
                 let key = register_key(&operation.name);
                 let mut cell: Cell<NameState> = tx.get(Table::Register, &key)?.unwrap_or_default();
@@ -206,14 +205,14 @@ impl Registers {
         cell: &mut Cell<NameState>,
         row: Option<RowValue<NameState>>,
     ) -> Outcome<NameState> {
-        let region = self.host().region;
+        let region = self.host().region();
         let mut proposer = Proposer::new(self.plan(operation, row.clone()));
         let mut step = proposer.start(None);
         loop {
             step = match step {
                 Step::Ask(ask) => proposer.handle(region, cell.handle(&ask, row.clone()).answer),
                 Step::Judge { current, floor } => match operation.decide(current.as_ref()) {
-                    Some(state) => proposer.propose(state, (self.host().stamp)(floor)),
+                    Some(state) => proposer.propose(state, self.host().stamp(floor)),
                     None => proposer.refuse(),
                 },
                 Step::Retry => proposer.retry(),
@@ -226,10 +225,10 @@ impl Registers {
     fn plan(&self, operation: &Operation, row: Option<RowValue<NameState>>) -> Plan<NameState> {
         let host = self.host();
         Plan {
-            region: host.region,
-            nonce: host.env.random_u64(),
+            region: host.region(),
+            nonce: host.env().random_u64(),
             op: operation.op,
-            voters: host.members.voters().to_vec(),
+            voters: host.members().voters().to_vec(),
             row,
             kind: operation.kind(),
         }
@@ -241,7 +240,7 @@ impl Registers {
         trouble: &mut Trouble,
     ) -> Result<Outcome<NameState>, Unavailable> {
         let row =
-            name_row(self.host().store.read()?.record(&RecordId::Name(operation.name.clone()))?);
+            name_row(self.host().store().read()?.record(&RecordId::Name(operation.name.clone()))?);
         let mut proposer = Proposer::new(self.plan(&operation, row));
         let (tell, mut heard) = mpsc::channel(limits::VOTERS_MAX * 4);
         let (mut round, mut attempt) = (0, 0);
@@ -255,7 +254,7 @@ impl Registers {
                     Step::Wait
                 }
                 Step::Judge { current, floor } => match operation.decide(current.as_ref()) {
-                    Some(state) => proposer.propose(state, (self.host().stamp)(floor)),
+                    Some(state) => proposer.propose(state, self.host().stamp(floor)),
                     None => proposer.refuse(),
                 },
                 Step::Retry => {
@@ -291,10 +290,10 @@ impl Registers {
         round: u64,
         tell: &mpsc::Sender<Heard>,
     ) {
-        for from in self.host().members.voters().to_vec() {
+        for from in self.host().members().voters().to_vec() {
             let (this, tell) = (self.clone(), tell.clone());
             let (name, ask) = (name.clone(), ask.clone());
-            self.host().env.spawn("register-ask", async move {
+            self.host().env().spawn("register-ask", async move {
                 let answer = this.ask_one(from, name, ask).await;
                 // Nobody listens once the operation has its outcome.
                 let _ = tell.send(Heard { round, from, answer }).await;
@@ -308,9 +307,9 @@ impl Registers {
         name: BucketName,
         ask: Ask<NameState>,
     ) -> Result<Answer<NameState>, String> {
-        let epoch = self.host().members.epoch();
+        let epoch = self.host().members().epoch();
         let request = RegisterRequest::Name { epoch, name, ask };
-        let response = if voter == self.host().region {
+        let response = if voter == self.host().region() {
             self.answer(voter, request).await.map_err(|why| why.to_string())?
         } else {
             self.call(voter, request).await.map_err(|why| why.to_string())?
@@ -329,37 +328,39 @@ impl Registers {
         to: RegionId,
         request: RegisterRequest,
     ) -> Result<RegisterResponse, PeerError> {
-        let bytes = postcard::to_stdvec(&request).expect("messages are plain data");
+        let request = Request::Register(Box::new(request));
         let limit = limits::REGISTER_ROUND_TIMEOUT;
-        let answer = self.host().peers.call(to, Class::Register, bytes.into(), limit).await?;
-        postcard::from_bytes(&answer).map_err(|why| PeerError::Refused(why.to_string()))
+        match self.host().call(to, Class::Register, &request, limit).await? {
+            Response::Register(response) => Ok(*response),
+            other => Err(PeerError::Refused(format!("{to} answered {}", other.name()))),
+        }
     }
 
     /// A random share of a time that doubles, so that proposers in each other's way part.
     async fn pause(&self, attempt: u32) {
         let doubled = limits::REGISTER_PAUSE_MIN * 2_u32.pow(attempt.min(10));
         let span = doubled.min(limits::REGISTER_PAUSE_MAX).as_micros().max(1);
-        let share = u128::from(self.host().env.random_u64()) % span;
+        let share = u128::from(self.host().env().random_u64()) % span;
         let micros = u64::try_from(share).expect("below the longest pause");
-        self.host().env.sleep(Duration::from_micros(micros)).await;
+        self.host().env().sleep(Duration::from_micros(micros)).await;
     }
 
     /// Puts a value that is known to be chosen into the name's record, and so into the log.
     async fn fold(&self, name: &BucketName, value: &Value<NameState>) -> Result<(), Unavailable> {
         let id = RecordId::Name(name.clone());
-        let local = name_row(self.host().store.read()?.record(&id)?);
+        let local = name_row(self.host().store().read()?.record(&id)?);
         if local.is_some_and(|row| row.stamp >= value.stamp) {
             return Ok(());
         }
         let (name, value) = (name.clone(), value.clone());
-        let seq = self.host().store.write(move |tx| fold(tx, &name, &value)).await?;
+        let seq = self.host().store().write(move |tx| fold(tx, &name, &value)).await?;
         self.log_grew(seq);
         Ok(())
     }
 
     fn log_grew(&self, seq: Option<u64>) {
         if let Some(seq) = seq {
-            (self.host().logged)(seq);
+            self.host().log_grew(seq);
         }
     }
 }

@@ -44,7 +44,11 @@ impl PeerHandler for Handler {
         })
     }
 
-    fn datagram(&self, _from: RegionId, _data: Bytes) {}
+    fn datagram(&self, _from: RegionId, data: Bytes) {
+        if let Some(cluster) = self.cluster.get() {
+            cluster.inner.gossip.receive(data);
+        }
+    }
 }
 
 impl Cluster {
@@ -80,6 +84,9 @@ impl Cluster {
             Request::Manifest { blob, of } => self.give_manifest(&blob, of.as_ref())?,
             Request::Chunk { blob, index, of } => {
                 self.give_chunk(&blob, index, of.as_ref()).await?
+            }
+            Request::Register(request) => {
+                Response::Register(Box::new(self.registers().answer(from, *request).await?))
             }
         })
     }

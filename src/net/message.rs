@@ -16,6 +16,8 @@ use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
+use super::registers::{RegisterRequest, RegisterResponse};
+
 /// A question of a peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
@@ -64,6 +66,7 @@ pub enum Request {
         index: u32,
         of: Option<VersionOf>,
     },
+    Register(Box<RegisterRequest>),
 }
 
 /// The answer to a [`Request`].
@@ -99,6 +102,7 @@ pub enum Response {
     Absent {
         row: Option<Row>,
     },
+    Register(Box<RegisterResponse>),
 }
 
 /// The version of the messages: the first byte of each.
@@ -174,6 +178,7 @@ impl Response {
             Self::Manifest(_) => "Manifest",
             Self::Chunk(_) => "Chunk",
             Self::Absent { .. } => "Absent",
+            Self::Register(_) => "Register",
         }
     }
 }
