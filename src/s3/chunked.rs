@@ -1,7 +1,7 @@
 //! The aws-chunked framing: sizes, signatures of chunks, trailers.
 //!
-//! Invariant: pure, bytes in and steps out; lines and trailers are bounded. A chunk's bytes come out
-//! before its signature was checked, so nothing may become visible before [`Step::End`].
+//! Invariant: pure, bytes in and steps out; lines and trailers are bounded. A chunk's bytes come
+//! out before its signature was checked, so nothing may become visible before [`Step::End`].
 //! Source: "Transferring Payload in Multiple Chunks" and "Checking object integrity", S3.
 
 use std::collections::VecDeque;
@@ -256,6 +256,8 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Pushes `input` in pieces of `piece` bytes and gives the data back.
@@ -387,5 +389,41 @@ mod tests {
         let wrong = format!("{head}\r\nx-amz-trailer-signature:{chunk}\r\n\r\n");
         let result = decode(&mut Decoder::new(Some(signer), true), wrong.as_bytes(), 7);
         assert_eq!(result, Err(BodyError::Signature));
+    }
+
+    proptest! {
+        /// However the network cuts a body, it means the same, and no body makes the decoder panic.
+        #[test]
+        fn any_bytes_mean_the_same_however_they_are_cut(
+            input in prop_oneof![
+                "[0-9a-f]{1,2}(;[a-z=-]{0,20})?\r?\n[ -~]{0,40}\r\n\
+                 0\r\n([a-z-]{1,9}:[ -~]{0,9}\r\n)?\r\n",
+                "[0-9a-f\r\n:; ]{0,60}",
+            ],
+            piece in 1_usize..20,
+            trailer in any::<bool>(),
+        ) {
+            let whole = decode(&mut Decoder::new(None, trailer), input.as_bytes(), usize::MAX);
+            let cut = decode(&mut Decoder::new(None, trailer), input.as_bytes(), piece);
+            prop_assert_eq!(whole.is_ok(), cut.is_ok());
+            if let (Ok(whole), Ok(cut)) = (whole, cut) {
+                prop_assert_eq!(whole, cut);
+            }
+        }
+
+        #[test]
+        fn what_was_framed_comes_out(
+            data in prop::collection::vec(any::<u8>(), 0..300),
+            size in 1_usize..50,
+        ) {
+            let mut framed = Vec::new();
+            for chunk in data.chunks(size) {
+                framed.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                framed.extend_from_slice(chunk);
+                framed.extend_from_slice(b"\r\n");
+            }
+            framed.extend_from_slice(b"0\r\n\r\n");
+            prop_assert_eq!(decode(&mut Decoder::new(None, true), &framed, 7).unwrap(), data);
+        }
     }
 }

@@ -95,6 +95,9 @@ fn decode(raw: &str) -> Result<String, S3Error> {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
     use super::*;
 
     fn bases() -> Vec<String> {
@@ -155,6 +158,19 @@ mod tests {
     fn our_own_prefix_is_not_s3() {
         for path in ["/-/", "/-/healthz", "/-"] {
             assert_eq!(resolve("localhost", path, &bases()).unwrap(), Route::Own);
+        }
+    }
+
+    proptest! {
+        /// A key is one string on the wire and in the store: encoded and resolved it is itself.
+        #[test]
+        fn any_key_survives_the_way_through_a_path(key in "[^\u{0}]{1,40}", host in "[ -~]{0,20}") {
+            let raw = utf8_percent_encode(&key, NON_ALPHANUMERIC);
+            let route = resolve("localhost", &format!("/bkt/{raw}"), &bases()).unwrap();
+            let key_type = ObjectKey::parse(&key).unwrap();
+            let target = Target::Object(BucketName::parse("bkt").unwrap(), key_type);
+            prop_assert_eq!(route, Route::S3 { target, virtual_host: false });
+            let _ = resolve(&host, &key, &bases());
         }
     }
 }

@@ -226,6 +226,7 @@ fn date_time(ms: u64) -> time::OffsetDateTime {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde::Deserialize;
 
     use super::*;
@@ -301,5 +302,23 @@ mod tests {
         assert_eq!(http_date(ms), "Fri, 03 Feb 2006 16:45:09 GMT");
         assert_eq!(parse_http_date("Fri, 03 Feb 2006 16:45:09 GMT"), Some(1_138_985_109_000));
         assert_eq!(parse_http_date("yesterday"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_document_makes_the_parser_panic(
+            text in "(<(/?)(Delete|Object|Key)( a='b')?>|&#x?[0-9]{1,3};|&[a-z]{1,4};\
+                     |<!--|-->|<!\\[CDATA\\[|\\]\\]>|[ -~]){0,20}",
+        ) {
+            let _ = parse::<Delete>(text.as_bytes(), "Delete");
+        }
+
+        #[test]
+        fn any_text_comes_back_as_it_was_written(key in "[^\u{0}]{0,30}") {
+            let mut writer = Writer::new("Delete");
+            writer.open("Object").text("Key", &key).close();
+            let parsed: Delete = parse(&writer.finish(), "Delete").unwrap();
+            prop_assert_eq!(&parsed.object[0].key, &key);
+        }
     }
 }

@@ -468,7 +468,11 @@ proptest! {
     fn the_canonicaliser_agrees_with_the_signing_of_the_sdks(
         key in "[ -~é\u{1}]{1,20}",
         params in prop::collection::vec(("[a-z+é -]{1,6}", "[ -~é]{0,8}"), 0..4),
-        values in prop::collection::btree_map("x-amz-meta-[a-z]{1,5}", "[!-~]( {0,3}[!-~]){0,4}", 0..3),
+        values in prop::collection::btree_map(
+            "x-amz-meta-[a-z]{1,5}",
+            "[!-~]( {0,3}[!-~]){0,4}",
+            0..3,
+        ),
         change in any::<prop::sample::Index>(),
     ) {
         let path = format!("/{}", escaped(&key, b"-._~/"));
