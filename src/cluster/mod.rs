@@ -50,6 +50,8 @@ mod replicate;
 mod serve;
 mod stage;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod view;
 mod write;
 

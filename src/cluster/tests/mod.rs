@@ -1,0 +1,6 @@
+//! The drivers against each other: several clusters in one process, on virtual time.
+
+mod reads;
+mod replication;
+mod world;
+mod writes;

@@ -1,0 +1,153 @@
+use std::time::Duration;
+
+use super::world::*;
+use crate::cluster::ClusterOptions;
+use crate::store::Table;
+use crate::types::bucket::Ack;
+use crate::types::record::RecordId;
+
+#[tokio::test(start_paused = true)]
+async fn both_sides_of_a_partition_go_on_alone_and_converge_when_it_heals() {
+    let world = World::new(&["fra", "iad"]).await;
+    let config = bucket(Ack::Count(1));
+    put(&world.at("fra"), &config, "k", b"before").await.unwrap();
+    world.until("both have it", |w| w.row("iad", &config, "k").is_some()).await;
+    world.net.cut("fra", "iad");
+    put(&world.at("fra"), &config, "k", b"from fra").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    put(&world.at("iad"), &config, "k", b"from iad").await.unwrap();
+    put(&world.at("iad"), &config, "other", b"x").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_ne!(world.row("fra", &config, "k"), world.row("iad", &config, "k"));
+    world.net.heal();
+    world
+        .until("they agree", |w| {
+            w.row("fra", &config, "k") == w.row("iad", &config, "k")
+                && w.row("fra", &config, "other").is_some()
+        })
+        .await;
+    let row = world.row("fra", &config, "k").unwrap();
+    assert_eq!(row.versions.len(), 2, "the loser of a conflict is kept");
+    for code in ["fra", "iad"] {
+        assert_eq!(get(&world.at(code), &config, "k").await.unwrap().0, b"from iad");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_travel_by_a_third_region_when_a_link_is_cut() {
+    let world = World::new(&["fra", "iad", "nrt"]).await;
+    let config = bucket(Ack::Default);
+    world.net.cut("fra", "nrt");
+    for n in 0..20 {
+        put(&world.at("fra"), &config, &format!("k{n}"), b"x").await.unwrap();
+    }
+    world.until("nrt has all", |w| w.row("nrt", &config, "k19").is_some()).await;
+    for n in 0..20 {
+        assert!(world.row("nrt", &config, &format!("k{n}")).is_some(), "k{n}");
+    }
+    let heads = world.at("nrt").heads().unwrap();
+    let fra = heads.iter().find(|head| head.origin == region("fra")).unwrap();
+    assert_eq!(fra.applied, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_away_gets_what_it_missed() {
+    let mut world = World::new(&["fra", "iad", "nrt"]).await;
+    let config = bucket(Ack::Default);
+    put(&world.at("fra"), &config, "k", b"1").await.unwrap();
+    world.until("nrt has it", |w| w.row("nrt", &config, "k").is_some()).await;
+    world.kill("nrt");
+    for n in 0..5 {
+        put(&world.at("fra"), &config, "k", format!("v{n}").as_bytes()).await.unwrap();
+        delete(&world.at("iad"), &config, "gone").await.unwrap();
+    }
+    world.boot("nrt").await;
+    let row = world.row("fra", &config, "k");
+    world.until("nrt has the last", |w| w.row("nrt", &config, "k") == row).await;
+    world.until("nrt has the deletion", |w| w.row("nrt", &config, "gone").is_some()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn anti_entropy_makes_a_lost_record_good_with_its_body() {
+    let world = World::new(&["fra", "iad"]).await;
+    let config = bucket(Ack::Default);
+    for name in ["a", "b", "c"] {
+        put(&world.at("fra"), &config, name, b"bytes").await.unwrap();
+    }
+    let id = RecordId::Row(config.id, key("b"));
+    let store = world.at("iad").store().clone();
+    store.write(move |tx| tx.forget(&id)).await.unwrap();
+    assert!(world.row("iad", &config, "b").is_none());
+    world.until("it is back", |w| w.row("iad", &config, "b").is_some()).await;
+    assert_eq!(world.row("iad", &config, "b"), world.row("fra", &config, "b"));
+    assert_eq!(get(&world.at("iad"), &config, "b").await.unwrap().0, b"bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_behind_the_horizon_of_a_log_compares_digests_and_goes_on() {
+    let mut world = World::new(&["fra", "iad"]).await;
+    let config = bucket(Ack::Count(1));
+    world.kill("iad");
+    for n in 0..10 {
+        put(&world.at("fra"), &config, &format!("k{n}"), b"x").await.unwrap();
+    }
+    let fra = world.at("fra");
+    let (origin, incarnation) = (fra.region(), fra.store().incarnation());
+    fra.store().write(move |tx| tx.trim_log(origin, incarnation, 8)).await.unwrap();
+    world.boot("iad").await;
+    world.until("all is there", |w| (0..10).all(|n| w.row("iad", &config, &format!("k{n}")).is_some())).await;
+    put(&world.at("fra"), &config, "after", b"x").await.unwrap();
+    world.until("the log goes on", |w| w.row("iad", &config, "after").is_some()).await;
+    world
+        .until("the cursor passed the gap", |w| {
+            w.at("iad").heads().unwrap().iter().any(|h| h.origin == origin && h.applied == 11)
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_from_a_wrong_clock_is_quarantined_and_not_acknowledged() {
+    let world = World::new(&["fra", "iad"]).await;
+    world.skew("fra", 10_000);
+    let refused = put(&world.at("fra"), &bucket(Ack::Default), "k", b"x").await;
+    assert!(refused.is_err(), "{refused:?}");
+    let config = bucket(Ack::Count(1));
+    assert!(world.row("iad", &config, "k").is_none());
+    // Time passes and the stamp is no longer ahead: nothing was lost.
+    world.until("it is merged later", |w| w.row("iad", &config, "k").is_some()).await;
+    let store = world.at("iad").store().clone();
+    let left: Vec<(Vec<u8>, crate::cluster::receive::Quarantined)> =
+        store.read().unwrap().scan(Table::Quarantine, &[], None, 10).unwrap();
+    assert!(left.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tombstone_goes_when_everybody_has_it_and_not_before() {
+    let mut world = World::new(&["fra", "iad", "nrt"]).await;
+    world.options = ClusterOptions {
+        tombstone_age: Duration::from_secs(120),
+        ..ClusterOptions::default()
+    };
+    for code in ["fra", "iad", "nrt"] {
+        world.kill(code);
+        world.boot(code).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let config = bucket(Ack::Default);
+    put(&world.at("fra"), &config, "k", b"x").await.unwrap();
+    world.until("spread", |w| w.row("nrt", &config, "k").is_some()).await;
+    world.kill("nrt");
+    delete(&world.at("fra"), &config, "k").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    assert!(world.row("fra", &config, "k").is_some(), "nrt has not applied it");
+    world.boot("nrt").await;
+    world
+        .until("dropped everywhere", |w| {
+            ["fra", "iad", "nrt"].iter().all(|code| w.row(code, &config, "k").is_none())
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    for code in ["fra", "iad", "nrt"] {
+        assert!(world.row(code, &config, "k").is_none(), "{code}: it must not come back");
+    }
+}

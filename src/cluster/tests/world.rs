@@ -1,0 +1,513 @@
+//! A small world for tests: clusters in one process on virtual time, disks in memory, links that can
+//! be cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::cluster::*;
+use crate::env::{
+    BoxFuture, Class, Clock, Disk, DiskFile, Env, OpenMode, PeerError, PeerHandler, Peers, Rng,
+    Tasks,
+};
+use crate::store::{Options, Store};
+use crate::types::bucket::{Ack, BucketConfig, Location};
+use crate::types::id::{BucketId, ClusterId};
+use crate::types::name::{AccountId, ObjectKey};
+use crate::types::object::*;
+use crate::types::record::{Record, RecordId};
+use crate::types::region::{Coordinates, RegionId, RegionInfo, Role};
+
+pub fn region(code: &str) -> RegionId {
+    RegionId::parse(code).unwrap()
+}
+
+pub fn key(text: &str) -> ObjectKey {
+    text.parse().unwrap()
+}
+
+#[derive(Default)]
+pub struct MemDisk {
+    files: Mutex<BTreeMap<PathBuf, Arc<MemFile>>>,
+}
+
+#[derive(Debug, Default)]
+struct MemFile(Mutex<Vec<u8>>);
+
+impl DiskFile for MemFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+
+    fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()> {
+        let data = self.0.lock().unwrap();
+        let from = usize::try_from(position).unwrap();
+        let bytes = data.get(from..from + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write_all_at(&self, position: u64, parts: &[&[u8]]) -> io::Result<()> {
+        let mut data = self.0.lock().unwrap();
+        let mut at = usize::try_from(position).unwrap();
+        for part in parts {
+            if data.len() < at + part.len() {
+                data.resize(at + part.len(), 0);
+            }
+            data[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Disk for MemDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut files = self.files.lock().unwrap();
+        match (mode, files.get(path)) {
+            (OpenMode::CreateNew, Some(_)) => Err(io::ErrorKind::AlreadyExists.into()),
+            (OpenMode::Exclusive | OpenMode::Read | OpenMode::ReadWrite, Some(file)) => Ok(file.clone()),
+            (OpenMode::Exclusive | OpenMode::Read, None) => Err(io::ErrorKind::NotFound.into()),
+            (OpenMode::CreateNew | OpenMode::ReadWrite, None) => {
+                let file = Arc::new(MemFile::default());
+                files.insert(path.to_owned(), file.clone());
+                Ok(file)
+            }
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let files = self.files.lock().unwrap();
+        let names: BTreeSet<PathBuf> = files
+            .keys()
+            .filter_map(|path| path.strip_prefix(dir).ok())
+            .filter_map(|rest| rest.components().next())
+            .map(|first| PathBuf::from(first.as_os_str()))
+            .collect();
+        Ok(names.into_iter().collect())
+    }
+
+    fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let removed = self.files.lock().unwrap().remove(path);
+        removed.map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = self.files.lock().unwrap();
+        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn space(&self) -> io::Result<(u64, u64)> {
+        Ok((1 << 40, 1 << 40))
+    }
+}
+
+struct VirtualClock {
+    start: Instant,
+    skew_ms: AtomicI64,
+}
+
+impl Clock for VirtualClock {
+    fn now_ms(&self) -> u64 {
+        let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap();
+        (1_800_000_000_000 + elapsed).saturating_add_signed(self.skew_ms.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(async move { tokio::time::sleep(duration).await })
+    }
+}
+
+struct Counting(AtomicU64);
+
+impl Rng for Counting {
+    fn fill(&self, out: &mut [u8]) {
+        let n = self.0.fetch_add(1, Ordering::Relaxed);
+        blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(out);
+    }
+}
+
+#[derive(Default)]
+struct NodeTasks(Mutex<Vec<AbortHandle>>);
+
+impl NodeTasks {
+    fn kill(&self) {
+        self.0.lock().unwrap().drain(..).for_each(|task| task.abort());
+    }
+}
+
+impl Tasks for NodeTasks {
+    fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
+        self.0.lock().unwrap().push(tokio::task::spawn(task).abort_handle());
+    }
+
+    fn spawn_thread(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.spawn(name, task);
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
+    }
+}
+
+type Endpoint = (Arc<Handler>, Arc<NodeTasks>);
+type Tamper = Box<dyn Fn(RegionId, RegionId, Bytes) -> Bytes + Send + Sync>;
+
+#[derive(Default)]
+pub struct Net {
+    nodes: Mutex<BTreeMap<RegionId, Endpoint>>,
+    cuts: Mutex<BTreeSet<(RegionId, RegionId)>>,
+    delays_ms: Mutex<BTreeMap<(RegionId, RegionId), u64>>,
+    /// Changes answers on their way from the first to the second.
+    tamper: Mutex<Option<Tamper>>,
+}
+
+impl Net {
+    pub fn cut(&self, a: &str, b: &str) {
+        let (a, b) = (region(a), region(b));
+        self.cuts.lock().unwrap().extend([(a, b), (b, a)]);
+    }
+
+    pub fn heal(&self) {
+        self.cuts.lock().unwrap().clear();
+    }
+
+    pub fn set_delay_ms(&self, a: &str, b: &str, one_way_ms: u64) {
+        let (a, b) = (region(a), region(b));
+        self.delays_ms.lock().unwrap().extend([((a, b), one_way_ms), ((b, a), one_way_ms)]);
+    }
+
+    pub fn tamper(
+        &self,
+        change: impl Fn(RegionId, RegionId, Bytes) -> Bytes + Send + Sync + 'static,
+    ) {
+        *self.tamper.lock().unwrap() = Some(Box::new(change));
+    }
+
+    fn delay(&self, a: RegionId, b: RegionId) -> Duration {
+        let delays = self.delays_ms.lock().unwrap();
+        Duration::from_millis(delays.get(&(a, b)).copied().unwrap_or(20))
+    }
+
+    fn reach(&self, from: RegionId, to: RegionId) -> Option<Endpoint> {
+        if self.cuts.lock().unwrap().contains(&(from, to)) {
+            return None;
+        }
+        self.nodes.lock().unwrap().get(&to).cloned()
+    }
+}
+
+struct Links {
+    net: Arc<Net>,
+    own: RegionId,
+}
+
+impl Peers for Links {
+    fn call(
+        &self,
+        to: RegionId,
+        _class: Class,
+        request: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        assert!(request.len() <= limits::MESSAGE_BYTES_MAX, "{} bytes", request.len());
+        let (net, own) = (self.net.clone(), self.own);
+        let exchange = async move {
+            net.reach(own, to).ok_or(PeerError::Unreachable)?;
+            tokio::time::sleep(net.delay(own, to)).await;
+            let Some((handler, tasks)) = net.reach(own, to) else {
+                return std::future::pending().await;
+            };
+            let (done, reply) = tokio::sync::oneshot::channel();
+            tasks.spawn("serve", Box::pin(async move {
+                let _ = done.send(handler.handle(own, request).await);
+            }));
+            let reply = reply.await.map_err(|_| PeerError::Broken)?;
+            tokio::time::sleep(net.delay(to, own)).await;
+            if net.reach(to, own).is_none() {
+                return std::future::pending().await;
+            }
+            let reply = reply.map_err(PeerError::Refused)?;
+            let tamper = net.tamper.lock().unwrap();
+            Ok(match &*tamper {
+                Some(tamper) => tamper(to, own, reply),
+                None => reply,
+            })
+        };
+        Box::pin(async move {
+            tokio::time::timeout(deadline, exchange).await.unwrap_or(Err(PeerError::Timeout))
+        })
+    }
+
+    fn datagram(&self, _to: RegionId, _data: Bytes) {}
+
+    fn rtt(&self, to: RegionId) -> Option<Duration> {
+        self.is_connected(to).then(|| self.net.delay(self.own, to) * 2)
+    }
+
+    fn is_connected(&self, to: RegionId) -> bool {
+        self.net.reach(self.own, to).is_some() && self.net.reach(to, self.own).is_some()
+    }
+}
+
+struct Node {
+    disk: Arc<MemDisk>,
+    clock: Arc<VirtualClock>,
+    tasks: Arc<NodeTasks>,
+    cluster: Option<Cluster>,
+}
+
+pub struct World {
+    pub net: Arc<Net>,
+    members: Members,
+    nodes: BTreeMap<RegionId, Node>,
+    start: Instant,
+    pub options: ClusterOptions,
+}
+
+impl World {
+    /// One node in each of these regions, each its own failure domain.
+    pub async fn new(codes: &[&str]) -> Self {
+        let infos = codes.iter().map(|code| RegionInfo {
+            id: region(code),
+            city: code.to_uppercase(),
+            coordinates: Coordinates { lat: 0.0, lon: 0.0 },
+            geography: "eu".to_owned(),
+            failure_domain: (*code).to_owned(),
+            role: Role::Full,
+            voter: true,
+        });
+        let members = Members::new(ClusterId([7; 16]), infos.collect()).unwrap();
+        let mut world = Self {
+            net: Arc::default(),
+            members,
+            nodes: BTreeMap::new(),
+            start: Instant::now(),
+            options: ClusterOptions::default(),
+        };
+        for code in codes {
+            world.boot(code).await;
+        }
+        // Let pushers greet each other.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world
+    }
+
+    /// Starts a node on the disk that it had.
+    pub async fn boot(&mut self, code: &str) {
+        let id = region(code);
+        let start = self.start;
+        let node = self.nodes.entry(id).or_insert_with(|| Node {
+            disk: Arc::default(),
+            clock: Arc::new(VirtualClock { start, skew_ms: AtomicI64::new(0) }),
+            tasks: Arc::default(),
+            cluster: None,
+        });
+        node.tasks = Arc::default();
+        let env = Env {
+            clock: node.clock.clone(),
+            rng: Arc::new(Counting(AtomicU64::new(u64::from(id.to_u16()) << 32))),
+            tasks: node.tasks.clone(),
+            disk: node.disk.clone(),
+        };
+        let mut options = Options::new(PathBuf::from("/data"), id);
+        options.segment_bytes = 16 << 20;
+        let (store, _) = Store::open(env.clone(), options).await.unwrap();
+        let handler = Handler::new();
+        let peers = Arc::new(Links { net: self.net.clone(), own: id });
+        let cluster = Cluster::start(
+            env,
+            store,
+            peers,
+            &handler,
+            self.members.clone(),
+            self.options.clone(),
+        );
+        node.cluster = Some(cluster.await.unwrap());
+        self.net.nodes.lock().unwrap().insert(id, (handler, node.tasks.clone()));
+    }
+
+    /// kill -9: everything stops where it is.
+    pub fn kill(&mut self, code: &str) {
+        let id = region(code);
+        self.net.nodes.lock().unwrap().remove(&id);
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.tasks.kill();
+        node.cluster = None;
+    }
+
+    pub fn skew(&self, code: &str, skew_ms: i64) {
+        self.nodes[&region(code)].clock.skew_ms.store(skew_ms, Ordering::Relaxed);
+    }
+
+    pub fn at(&self, code: &str) -> Cluster {
+        self.nodes[&region(code)].cluster.clone().expect("this node runs")
+    }
+
+    /// The row as this node has it.
+    pub fn row(&self, code: &str, bucket: &BucketConfig, name: &str) -> Option<Row> {
+        self.at(code).store().read().unwrap().row(bucket.id, &key(name)).unwrap()
+    }
+
+    /// Cuts one region off from others.
+    pub fn kill_links(&self, code: &str, others: &[&str]) {
+        others.iter().for_each(|other| self.net.cut(code, other));
+    }
+
+    /// Waits until `done`, on virtual time.
+    pub async fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        for _ in 0..3000 {
+            if done(self) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("never happened: {what}");
+    }
+}
+
+pub fn bucket(ack: Ack) -> Arc<BucketConfig> {
+    Arc::new(BucketConfig {
+        id: BucketId([3; 16]),
+        owner: AccountId("owner".into()),
+        created_ms: 0,
+        location: Location::Everywhere,
+        ack,
+        copies: 3,
+        riding_bytes_max: 4096,
+    })
+}
+
+/// An object's content for a body.
+fn meta(body: &Body) -> ObjectMeta {
+    ObjectMeta {
+        size: body.len,
+        etag: ETag("0".into()),
+        modified_ms: 0,
+        headers: StoredHeaders::default(),
+        user_meta: Vec::new(),
+        checksum: None,
+        parts: body
+            .blob
+            .map(|blob| PartRef { number: 1, blob, checksum: None, held_by: Vec::new() })
+            .into_iter()
+            .collect(),
+        rides: body.rides,
+        owner: AccountId("owner".into()),
+        tags: Vec::new(),
+    }
+}
+
+/// Writes an object as the engine does.
+pub async fn put(
+    cluster: &Cluster,
+    config: &Arc<BucketConfig>,
+    name: &str,
+    bytes: &[u8],
+) -> Result<Written, Unavailable> {
+    let mut sink = cluster.body(config, Some(bytes.len() as u64)).await?;
+    for piece in bytes.chunks(100_000) {
+        sink.write(Bytes::copy_from_slice(piece)).await?;
+    }
+    let body = sink.finish().await?;
+    write_body(cluster, config, name, body).await
+}
+
+pub async fn write_body(
+    cluster: &Cluster,
+    config: &Arc<BucketConfig>,
+    name: &str,
+    body: Body,
+) -> Result<Written, Unavailable> {
+    let content = Content::Object(Arc::new(meta(&body)));
+    write(cluster, config, name, vec![body], content).await
+}
+
+pub async fn delete(
+    cluster: &Cluster,
+    config: &Arc<BucketConfig>,
+    name: &str,
+) -> Result<Written, Unavailable> {
+    write(cluster, config, name, Vec::new(), Content::Tombstone).await
+}
+
+async fn write(
+    cluster: &Cluster,
+    config: &Arc<BucketConfig>,
+    name: &str,
+    bodies: Vec<Body>,
+    content: Content,
+) -> Result<Written, Unavailable> {
+    let id = RecordId::Row(config.id, key(name));
+    let subject = id.clone();
+    let decide: Decide<Unavailable> = Box::new(move |view, stamp| {
+        let replaces = match view.record(&id)? {
+            Some(Record::Row(row)) if row.stamp() < stamp => row.stamp(),
+            Some(Record::Row(row)) => {
+                let older = row.versions.iter().find(|v| v.stamp < stamp);
+                older.map_or(crate::types::stamp::Stamp::ZERO, |v| v.stamp)
+            }
+            _ => crate::types::stamp::Stamp::ZERO,
+        };
+        let placement = Placement::default();
+        let version = Version { stamp, replaces, content: content.clone(), placement };
+        Ok(vec![(id.clone(), Record::Row(Row { versions: vec![version] }))])
+    });
+    cluster.write(config, Write { subject, bodies, decide }).await
+}
+
+/// Reads an object's current version whole: its bytes and where the first ones came from.
+pub async fn get(
+    cluster: &Cluster,
+    config: &Arc<BucketConfig>,
+    name: &str,
+) -> Result<(Vec<u8>, Source), ReadError> {
+    let mut row = cluster.row(config, &key(name)).await?.ok_or(ReadError::Gone)?;
+    loop {
+        let (version, meta) = row.object().ok_or(ReadError::Gone)?;
+        let opened = cluster.read(config, &key(name), version, 0..meta.size).await;
+        let mut stream = match opened {
+            Ok(stream) => stream,
+            Err(ReadError::Moved(newer)) => {
+                row = newer;
+                continue;
+            }
+            Err(why) => return Err(why),
+        };
+        let mut bytes = Vec::new();
+        while let Some(piece) = stream.next().await {
+            bytes.extend_from_slice(&piece?);
+        }
+        return Ok((bytes, stream.source()));
+    }
+}
