@@ -104,7 +104,9 @@ impl Acks {
     pub(super) fn wait(&self, wanted: Wanted) -> oneshot::Receiver<Vec<RegionId>> {
         let (done, waiting) = oneshot::channel();
         let mut state = self.state();
-        state.waiters.retain(|_, waiter| !waiter.done.is_closed());
+        if state.next_waiter.is_multiple_of(256) {
+            state.waiters.retain(|_, waiter| !waiter.done.is_closed());
+        }
         match state.satisfied(&wanted) {
             Some(acked) => {
                 let _ = done.send(acked);

@@ -24,8 +24,12 @@ pub(super) async fn encode(
         .map_err(|why| store::Error::Corrupt(format!("a record does not encode: {why}").into()))?;
     let mut bodies = Vec::new();
     for blob in riding(record) {
-        if let Some((bytes, _)) = store.chunk(&blob, 0).await? {
-            bodies.push((blob.id, bytes));
+        match store.chunk(&blob, 0).await {
+            Ok(Some((bytes, _))) => bodies.push((blob.id, bytes)),
+            Ok(None) => {}
+            // The record goes without it; its readers find the bytes elsewhere.
+            Err(store::Error::Corrupt(why)) => tracing::error!(blob = %blob.id, %why, "damaged"),
+            Err(why) => return Err(why),
         }
     }
     Ok(Carried { entry: entry.into(), bodies })

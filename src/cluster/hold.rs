@@ -237,6 +237,7 @@ impl Cluster {
                 }
                 let judged = match judge(tx, pending.stamp, &decide) {
                     Ok(records) => records,
+                    Err(Stop::Store(why)) => return Err(Stop::Store(why)),
                     Err(why) => {
                         pending::end(tx, old)?;
                         return Ok((_under_way, Err(why)));

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -105,6 +106,8 @@ struct Inner {
     views: Mutex<BTreeMap<RegionId, view::PeerView>>,
     registers: register::RegisterState,
     gossip: membership::Gossip,
+    /// This data directory is an old copy: no more writes.
+    rolled_back: AtomicBool,
     /// Last position of this node's log.
     grown: watch::Sender<u64>,
     /// Something new was heard of the logs of others.
@@ -178,6 +181,7 @@ impl Cluster {
                 views: Mutex::new(BTreeMap::new()),
                 registers,
                 gossip,
+                rolled_back: AtomicBool::new(false),
                 grown: watch::channel(own_head).0,
                 learnt: Notify::new(),
                 compare: Notify::new(),

@@ -5,9 +5,11 @@
 //! begins again at the peer's own cursor.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 
@@ -22,8 +24,8 @@ use super::batch;
 use super::receive::{Cursor, log_of, oldest_quarantined};
 use super::{Cluster, stopped};
 
-/// A push that is under way: the batch's end and the answer.
-type Flying = FuturesUnordered<BoxFuture<'static, (u64, Result<u64, String>)>>;
+/// Pushes that are under way: the peer's cursor after each.
+type Flying = FuturesUnordered<BoxFuture<'static, Result<u64, String>>>;
 
 /// Pushes this node's log to one peer.
 struct Pusher {
@@ -31,13 +33,15 @@ struct Pusher {
     peer: RegionId,
     /// Everything up to here was sent, or is at the peer.
     sent: u64,
+    /// The peer's cursor, as it said since it was greeted.
+    at: u64,
     /// The peer's cursor is known since the last failure.
     synced: bool,
     flying: Flying,
 }
 
 enum Event {
-    Answer(u64, Result<u64, String>),
+    Answer(Result<u64, String>),
     Grown,
     Stop,
 }
@@ -65,7 +69,7 @@ impl Pusher {
             let event = tokio::select! {
                 biased;
                 () = stopped(&mut stop) => Event::Stop,
-                Some((end, answer)) = self.flying.next() => Event::Answer(end, answer),
+                Some(answer) = self.flying.next() => Event::Answer(answer),
                 () = std::future::ready(()), if more => Event::Grown,
                 changed = grown.changed(), if !full => match changed {
                     Ok(()) => Event::Grown,
@@ -79,17 +83,21 @@ impl Pusher {
             match event {
                 Event::Stop => return,
                 Event::Grown => {}
-                Event::Answer(end, answer) => self.answered(end, answer),
+                Event::Answer(answer) => self.answered(answer),
             }
         }
     }
 
     /// Learns the peer's cursor.
     async fn greet(&mut self) -> bool {
-        if !self.cluster.is_connected(self.peer) || !self.cluster.exchange_heads(self.peer).await {
+        if !self.cluster.is_connected(self.peer) {
             return false;
         }
-        self.sent = self.cluster.inner.acks.applied(self.peer);
+        let Some(heads) = self.cluster.exchange_heads(self.peer).await else { return false };
+        let own = (self.cluster.region(), self.cluster.inner.incarnation);
+        let head = heads.iter().find(|head| (head.origin, head.incarnation) == own);
+        self.at = head.map_or(0, |head| head.applied);
+        self.sent = self.at;
         self.synced = true;
         true
     }
@@ -99,11 +107,9 @@ impl Pusher {
         let own = (self.cluster.region(), inner.incarnation);
         match batch::stretch(&inner.store, own.0, own.1, self.sent).await {
             Ok(Some(batch)) => {
-                let end = batch.last;
-                self.sent = end;
+                self.sent = batch.last;
                 let (cluster, peer) = (self.cluster.clone(), self.peer);
-                self.flying
-                    .push(Box::pin(async move { (end, cluster.push_batch(peer, batch).await) }));
+                self.flying.push(Box::pin(async move { cluster.push_batch(peer, batch).await }));
             }
             // Behind the horizon: the peer compares digests and then has a later cursor.
             Ok(None) => self.synced = false,
@@ -117,12 +123,15 @@ impl Pusher {
         }
     }
 
-    fn answered(&mut self, end: u64, answer: Result<u64, String>) {
+    fn answered(&mut self, answer: Result<u64, String>) {
         match answer {
-            Ok(applied) if applied >= end => {}
-            Ok(_) if !self.flying.is_empty() => {}
-            // A batch overtook its predecessor or came after a gap: begin at the peer's cursor.
-            Ok(applied) => self.sent = applied,
+            Ok(applied) => {
+                self.at = self.at.max(applied);
+                if self.flying.is_empty() {
+                    // A batch that overtook its predecessor is sent again.
+                    self.sent = self.at;
+                }
+            }
             Err(why) => {
                 tracing::debug!(peer = %self.peer, why, "push failed");
                 self.flying.clear();
@@ -138,6 +147,7 @@ impl Cluster {
             cluster: self.clone(),
             peer,
             sent: 0,
+            at: 0,
             synced: false,
             flying: FuturesUnordered::new(),
         };
@@ -217,21 +227,21 @@ impl Cluster {
         }
     }
 
-    /// Swaps heads with a peer; false when it cannot be reached.
-    pub(super) async fn exchange_heads(&self, peer: RegionId) -> bool {
+    /// Swaps heads with a peer; `None` when it cannot be reached.
+    pub(super) async fn exchange_heads(&self, peer: RegionId) -> Option<Vec<LogHead>> {
         let heads = match self.heads() {
             Ok(heads) => heads,
             Err(why) => {
                 tracing::error!(%why, "heads of the logs cannot be read");
-                return false;
+                return None;
             }
         };
         match self.call(peer, Class::Log, &Request::Heads(heads), limits::HEADS_TIMEOUT).await {
             Ok(Response::Heads(heads)) => {
-                self.heard_heads(peer, heads);
-                true
+                self.heard_heads(peer, heads.clone());
+                Some(heads)
             }
-            Ok(_) | Err(_) => false,
+            Ok(_) | Err(_) => None,
         }
     }
 
@@ -246,8 +256,25 @@ impl Cluster {
         drop(views);
         if let Some(head) = heads.iter().find(|head| (head.origin, head.incarnation) == own) {
             self.inner.acks.acknowledge(peer, head.applied, &[]);
+            self.notice_rollback(peer, head.applied);
         }
         self.inner.learnt.notify_one();
+    }
+
+    /// A peer has more of this node's log than this node: the data directory went back in time. Its
+    /// positions would be given out a second time, so nothing more is written.
+    fn notice_rollback(&self, peer: RegionId, applied: u64) {
+        let own = (self.region(), self.inner.incarnation);
+        if applied <= *self.inner.grown.borrow() {
+            return;
+        }
+        let heads = self.inner.store.read().and_then(|snapshot| snapshot.heads());
+        let last = heads.ok().and_then(|heads| heads.into_iter().find(|(log, _)| *log == own));
+        if last.map_or(0, |(_, last)| last) < applied
+            && !self.inner.rolled_back.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(%peer, applied, "this data directory is older than what peers know");
+        }
     }
 
     /// Swaps heads with every peer and pulls what is missing, for as long as the node runs.
@@ -260,11 +287,8 @@ impl Cluster {
                 () = stopped(&mut stop) => return,
                 () = self.inner.learnt.notified() => {}
                 () = self.env().sleep(limits::HEADS_INTERVAL) => {
-                    for info in self.others() {
-                        if self.is_connected(info.id) {
-                            self.exchange_heads(info.id).await;
-                        }
-                    }
+                    let connected = self.others().into_iter().filter(|r| self.is_connected(r.id));
+                    join_all(connected.map(|info| self.exchange_heads(info.id))).await;
                 }
             }
             if let Err(why) = self.pull_missing(&mut stalled).await {

@@ -4,6 +4,7 @@
 //! Nothing here is agreed on: it orders candidates and decides what is tried, never what is true.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::net::message::LogHead;
@@ -41,6 +42,7 @@ pub struct PeerStatus {
 #[derive(Clone, Debug)]
 pub(super) struct Quorum {
     own: RegionId,
+    rolled_back: bool,
     own_domain: Option<String>,
     /// This node may hold the bytes and counts itself.
     pub(super) here: bool,
@@ -60,6 +62,12 @@ impl Quorum {
 
     /// Refuses before anything is stored what could not be acknowledged.
     pub(super) fn check(&self) -> Result<(), Unavailable> {
+        if self.rolled_back {
+            return Err(Unavailable::new(format!(
+                "the data directory of {} is older than what its peers know; it must join anew",
+                self.own
+            )));
+        }
         let needed = self.followers_needed();
         if self.reachable.len() >= needed {
             return Ok(());
@@ -167,6 +175,7 @@ impl Cluster {
             .collect();
         Quorum {
             own,
+            rolled_back: self.inner.rolled_back.load(Ordering::Relaxed),
             own_domain: me.map(|info| info.failure_domain.clone()),
             here,
             ack: ack.required(eligible.len() + usize::from(here)),

@@ -95,7 +95,11 @@ async fn a_node_behind_the_horizon_of_a_log_compares_digests_and_goes_on() {
     let (origin, incarnation) = (fra.region(), fra.store().incarnation());
     fra.store().write(move |tx| tx.trim_log(origin, incarnation, 8)).await.unwrap();
     world.boot("iad").await;
-    world.until("all is there", |w| (0..10).all(|n| w.row("iad", &config, &format!("k{n}")).is_some())).await;
+    world
+        .until("all is there", |w| {
+            (0..10).all(|n| w.row("iad", &config, &format!("k{n}")).is_some())
+        })
+        .await;
     put(&world.at("fra"), &config, "after", b"x").await.unwrap();
     world.until("the log goes on", |w| w.row("iad", &config, "after").is_some()).await;
     world
@@ -124,10 +128,8 @@ async fn a_change_from_a_wrong_clock_is_quarantined_and_not_acknowledged() {
 #[tokio::test(start_paused = true)]
 async fn a_tombstone_goes_when_everybody_has_it_and_not_before() {
     let mut world = World::new(&["fra", "iad", "nrt"]).await;
-    world.options = ClusterOptions {
-        tombstone_age: Duration::from_secs(120),
-        ..ClusterOptions::default()
-    };
+    world.options =
+        ClusterOptions { tombstone_age: Duration::from_secs(120), ..ClusterOptions::default() };
     for code in ["fra", "iad", "nrt"] {
         world.kill(code);
         world.boot(code).await;

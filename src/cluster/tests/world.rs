@@ -82,7 +82,9 @@ impl Disk for MemDisk {
         let mut files = self.files.lock().unwrap();
         match (mode, files.get(path)) {
             (OpenMode::CreateNew, Some(_)) => Err(io::ErrorKind::AlreadyExists.into()),
-            (OpenMode::Exclusive | OpenMode::Read | OpenMode::ReadWrite, Some(file)) => Ok(file.clone()),
+            (OpenMode::Exclusive | OpenMode::Read | OpenMode::ReadWrite, Some(file)) => {
+                Ok(file.clone())
+            }
             (OpenMode::Exclusive | OpenMode::Read, None) => Err(io::ErrorKind::NotFound.into()),
             (OpenMode::CreateNew | OpenMode::ReadWrite, None) => {
                 let file = Arc::new(MemFile::default());
@@ -249,9 +251,12 @@ impl Peers for Links {
                 return std::future::pending().await;
             };
             let (done, reply) = tokio::sync::oneshot::channel();
-            tasks.spawn("serve", Box::pin(async move {
-                let _ = done.send(handler.handle(own, request).await);
-            }));
+            tasks.spawn(
+                "serve",
+                Box::pin(async move {
+                    let _ = done.send(handler.handle(own, request).await);
+                }),
+            );
             let reply = reply.await.map_err(|_| PeerError::Broken)?;
             tokio::time::sleep(net.delay(to, own)).await;
             if net.reach(to, own).is_none() {
@@ -345,14 +350,8 @@ impl World {
         let (store, _) = Store::open(env.clone(), options).await.unwrap();
         let handler = Handler::new();
         let peers = Arc::new(Links { net: self.net.clone(), own: id });
-        let cluster = Cluster::start(
-            env,
-            store,
-            peers,
-            &handler,
-            self.members.clone(),
-            self.options.clone(),
-        );
+        let cluster =
+            Cluster::start(env, store, peers, &handler, self.members.clone(), self.options.clone());
         node.cluster = Some(cluster.await.unwrap());
         self.net.nodes.lock().unwrap().insert(id, (handler, node.tasks.clone()));
     }
