@@ -1,9 +1,9 @@
 //! The body of a request, verified while it comes in.
 //!
 //! Invariant: the end is reported only after length, chunk signatures and every claimed digest were
-//! found right. A body that is not wanted is read on for a while, so that the connection can be
-//! used again and the client sees the answer; unless the client waits for `100 Continue`, which is sent
-//! by the first read.
+//! found right. A body that is not wanted is read on for a while, so that the client sees the
+//! answer and the connection can be used again; unless the client waits for `100 Continue`, which
+//! is sent by the first read.
 
 use std::convert::Infallible;
 use std::error::Error;
