@@ -17,11 +17,18 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::engine::body::BodySource as _;
 use crate::types::action::Action;
+use crate::types::name::{AccountId, SecretKey};
+use crate::types::record::KeyScope;
+use crate::types::stamp::Stamp;
 
+use super::auth::payload::ChunkSigner;
 use super::op::{BodyKind, On, Verb, When, run};
 use super::reply::ReplyBody;
 use super::request::Req;
 use super::*;
+
+const KEY: &str = "GWKEY";
+const SECRET: &str = "secret/of+the=key";
 
 /// Everything is allowed in the bucket `open`, for everyone.
 struct OneBucket;
@@ -29,9 +36,17 @@ struct OneBucket;
 impl Gate for OneBucket {
     fn access_key<'a>(
         &'a self,
-        _: &'a AccessKeyId,
+        id: &'a AccessKeyId,
     ) -> BoxFuture<'a, Result<Option<AccessKeyRecord>, engine::Error>> {
-        Box::pin(async { Ok(None) })
+        let record = AccessKeyRecord {
+            stamp: Stamp::ZERO,
+            account: AccountId("owner".into()),
+            secret: SecretKey(SECRET.into()),
+            scope: KeyScope::Admin,
+            revoked: false,
+            created_ms: 0,
+        };
+        Box::pin(async move { Ok((&*id.0 == KEY).then_some(record)) })
     }
 
     fn authorize<'a>(
@@ -416,6 +431,104 @@ async fn our_own_paths_are_answered_by_the_wiring() {
     let mut client = Client::to(server().await).await;
     let answer = client.request("GET /-/health/live", &[], b"").await;
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "/-/health/live"));
+}
+
+/// The headers that an SDK adds to a request with this payload line, and the signer of its chunks.
+fn signed(
+    env: &Env,
+    address: SocketAddr,
+    target: &str,
+    headers: &[(&str, &str)],
+    payload: &str,
+) -> (Vec<String>, ChunkSigner) {
+    use aws_sigv4::http_request::{
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+        UriPathNormalizationMode, sign,
+    };
+    let time = std::time::UNIX_EPOCH + Duration::from_millis(env.now_ms());
+    let identity = aws_credential_types::Credentials::new(KEY, SECRET, None, None, "test").into();
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    let params = aws_sigv4::sign::v4::SigningParams::builder()
+        .identity(&identity)
+        .region("auto")
+        .name("s3")
+        .time(time)
+        .settings(settings)
+        .build()
+        .unwrap()
+        .into();
+    let url = format!("http://{address}{target}");
+    let body = SignableBody::Precomputed(payload.to_owned());
+    let request = SignableRequest::new("PUT", &url, headers.iter().copied(), body).unwrap();
+    let (added, signature) = sign(request, &params).unwrap().into_parts();
+    let added: Vec<(&str, &str)> = added.headers().collect();
+    let date = added.iter().find(|(name, _)| *name == "x-amz-date").unwrap().1.to_owned();
+    let derived = aws_sigv4::sign::v4::generate_signing_key(SECRET, time, "auto", "s3");
+    let signer = ChunkSigner {
+        key: derived.as_ref().try_into().unwrap(),
+        scope: format!("{}/auto/s3/aws4_request", &date[..8]),
+        date,
+        previous: signature,
+    };
+    let lines = headers.iter().chain(&added).map(|(n, v)| format!("{n}: {v}")).collect();
+    (lines, signer)
+}
+
+#[tokio::test]
+async fn signed_chunks_with_a_signed_trailer_are_taken_and_a_forged_one_is_not() {
+    use aws_lc_rs::digest::{SHA256, digest};
+    let address = server().await;
+    let env = crate::node::env::real(&tokio::runtime::Handle::current(), "/nowhere".as_ref());
+    let headers = [
+        ("x-amz-trailer", "x-amz-checksum-crc32"),
+        ("x-amz-decoded-content-length", "5"),
+        ("content-encoding", "aws-chunked"),
+    ];
+    let payload = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER";
+    let (mut lines, mut signer) = signed(&env, address, "/open/key%20(1)", &headers, payload);
+    let mut body = String::new();
+    for data in ["hello", ""] {
+        signer.chunk(digest(&SHA256, data.as_bytes()).as_ref(), "");
+        let end = if data.is_empty() { "" } else { "\r\n" };
+        let line = format!("{:x};chunk-signature={}\r\n{data}{end}", data.len(), signer.previous);
+        body.push_str(&line);
+    }
+    signer.trailer("x-amz-checksum-crc32:NhCmhg==\n", "");
+    body.push_str("x-amz-checksum-crc32:NhCmhg==\r\n");
+    body.push_str(&format!("x-amz-trailer-signature:{}\r\n\r\n", signer.previous));
+    lines.push(format!("Content-Length: {}", body.len()));
+    let mut client = Client::to(address).await;
+    let mut put = async |body: &str| {
+        let mut head = format!("PUT /open/key%20(1) HTTP/1.1\r\nHost: {address}\r\n");
+        for line in &lines {
+            head.push_str(line);
+            head.push_str("\r\n");
+        }
+        client.send(format!("{head}\r\n{body}").as_bytes()).await;
+        client.answer(false).await
+    };
+    assert_eq!(put(&body).await.body, md5_line(b"hello"));
+    let forged = put(&body.replace("hello", "hullo")).await;
+    assert_eq!((forged.status.as_u16(), forged.code()), (403, "SignatureDoesNotMatch"));
+}
+
+#[tokio::test]
+async fn http2_is_spoken_on_the_same_port() {
+    use http_body_util::{BodyExt as _, Full};
+    let address = server().await;
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Full<Bytes>>();
+    let body = vec![b'b'; 300_000];
+    let request =
+        Request::put(format!("http://{address}/open/key")).body(Full::from(body.clone())).unwrap();
+    let answer = client.request(request).await.unwrap();
+    assert_eq!(answer.version(), http::Version::HTTP_2);
+    let text = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(text, md5_line(&body));
 }
 
 #[tokio::test]
