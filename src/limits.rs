@@ -134,6 +134,9 @@ pub const REGISTER_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// An acceptor that hears no outcome of what it accepted for this long reads the register itself.
 pub const REGISTER_SILENCE: Duration = Duration::from_secs(5);
 
+/// Registers that a voter accepted and of which it waits to hear more; beyond, it accepts none.
+pub const REGISTERS_OPEN_MAX: usize = 100_000;
+
 /// A bucket that is being deleted for longer than this is set back by whoever meets it.
 pub const DELETING_MAX: Duration = Duration::from_secs(60);
 

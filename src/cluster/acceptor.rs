@@ -22,11 +22,12 @@ use crate::types::record::RecordId;
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
+use super::Cluster;
 use super::names::{NameAge, name_age};
 use super::register::{Registers, name_row, register_key};
 
-/// Registers that one sweep looks at, and that one page of the first walk has.
-const SWEEP_MAX: usize = 256;
+/// Registers in one page of the first walk.
+const PAGE: usize = 256;
 
 /// Whether this node may answer as a voter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(counters: Counters) -> Self {
-        let standing = Standing::Waiting { confirmed: 0, needed: usize::MAX };
+        let standing = Standing::Waiting { confirmed: 0, needed: 0 };
         Self { counters, standing: watch::Sender::new(standing), open: Mutex::default() }
     }
 
@@ -69,6 +70,30 @@ impl Acceptor {
     }
 }
 
+impl Cluster {
+    /// Why this node keeps no registers although it is a voter; for people.
+    pub fn registers_waiting(&self) -> Option<String> {
+        if !self.members().is_voter(self.region()) {
+            return None;
+        }
+        self.inner.registers.acceptor.standing().why_not()
+    }
+}
+
+impl Standing {
+    fn why_not(&self) -> Option<String> {
+        match self {
+            Self::Serving => None,
+            Self::Waiting { confirmed, needed } => Some(format!(
+                "started, but {confirmed} of {needed} peers have confirmed its counters"
+            )),
+            Self::Outdated(_) => {
+                Some("its disk went back in time: it must rejoin as a new node".to_owned())
+            }
+        }
+    }
+}
+
 impl Registers {
     /// Answers a peer's question, or this node's own.
     pub(super) async fn answer(
@@ -77,7 +102,12 @@ impl Registers {
         request: RegisterRequest,
     ) -> Result<RegisterResponse, store::Error> {
         match request {
-            RegisterRequest::Name { epoch, name, ask } => self.answer_name(epoch, name, ask).await,
+            RegisterRequest::Name { epoch, voters, name, ask } => {
+                match self.may_answer(epoch, &voters, &ask) {
+                    Ok(()) => self.answer_name(name, ask).await,
+                    Err(why) => Ok(RegisterResponse::Declined(why)),
+                }
+            }
             RegisterRequest::Confirm(counters) => self.confirm_for(from, counters).await,
             RegisterRequest::Close { name, bucket, stamp } => {
                 let live = self.close(name, bucket, stamp).await?;
@@ -88,19 +118,15 @@ impl Registers {
 
     async fn answer_name(
         &self,
-        epoch: u64,
         name: BucketName,
         ask: Ask<NameState>,
     ) -> Result<RegisterResponse, store::Error> {
-        if let Err(why) = self.may_answer(epoch, &ask) {
-            return Ok(RegisterResponse::Declined(why));
-        }
         let (key, id) = (register_key(&name), RecordId::Name(name.clone()));
         if let Ask::Query = ask {
             let view = self.host().store().read()?;
             let mut cell: Cell<NameState> = view.get(Table::Register, &key)?.unwrap_or_default();
             let row = name_row(view.record(&id)?);
-            return Ok(RegisterResponse::Name(cell.handle(&ask, row).answer));
+            return Ok(RegisterResponse::Name(Box::new(cell.handle(&ask, row).answer)));
         }
         let accepts = matches!(ask, Ask::Accept { .. });
         let answer = self
@@ -120,30 +146,34 @@ impl Registers {
             let now = self.host().env().monotonic();
             self.state().acceptor.open().entry(name).or_insert(now);
         }
-        Ok(RegisterResponse::Name(answer))
+        Ok(RegisterResponse::Name(Box::new(answer)))
     }
 
-    fn may_answer(&self, epoch: u64, ask: &Ask<NameState>) -> Result<(), String> {
+    fn may_answer(
+        &self,
+        epoch: u64,
+        voters: &[RegionId],
+        ask: &Ask<NameState>,
+    ) -> Result<(), String> {
         let host = self.host();
-        if epoch != host.members().epoch() {
-            return Err(format!("members are of epoch {} here", host.members().epoch()));
+        let members = host.members();
+        if epoch != members.epoch() || voters != members.voters() {
+            let (ours, epoch) = (members.voters(), members.epoch());
+            return Err(format!("its voters are {ours:?} of epoch {epoch}, not {voters:?}"));
         }
-        if !host.members().is_voter(host.region()) {
+        if !members.is_voter(host.region()) {
             return Err("not a voter".to_owned());
         }
-        match self.state().acceptor.standing() {
-            Standing::Serving => {}
-            Standing::Waiting { confirmed, needed } => {
-                return Err(format!(
-                    "started, but {confirmed} of {needed} peers have confirmed its counters"
-                ));
-            }
-            Standing::Outdated(_) => {
-                return Err("its disk went back in time: it must rejoin as a new node".to_owned());
-            }
+        if let Some(why) = self.state().acceptor.standing().why_not() {
+            return Err(why);
         }
         let ahead_max = u64::try_from(limits::CLOCK_AHEAD_MAX.as_millis()).unwrap_or(u64::MAX);
         match ask {
+            Ask::Accept { .. }
+                if self.state().acceptor.open().len() >= limits::REGISTERS_OPEN_MAX =>
+            {
+                Err("too many registers wait for their outcome".to_owned())
+            }
             Ask::Accept { value, .. } if value.stamp.hlc.ms() > host.env().now_ms() + ahead_max => {
                 Err("the stamp is too far in the future".to_owned())
             }
@@ -249,7 +279,7 @@ impl Registers {
         loop {
             let view = host.store().read()?;
             let page: Vec<(Vec<u8>, Cell<NameState>)> =
-                view.scan(Table::Register, b"name/", after.as_deref(), SWEEP_MAX)?;
+                view.scan(Table::Register, b"name/", after.as_deref(), PAGE)?;
             for (key, cell) in &page {
                 let name = key.strip_prefix(b"name/").and_then(|n| std::str::from_utf8(n).ok());
                 let Some(name) = name.and_then(|n| BucketName::parse(n).ok()) else {
@@ -284,11 +314,7 @@ impl Registers {
         let due: Vec<BucketName> = {
             let open = self.state().acceptor.open();
             let old = |since: Duration| since + limits::REGISTER_SILENCE <= now;
-            open.iter()
-                .filter(|(_, at)| old(**at))
-                .map(|(n, _)| n.clone())
-                .take(SWEEP_MAX)
-                .collect()
+            open.iter().filter(|(_, at)| old(**at)).map(|(n, _)| n.clone()).take(PAGE).collect()
         };
         for name in due {
             match self.finish(&name).await {

@@ -17,9 +17,14 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use tokio::time::Instant;
 
 use crate::env::{
-    BoxFuture, Class, Clock, Disk, DiskFile, Env, OpenMode, PeerError, Peers, Rng, Tasks,
+    BoxFuture, Class, Clock, Disk, DiskFile, Env, OpenMode, PeerError, PeerHandler, Peers, Rng,
+    Tasks,
 };
+use crate::store::{Options, Store};
+use crate::types::id::ClusterId;
 use crate::types::region::{Coordinates, RegionId, RegionInfo, Role};
+
+use super::{Cluster, ClusterOptions, Handler, Members};
 
 pub(crate) fn region(code: &str) -> RegionId {
     code.parse().unwrap()
@@ -50,6 +55,87 @@ pub(crate) fn env(seed: u64) -> Env {
 /// The same time, randomness and tasks, with a disk of its own.
 pub(crate) fn with_own_disk(env: &Env) -> Env {
     Env { disk: Arc::new(MemoryDisk::default()), ..env.clone() }
+}
+
+/// A few regions with a node each.
+pub(crate) struct World {
+    pub(crate) env: Env,
+    pub(crate) net: Net,
+    pub(crate) nodes: BTreeMap<RegionId, TestNode>,
+}
+
+/// A node, its disk, and its name in the network.
+pub(crate) struct TestNode {
+    pub(crate) cluster: Cluster,
+    env: Env,
+}
+
+impl World {
+    /// Starts a node in every region and waits until they are ready.
+    pub(crate) async fn start(seed: u64, codes: &[&str]) -> Self {
+        let env = env(seed);
+        let net = Net::new(&env, seed);
+        let mut world = Self { env: env.clone(), net, nodes: BTreeMap::new() };
+        let members = Members::new(ClusterId([7; 16]), codes.iter().map(|c| info(c)).collect());
+        for code in codes {
+            let disk = with_own_disk(&env);
+            world.boot(region(code), disk, members.clone().unwrap()).await;
+        }
+        env.sleep(Duration::from_secs(3)).await;
+        world
+    }
+
+    async fn boot(&mut self, own: RegionId, env: Env, members: Members) {
+        let options = Options::new(PathBuf::from("/data"), own);
+        let (store, _) = Store::open(env.clone(), options).await.unwrap();
+        let handler = Handler::new();
+        let (answers, hears) = (handler.clone(), handler.clone());
+        self.net.serve(own, Arc::new(move |from, request| answers.handle(from, request)));
+        self.net.listen(own, Arc::new(move |from, data| hears.datagram(from, data)));
+        let (peers, options) = (self.net.peers(own), ClusterOptions::default());
+        let cluster =
+            Cluster::start(env.clone(), store, peers, &handler, members, options).await.unwrap();
+        self.nodes.insert(own, TestNode { cluster, env });
+    }
+
+    pub(crate) fn at(&self, code: &str) -> &Cluster {
+        &self.nodes[&region(code)].cluster
+    }
+
+    /// The files of a node as they are now.
+    pub(crate) fn copy_disk(&self, code: &str) -> Env {
+        let node = &self.nodes[&region(code)];
+        let copy = MemoryDisk::default();
+        for path in node.env.disk.list(Path::new("/data")).unwrap() {
+            copy_tree(&*node.env.disk, &copy, &Path::new("/data").join(path));
+        }
+        Env { disk: Arc::new(copy), ..node.env.clone() }
+    }
+
+    /// Stops a node and starts it again, on `disk` or on its own.
+    pub(crate) async fn restart(&mut self, code: &str, disk: Option<Env>) {
+        let node = self.nodes.remove(&region(code)).unwrap();
+        let members = Members::clone(&node.cluster.members());
+        node.cluster.stop().await;
+        node.cluster.store().close().await.unwrap();
+        self.boot(region(code), disk.unwrap_or(node.env), members).await;
+    }
+}
+
+fn copy_tree(from: &dyn Disk, to: &MemoryDisk, path: &Path) {
+    match from.open(path, OpenMode::Read) {
+        Ok(file) => {
+            let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+            file.read_exact_at(0, &mut bytes).unwrap();
+            let copy = to.open(path, OpenMode::CreateNew).unwrap();
+            copy.write_all_at(0, &[&bytes]).unwrap();
+        }
+        Err(_) => {
+            for name in from.list(path).unwrap() {
+                copy_tree(from, to, &path.join(name));
+            }
+        }
+    }
 }
 
 struct TestClock {

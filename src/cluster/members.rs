@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::env::Peers;
 use crate::limits;
+use crate::store::{self, Snapshot, Store, Table};
 use crate::types::id::ClusterId;
 use crate::types::region::{RegionId, RegionInfo, Role};
 
@@ -113,6 +114,44 @@ impl Members {
     /// The voters besides `own`, nearest first.
     pub fn voters_by_distance(&self, own: RegionId, peers: &dyn Peers) -> Vec<RegionId> {
         nearest(self.voters.iter().copied().filter(|id| *id != own), peers)
+    }
+}
+
+/// Where the members stand in [`Table::Member`].
+const MEMBERS_KEY: &[u8] = b"members";
+
+impl Members {
+    /// The members as this data directory knows them.
+    pub fn stored(view: &Snapshot) -> Result<Option<Self>, store::Error> {
+        view.get(Table::Member, MEMBERS_KEY)
+    }
+
+    /// Writes down the members at the first start; later, what is written down counts, unless
+    /// `given` is of a later epoch.
+    pub(super) async fn adopt(store: &Store, given: Self) -> Result<Self, store::Error> {
+        store
+            .write(move |tx| {
+                let known: Option<Self> = tx.get(Table::Member, MEMBERS_KEY)?;
+                match known {
+                    Some(known) if known.cluster != given.cluster => Err(store::Error::Corrupt(
+                        format!("this directory is of cluster {}", known.cluster).into(),
+                    )),
+                    Some(known) if known.epoch >= given.epoch => {
+                        if known != given {
+                            tracing::warn!(
+                                regions = ?known.regions().map(|r| r.id).collect::<Vec<_>>(),
+                                "other members were given than are written down; these count"
+                            );
+                        }
+                        Ok(known)
+                    }
+                    Some(_) | None => {
+                        tx.put(Table::Member, MEMBERS_KEY, &given)?;
+                        Ok(given)
+                    }
+                }
+            })
+            .await
     }
 }
 

@@ -41,6 +41,8 @@ mod members;
 mod membership;
 mod metrics;
 mod names;
+#[cfg(test)]
+mod names_test;
 mod outlet;
 mod pending;
 mod race;
@@ -154,6 +156,7 @@ impl Cluster {
             let own = heads.iter().find(|(log, _)| *log == (region, incarnation));
             own.map_or(0, |(_, last)| *last)
         };
+        let members = Members::adopt(&store, members).await?;
         let registers = register::RegisterState::open(&env, &store).await?;
         let stop = watch::channel(false).0;
         let (tell, events) = mpsc::channel(limits::GOSSIP_QUEUE_MAX);

@@ -324,7 +324,7 @@ impl Registers {
             }
         }))
         .await;
-        if answers.iter().any(|answer| *answer == Ok(true)) {
+        if answers.contains(&Ok(true)) {
             return Ok(true);
         }
         let away: Vec<String> = answers.into_iter().filter_map(Result::err).collect();

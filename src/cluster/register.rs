@@ -24,7 +24,6 @@ use crate::types::id::OpId;
 use crate::types::name::BucketName;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
-use crate::types::stamp::Stamp;
 
 use super::Cluster;
 use super::acceptor::Acceptor;
@@ -307,15 +306,16 @@ impl Registers {
         name: BucketName,
         ask: Ask<NameState>,
     ) -> Result<Answer<NameState>, String> {
-        let epoch = self.host().members().epoch();
-        let request = RegisterRequest::Name { epoch, name, ask };
+        let members = self.host().members();
+        let (epoch, voters) = (members.epoch(), members.voters().to_vec());
+        let request = RegisterRequest::Name { epoch, voters, name, ask };
         let response = if voter == self.host().region() {
             self.answer(voter, request).await.map_err(|why| why.to_string())?
         } else {
             self.call(voter, request).await.map_err(|why| why.to_string())?
         };
         match response {
-            RegisterResponse::Name(answer) => Ok(answer),
+            RegisterResponse::Name(answer) => Ok(*answer),
             RegisterResponse::Declined(why) => Err(why),
             RegisterResponse::Closed { .. }
             | RegisterResponse::Confirmed

@@ -8,13 +8,14 @@ use crate::logic::register::{Answer, Ask};
 use crate::types::bucket::NameState;
 use crate::types::id::{BucketId, Incarnation};
 use crate::types::name::BucketName;
+use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 /// A question about registers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum RegisterRequest {
-    /// To the acceptor of a bucket name's register; `epoch` is that of the members.
-    Name { epoch: u64, name: BucketName, ask: Ask<NameState> },
+    /// To the acceptor of a bucket name's register, by one who counts these voters.
+    Name { epoch: u64, voters: Vec<RegionId>, name: BucketName, ask: Ask<NameState> },
     /// I start as an acceptor: am I the one that you know, and no older?
     Confirm(Counters),
     /// The bucket is being deleted since `stamp`: take no more writes, durably, and say whether
@@ -25,7 +26,7 @@ pub enum RegisterRequest {
 /// The answer to a [`RegisterRequest`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum RegisterResponse {
-    Name(Answer<NameState>),
+    Name(Box<Answer<NameState>>),
     Confirmed,
     /// These counters were known to be larger: the asker lost memory and is no acceptor any more.
     Outdated(Counters),
