@@ -32,8 +32,6 @@ mod body;
 mod commit;
 mod error;
 mod fetch;
-#[cfg(test)]
-mod harness;
 mod hold;
 mod janitor;
 mod lookup;
@@ -41,8 +39,6 @@ mod members;
 mod membership;
 mod metrics;
 mod names;
-#[cfg(test)]
-mod names_test;
 mod outlet;
 mod pending;
 mod race;

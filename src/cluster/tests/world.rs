@@ -38,6 +38,18 @@ pub struct MemDisk {
     files: Mutex<BTreeMap<PathBuf, Arc<MemFile>>>,
 }
 
+impl MemDisk {
+    /// The files as they are now.
+    fn copy(&self) -> Self {
+        let files = self.files.lock().unwrap();
+        let copied = files.iter().map(|(path, file)| {
+            let bytes = file.0.lock().unwrap().clone();
+            (path.clone(), Arc::new(MemFile(Mutex::new(bytes))))
+        });
+        Self { files: Mutex::new(copied.collect()) }
+    }
+}
+
 #[derive(Debug, Default)]
 struct MemFile(Mutex<Vec<u8>>);
 
@@ -192,6 +204,14 @@ pub struct Net {
     delays_ms: Mutex<BTreeMap<(RegionId, RegionId), u64>>,
     /// Changes answers on their way from the first to the second.
     tamper: Mutex<Option<Tamper>>,
+    loss: Mutex<Loss>,
+}
+
+/// Messages that get lost, and how late the others are; by a seed.
+#[derive(Default)]
+struct Loss {
+    percent: u64,
+    rolled: u64,
 }
 
 impl Net {
@@ -214,6 +234,19 @@ impl Net {
         change: impl Fn(RegionId, RegionId, Bytes) -> Bytes + Send + Sync + 'static,
     ) {
         *self.tamper.lock().unwrap() = Some(Box::new(change));
+    }
+
+    /// Loses this share of all messages from now on, chosen by `seed`.
+    pub fn lose(&self, percent: u64, seed: u64) {
+        *self.loss.lock().unwrap() = Loss { percent, rolled: seed << 32 };
+    }
+
+    /// Whether the next message is lost.
+    fn is_lost(&self) -> bool {
+        let mut loss = self.loss.lock().unwrap();
+        loss.rolled += 1;
+        let roll = blake3::hash(&loss.rolled.to_le_bytes());
+        u64::from(roll.as_bytes()[0]) * 100 < loss.percent * 256
     }
 
     fn delay(&self, a: RegionId, b: RegionId) -> Duration {
@@ -247,6 +280,9 @@ impl Peers for Links {
         let exchange = async move {
             net.reach(own, to).ok_or(PeerError::Unreachable)?;
             tokio::time::sleep(net.delay(own, to)).await;
+            if net.is_lost() {
+                return std::future::pending().await;
+            }
             let Some((handler, tasks)) = net.reach(own, to) else {
                 return std::future::pending().await;
             };
@@ -259,7 +295,7 @@ impl Peers for Links {
             );
             let reply = reply.await.map_err(|_| PeerError::Broken)?;
             tokio::time::sleep(net.delay(to, own)).await;
-            if net.reach(to, own).is_none() {
+            if net.reach(to, own).is_none() || net.is_lost() {
                 return std::future::pending().await;
             }
             let reply = reply.map_err(PeerError::Refused)?;
@@ -274,7 +310,18 @@ impl Peers for Links {
         })
     }
 
-    fn datagram(&self, _to: RegionId, _data: Bytes) {}
+    fn datagram(&self, to: RegionId, data: Bytes) {
+        assert!(data.len() <= limits::DATAGRAM_BYTES_MAX, "{} bytes", data.len());
+        let (net, own) = (self.net.clone(), self.own);
+        tokio::task::spawn(async move {
+            tokio::time::sleep(net.delay(own, to)).await;
+            if let Some((handler, _)) = net.reach(own, to)
+                && !net.is_lost()
+            {
+                handler.datagram(own, data);
+            }
+        });
+    }
 
     fn rtt(&self, to: RegionId) -> Option<Duration> {
         self.is_connected(to).then(|| self.net.delay(self.own, to) * 2)
@@ -363,6 +410,16 @@ impl World {
         let node = self.nodes.get_mut(&id).unwrap();
         node.tasks.kill();
         node.cluster = None;
+    }
+
+    /// The files of a node as they are now.
+    pub fn copy_disk(&self, code: &str) -> Arc<MemDisk> {
+        Arc::new(self.nodes[&region(code)].disk.copy())
+    }
+
+    /// The next boot of this node finds these files.
+    pub fn replace_disk(&mut self, code: &str, disk: Arc<MemDisk>) {
+        self.nodes.get_mut(&region(code)).unwrap().disk = disk;
     }
 
     pub fn skew(&self, code: &str, skew_ms: i64) {

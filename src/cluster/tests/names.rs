@@ -1,0 +1,201 @@
+//! Bucket names between whole nodes over a bad network, on virtual time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::world::{self, World};
+use crate::cluster::{Cluster, CreateOutcome, DeleteOutcome, Unavailable};
+use crate::limits;
+use crate::types::bucket::{Ack, BucketConfig, Location};
+use crate::types::id::BucketId;
+use crate::types::name::{AccountId, BucketName};
+
+const THREE: [&str; 3] = ["fra", "iad", "nrt"];
+
+fn name(text: &str) -> BucketName {
+    BucketName::parse(text).unwrap()
+}
+
+fn config(id: u8) -> BucketConfig {
+    BucketConfig {
+        id: BucketId([id; 16]),
+        owner: AccountId("alice".into()),
+        created_ms: 1,
+        location: Location::Everywhere,
+        ack: Ack::Default,
+        copies: 2,
+        riding_bytes_max: 4096,
+    }
+}
+
+/// Puts an object that rides in its row.
+async fn put(cluster: &Cluster, config: &BucketConfig, key: &str) -> Result<(), Unavailable> {
+    world::put(cluster, &Arc::new(config.clone()), key, b"x").await.map(|_| ())
+}
+
+async fn delete(cluster: &Cluster, config: &BucketConfig, key: &str) {
+    world::delete(cluster, &Arc::new(config.clone()), key).await.unwrap();
+}
+
+async fn id_at(cluster: &Cluster, bucket: &str) -> Option<BucketId> {
+    cluster.bucket(&name(bucket)).await.unwrap().map(|config| config.id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_region_makes_finds_and_gives_up_names_alone() {
+    let world = World::new(&["fra"]).await;
+    let fra = &world.at("fra");
+    assert_eq!(id_at(fra, "photos").await, None);
+    let began = Instant::now();
+    let created = fra.create_bucket(&name("photos"), config(1)).await.unwrap();
+    assert_eq!(created, CreateOutcome::Created);
+    let again = fra.create_bucket(&name("photos"), config(2)).await.unwrap();
+    assert_eq!(again, CreateOutcome::Exists(config(1)));
+    assert_eq!(id_at(fra, "photos").await, Some(config(1).id));
+    put(fra, &config(1), "a").await.unwrap();
+    let full = fra.delete_bucket(&name("photos"), config(1).id).await.unwrap();
+    assert_eq!(full, DeleteOutcome::NotEmpty);
+    delete(fra, &config(1), "a").await;
+    let gone = fra.delete_bucket(&name("photos"), config(1).id).await.unwrap();
+    assert_eq!(gone, DeleteOutcome::Deleted);
+    assert!(put(fra, &config(1), "b").await.is_err());
+    let twice = fra.delete_bucket(&name("photos"), config(1).id).await.unwrap();
+    assert_eq!(twice, DeleteOutcome::NotFound);
+    let other = fra.create_bucket(&name("photos"), config(3)).await.unwrap();
+    assert_eq!(other, CreateOutcome::Created);
+    put(fra, &config(3), "b").await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_creates_of_one_name_at_once_at_most_one_succeeds() {
+    let (mut created, mut unknown) = (0, 0);
+    for seed in 0..40 {
+        let world = World::new(&THREE).await;
+        world.net.lose(20, seed);
+        let (fra, nrt) = (&world.at("fra"), world.at("nrt"));
+        let bucket = name("photos");
+        let (a, b) = tokio::join!(
+            fra.create_bucket(&bucket, config(1)),
+            nrt.create_bucket(&bucket, config(2)),
+        );
+        world.net.lose(0, 0);
+        let successes = [&a, &b].iter().filter(|o| matches!(o, Ok(CreateOutcome::Created))).count();
+        assert!(successes <= 1, "seed {seed}: {a:?} {b:?}");
+        created += successes;
+        unknown += [&a, &b].iter().filter(|o| o.is_err()).count();
+        sleep(Duration::from_secs(15)).await;
+        let seen = id_at(&fra, "photos").await;
+        for code in THREE {
+            assert_eq!(id_at(&world.at(code), "photos").await, seen, "seed {seed} at {code}");
+        }
+        for (outcome, mine) in [(&a, 1), (&b, 2)] {
+            match outcome {
+                Ok(CreateOutcome::Created) => assert_eq!(seen, Some(config(mine).id)),
+                Ok(CreateOutcome::Exists(config)) => assert_eq!(seen, Some(config.id)),
+                Err(_) => {}
+            }
+        }
+    }
+    assert!(created > 20, "{created} created, {unknown} unknown");
+}
+
+#[tokio::test(start_paused = true)]
+async fn regions_agree_when_the_maker_of_a_name_is_cut_off_at_any_moment() {
+    let mut made = 0;
+    for seed in 0..40 {
+        let world = World::new(&THREE).await;
+        let nrt = world.at("nrt");
+        let bucket = name("photos");
+        let create = nrt.create_bucket(&bucket, config(1));
+        let cut_after = Duration::from_millis(10 * seed);
+        assert_eq!(timeout(cut_after, create).await.is_ok(), seed >= 20 && seed > 24);
+        world.kill_links("nrt", &["fra", "iad"]);
+        sleep(limits::REGISTER_SILENCE * 4).await;
+        let seen = id_at(&world.at("fra"), "photos").await;
+        assert_eq!(id_at(&world.at("iad"), "photos").await, seen, "seed {seed}");
+        made += usize::from(seen.is_some());
+        world.net.heal();
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!(id_at(&nrt, "photos").await, seen, "seed {seed}");
+    }
+    assert!((5..40).contains(&made), "{made}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_minority_makes_and_frees_no_names_and_says_so() {
+    let world = World::new(&THREE).await;
+    world.kill_links("nrt", &["fra", "iad"]);
+    let refused = world.at("nrt").create_bucket(&name("photos"), config(1)).await.unwrap_err();
+    assert!(refused.reason.contains("no majority"), "{}", refused.reason);
+    let created = world.at("fra").create_bucket(&name("photos"), config(2)).await.unwrap();
+    assert_eq!(created, CreateOutcome::Created);
+    // A region that cannot be asked may take writes: the bucket stays.
+    let refused = world.at("fra").delete_bucket(&name("photos"), config(2).id).await.unwrap_err();
+    assert!(refused.reason.contains("nrt"), "{}", refused.reason);
+    assert_eq!(id_at(&world.at("fra"), "photos").await, Some(config(2).id));
+    put(&world.at("fra"), &config(2), "a").await.unwrap();
+    world.net.heal();
+    sleep(Duration::from_secs(10)).await;
+    let full = world.at("iad").delete_bucket(&name("photos"), config(2).id).await.unwrap();
+    assert_eq!(full, DeleteOutcome::NotEmpty);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_bucket_takes_no_more_writes_anywhere_and_its_name_is_free_at_once() {
+    let world = World::new(&THREE).await;
+    world.at("fra").create_bucket(&name("photos"), config(1)).await.unwrap();
+    put(&world.at("iad"), &config(1), "a").await.unwrap();
+    delete(&world.at("iad"), &config(1), "a").await;
+    let gone = world.at("nrt").delete_bucket(&name("photos"), config(1).id).await.unwrap();
+    assert_eq!(gone, DeleteOutcome::Deleted);
+    for code in THREE {
+        assert!(put(&world.at(code), &config(1), "b").await.is_err(), "{code}");
+    }
+    let created = world.at("fra").create_bucket(&name("photos"), config(2)).await.unwrap();
+    assert_eq!(created, CreateOutcome::Created);
+    sleep(Duration::from_secs(2)).await;
+    for code in THREE {
+        assert_eq!(id_at(&world.at(code), "photos").await, Some(config(2).id), "{code}");
+        put(&world.at(code), &config(2), "b").await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_got_stuck_is_set_back_and_the_bucket_takes_writes_again() {
+    let world = World::new(&THREE).await;
+    world.at("fra").create_bucket(&name("photos"), config(1)).await.unwrap();
+    let nrt = world.at("nrt");
+    let bucket = name("photos");
+    let delete = nrt.delete_bucket(&bucket, config(1).id);
+    // Long enough to mark the bucket and to ask, too short to end.
+    assert!(timeout(Duration::from_millis(270), delete).await.is_err());
+    world.kill_links("nrt", &["fra", "iad"]);
+    sleep(Duration::from_secs(2)).await;
+    assert!(put(&world.at("fra"), &config(1), "a").await.is_err());
+    sleep(limits::DELETING_MAX + limits::REGISTER_SILENCE * 4).await;
+    assert_eq!(id_at(&world.at("fra"), "photos").await, Some(config(1).id));
+    put(&world.at("fra"), &config(1), "a").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_voter_serves_again_and_one_whose_disk_went_back_does_not() {
+    let mut world = World::new(&THREE).await;
+    let old = world.copy_disk("iad");
+    world.kill("iad");
+    world.boot("iad").await;
+    sleep(Duration::from_secs(3)).await;
+    world.kill_links("nrt", &["fra", "iad"]);
+    let created = world.at("fra").create_bucket(&name("photos"), config(1)).await.unwrap();
+    assert_eq!(created, CreateOutcome::Created);
+    world.net.heal();
+    world.kill("iad");
+    world.replace_disk("iad", old);
+    world.boot("iad").await;
+    sleep(Duration::from_secs(3)).await;
+    world.kill_links("nrt", &["fra", "iad"]);
+    let refused = world.at("fra").create_bucket(&name("music"), config(2)).await.unwrap_err();
+    assert!(refused.reason.contains("went back"), "{}", refused.reason);
+}
