@@ -13,7 +13,6 @@ use crate::limits;
 use crate::types::action::Target;
 use crate::types::name::BucketName;
 
-use super::Ctx;
 use super::auth::payload::Payload;
 use super::auth::{Identity, Look};
 use super::body::{Body, Raw};
@@ -22,6 +21,7 @@ use super::error::{Code, S3Error};
 use super::op::{BodyKind, Op};
 use super::request::{Query, Req};
 use super::target::{self, Route};
+use super::{Ctx, Signed};
 
 /// A request before anything of its body was read.
 pub(super) struct Head {
@@ -103,16 +103,7 @@ impl Head {
         match op.body {
             // What comes all the same is not looked at.
             BodyKind::None => drop(raw),
-            BodyKind::Xml(max) => {
-                let len = announced_len(&headers, &identity.payload)?;
-                let claims = Claims::parse(&headers, &identity.payload)?;
-                let whole = Body::new(raw, identity.payload, claims, len).collect(max);
-                document = whole.await.map_err(|error| match error {
-                    BodyError::TooLarge(max) => S3Error::new(Code::MaxMessageLengthExceeded)
-                        .extra("MaxMessageLengthBytes", max.to_string()),
-                    other => S3Error::from(other),
-                })?;
-            }
+            BodyKind::Xml(max) => document = whole(raw, &headers, identity.payload, max).await?,
             BodyKind::Stream => {
                 let len = stream_len(&headers, parts.version, &identity.payload)?;
                 let claims = Claims::parse(&headers, &identity.payload)?;
@@ -122,6 +113,34 @@ impl Head {
         strip_aws_chunked(&mut headers)?;
         Ok(Req { caller: identity.caller, target, query, headers, body, document, id, head })
     }
+
+    /// A request that no row of the table answers.
+    pub(super) async fn into_signed(
+        self,
+        identity: Identity,
+        max: usize,
+    ) -> Result<Signed, S3Error> {
+        let Self { parts, query, raw, .. } = self;
+        let body = whole(raw, &parts.headers, identity.payload, max).await?;
+        let path = parts.uri.path().to_owned();
+        Ok(Signed { caller: identity.caller, method: parts.method, path, query, body })
+    }
+}
+
+/// A body that is read whole, at most `max` bytes.
+async fn whole(
+    raw: Raw,
+    headers: &HeaderMap,
+    payload: Payload,
+    max: usize,
+) -> Result<Bytes, S3Error> {
+    let len = announced_len(headers, &payload)?;
+    let claims = Claims::parse(headers, &payload)?;
+    Body::new(raw, payload, claims, len).collect(max).await.map_err(|error| match error {
+        BodyError::TooLarge(max) => S3Error::new(Code::MaxMessageLengthExceeded)
+            .extra("MaxMessageLengthBytes", max.to_string()),
+        other => S3Error::from(other),
+    })
 }
 
 /// The length of the decoded body, where the client says it.

@@ -23,7 +23,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{Method, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine;
@@ -43,6 +44,7 @@ pub use metrics::S3Metrics;
 use op::{Auth, Op};
 pub use outgoing::Outgoing;
 use reply::Reply;
+use request::Query;
 use respond::Trail;
 use target::Route;
 
@@ -95,12 +97,29 @@ impl Options {
     }
 }
 
-/// Answers what is below `/-/`: not S3, so it comes from the wiring.
+/// Answers what is below `/-/`: not S3, so it comes from the wiring. The service is there to verify
+/// signatures, see [`Service::verify`].
 pub type Own = Arc<
-    dyn Fn(Request<hyper::body::Incoming>, SocketAddr) -> BoxFuture<'static, Response<Outgoing>>
+    dyn Fn(
+            Service,
+            Request<hyper::body::Incoming>,
+            SocketAddr,
+        ) -> BoxFuture<'static, Response<Outgoing>>
         + Send
         + Sync,
 >;
+
+/// A request that is not S3 but signed like one.
+#[derive(Debug)]
+pub struct Signed {
+    pub caller: Caller,
+    pub method: Method,
+    /// As it came, not decoded.
+    pub path: String,
+    pub query: Query,
+    /// Whole, and verified.
+    pub body: Bytes,
+}
 
 /// The S3 front of one node. Cheap to clone.
 #[derive(Clone)]
@@ -145,7 +164,7 @@ impl Service {
     ) -> Response<Outgoing> {
         let ctx = &self.0;
         match intake::route(&request, &ctx.options.domains) {
-            Ok(Route::Own) => (ctx.own)(request, peer).await,
+            Ok(Route::Own) => (ctx.own)(self.clone(), request, peer).await,
             Ok(Route::S3 { target, virtual_host }) => {
                 let mut trail = Trail::new(ctx, request.method(), Some(&target));
                 let head = intake::split(ctx, request, target, virtual_host);
@@ -160,13 +179,31 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Verifies a request of the wiring's own (`/-/...`) as S3's are verified, and reads its body
+    /// of at most `max` bytes. Without a signature it is `AccessDenied`.
+    pub async fn verify(
+        &self,
+        request: Request<hyper::body::Incoming>,
+        max: usize,
+    ) -> Result<Signed, S3Error> {
+        let ctx = &self.0;
+        let head = intake::split(ctx, request, Target::Service, false)?;
+        let identity = identify(ctx, Auth::Signed, &head).await?;
+        if identity.caller == Caller::Anonymous {
+            return Err(S3Error::new(Code::AccessDenied));
+        }
+        head.into_signed(identity, max).await
+    }
+}
+
 /// The path of every S3 request.
 async fn answer(ctx: &Ctx, head: Head, trail: &mut Trail) -> Result<Reply, S3Error> {
     let op =
         op::find(ctx.table, &head.target, &head.parts.method, &head.query, &head.parts.headers)?;
     trail.op = op.name;
     trail.permit = Some(admit(ctx, op)?);
-    let identity = identify(ctx, op, &head).await?;
+    let identity = identify(ctx, op.auth, &head).await?;
     trail.caller = identity.caller.clone();
     if op.auth == Auth::Signed {
         ctx.gate.authorize(&identity.caller, op.action, &head.target).await?;
@@ -182,9 +219,9 @@ fn admit(ctx: &Ctx, op: &Op) -> Result<OwnedSemaphorePermit, S3Error> {
     })
 }
 
-async fn identify(ctx: &Ctx, op: &Op, head: &Head) -> Result<Identity, S3Error> {
+async fn identify(ctx: &Ctx, auth: Auth, head: &Head) -> Result<Identity, S3Error> {
     let look = head.look(ctx.env.now_ms());
-    let claim = match op.auth {
+    let claim = match auth {
         Auth::Signed => Claim::parse(&look, &ctx.options.auth)?,
         Auth::Form | Auth::Public => Claim::Anonymous,
     };

@@ -115,9 +115,21 @@ async fn server_with(change: impl FnOnce(&mut Options)) -> SocketAddr {
     let env = crate::node::env::real(&tokio::runtime::Handle::current(), "/nowhere".as_ref());
     let mut options = Options::new("fra".parse().unwrap());
     change(&mut options);
-    let own: Own = Arc::new(|request, _| {
+    let own: Own = Arc::new(|service, request, _| {
         let path = request.uri().path().to_owned();
-        Box::pin(async move { Response::new(Outgoing::from(path)) })
+        Box::pin(async move {
+            if path != "/-/signed" {
+                return Response::new(Outgoing::from(path));
+            }
+            let text = match service.verify(request, 10).await {
+                Ok(Signed { caller: Caller::Key { access_key, .. }, body, .. }) => {
+                    format!("{access_key} {}", String::from_utf8_lossy(&body))
+                }
+                Ok(Signed { caller: Caller::Anonymous, .. }) => "anonymous".to_owned(),
+                Err(error) => error.code().as_str().to_owned(),
+            };
+            Response::new(Outgoing::from(text))
+        })
     });
     let service = Service::with_table(env.clone(), Arc::new(OneBucket), options, own, TABLE);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -431,6 +443,29 @@ async fn our_own_paths_are_answered_by_the_wiring() {
     let mut client = Client::to(server().await).await;
     let answer = client.request("GET /-/health/live", &[], b"").await;
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "/-/health/live"));
+}
+
+#[tokio::test]
+async fn our_own_paths_are_verified_as_those_of_s3() {
+    let address = server().await;
+    let env = crate::node::env::real(&tokio::runtime::Handle::current(), "/nowhere".as_ref());
+    let mut client = Client::to(address).await;
+    let mut put = async |lines: &[String], body: &str| {
+        let mut head = format!("PUT /-/signed HTTP/1.1\r\nHost: {address}\r\n");
+        for line in lines {
+            head.push_str(line);
+            head.push_str("\r\n");
+        }
+        head.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        client.send(head.as_bytes()).await;
+        client.answer(false).await.body
+    };
+    let (lines, _) = signed(&env, address, "/-/signed", &[], "UNSIGNED-PAYLOAD");
+    assert_eq!(put(&lines, "hello").await, format!("{KEY} hello"));
+    assert_eq!(put(&lines, "hello hello").await, "MaxMessageLengthExceeded");
+    assert_eq!(put(&[], "hello").await, "AccessDenied");
+    let (lines, _) = signed(&env, address, "/-/other", &[], "UNSIGNED-PAYLOAD");
+    assert_eq!(put(&lines, "hello").await, "SignatureDoesNotMatch");
 }
 
 /// The headers that an SDK adds to a request with this payload line, and the signer of its chunks.
