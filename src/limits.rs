@@ -230,6 +230,7 @@ pub const LEAF_PAGE: usize = 2000;
 
 /// Pending and quarantined changes that are looked at together, and how often pending ones are.
 pub const PENDING_PAGE: usize = 256;
+pub const PENDING_AT_ONCE: usize = 16;
 pub const PENDING_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long it is remembered that a pending change is refused: longer than any message lives.

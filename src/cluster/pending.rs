@@ -5,7 +5,7 @@
 //! it durably refuses it; a follower publishes a change only when its origin published it, cannot be
 //! reached, or has lost its disk. Publishing twice, or in two regions, is the same as once.
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 
 use crate::env::Class;
@@ -20,7 +20,8 @@ use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
-use super::commit::merge_all;
+use super::batch;
+use super::commit::{merge_all, stamp_of};
 
 /// A line of the table of pending changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -109,6 +110,30 @@ pub(super) fn of_bucket(tx: &Tx<'_>, bucket: BucketId) -> Result<bool, store::Er
     }
 }
 
+/// As [`is_settled`], whatever is known of the places of the bytes.
+fn is_known(
+    records: &[(RecordId, Record)],
+    read: impl Fn(&RecordId) -> Result<Option<Record>, store::Error>,
+) -> Result<bool, store::Error> {
+    for (id, record) in records {
+        let Some(local) = read(id)? else { return Ok(false) };
+        let new: Vec<Stamp> = match (&local, record) {
+            (Record::Row(local), Record::Row(row)) => row
+                .versions
+                .iter()
+                .map(|version| version.stamp)
+                .filter(|stamp| !local.versions.iter().any(|known| known.stamp == *stamp))
+                .collect(),
+            (_, record) => vec![stamp_of(record)],
+        };
+        let merged = merge(Some(local), record.clone());
+        if merged.changed && batch::stamps(&merged.record).iter().any(|s| new.contains(s)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Ends the pending changes with these stamps that were settled by what `tx` merged.
 pub(super) fn end_settled(tx: &mut Tx<'_>, stamps: &[Stamp]) -> Result<(), store::Error> {
     for stamp in stamps {
@@ -134,8 +159,13 @@ impl Cluster {
             )?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
-            for (key, entry) in page {
-                self.resolve(key, entry).await?;
+            let mut lines = page.into_iter();
+            loop {
+                let some: Vec<_> = lines.by_ref().take(limits::PENDING_AT_ONCE).collect();
+                if some.is_empty() {
+                    break;
+                }
+                try_join_all(some.into_iter().map(|(key, entry)| self.resolve(key, entry))).await?;
             }
         }
     }
@@ -270,7 +300,7 @@ impl Cluster {
         if matches!(entry, Some(PendingEntry::Held { .. })) {
             return Ok(Fate::Underway);
         }
-        let published = is_settled(&change.records, |id| snapshot.record(id))?;
+        let published = is_known(&change.records, |id| snapshot.record(id))?;
         Ok(if published { Fate::Published } else { Fate::Discarded })
     }
 
@@ -282,7 +312,7 @@ impl Cluster {
             .write(move |tx| match load(tx, change.stamp)? {
                 Some(PendingEntry::Held { .. }) => Ok(true),
                 Some(PendingEntry::Refused { .. }) => Ok(false),
-                None if is_settled(&change.records, |id| tx.record(id))? => Ok(true),
+                None if is_known(&change.records, |id| tx.record(id))? => Ok(true),
                 None => {
                     let refused = PendingEntry::Refused { since_ms: now_ms };
                     tx.put(Table::Pending, &key(change.stamp), &refused)?;

@@ -1,5 +1,10 @@
 //! The drivers against each other: several clusters in one process, on virtual time.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the doors of these tests are tokio's paused clock and its one thread"
+)]
 
+mod chaos;
 mod gossip;
 mod names;
 mod reads;

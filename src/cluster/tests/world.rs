@@ -1,14 +1,17 @@
 //! A small world for tests: clusters in one process on virtual time, disks in memory, links that can
 //! be cut.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -24,6 +27,7 @@ use crate::types::name::{AccountId, ObjectKey};
 use crate::types::object::*;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::{Coordinates, RegionId, RegionInfo, Role};
+use crate::types::stamp::Stamp;
 
 pub fn region(code: &str) -> RegionId {
     RegionId::parse(code).unwrap()
@@ -182,6 +186,12 @@ impl NodeTasks {
 
 impl Tasks for NodeTasks {
     fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
+        let task = AssertUnwindSafe(task).catch_unwind();
+        let task = async move {
+            if task.await.is_err() {
+                PANICS.set(PANICS.get() + 1);
+            }
+        };
         self.0.lock().unwrap().push(tokio::task::spawn(task).abort_handle());
     }
 
@@ -192,6 +202,11 @@ impl Tasks for NodeTasks {
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
         work();
     }
+}
+
+thread_local! {
+    /// Tasks that panicked on this thread, which tokio would only print.
+    static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
 type Endpoint = (Arc<Handler>, Arc<NodeTasks>);
@@ -422,6 +437,15 @@ impl World {
         self.nodes.get_mut(&region(code)).unwrap().disk = disk;
     }
 
+    pub fn is_up(&self, code: &str) -> bool {
+        self.nodes[&region(code)].cluster.is_some()
+    }
+
+    /// Runs a client's request, which dies with the node that it is sent to.
+    pub fn run_on(&self, code: &str, work: impl Future<Output = ()> + Send + 'static) {
+        self.nodes[&region(code)].tasks.spawn("client", Box::pin(work));
+    }
+
     pub fn skew(&self, code: &str, skew_ms: i64) {
         self.nodes[&region(code)].clock.skew_ms.store(skew_ms, Ordering::Relaxed);
     }
@@ -440,9 +464,15 @@ impl World {
         others.iter().for_each(|other| self.net.cut(code, other));
     }
 
+    /// No task of any node, and no client, has panicked.
+    pub fn assert_sound(&self) {
+        assert_eq!(PANICS.get(), 0, "a task panicked");
+    }
+
     /// Waits until `done`, on virtual time.
     pub async fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
         for _ in 0..3000 {
+            self.assert_sound();
             if done(self) {
                 return;
             }
@@ -531,9 +561,9 @@ async fn write(
             Some(Record::Row(row)) if row.stamp() < stamp => row.stamp(),
             Some(Record::Row(row)) => {
                 let older = row.versions.iter().find(|v| v.stamp < stamp);
-                older.map_or(crate::types::stamp::Stamp::ZERO, |v| v.stamp)
+                older.map_or(Stamp::ZERO, |v| v.stamp)
             }
-            _ => crate::types::stamp::Stamp::ZERO,
+            _ => Stamp::ZERO,
         };
         let placement = Placement::default();
         let version = Version { stamp, replaces, content: content.clone(), placement };

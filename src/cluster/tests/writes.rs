@@ -10,7 +10,7 @@ fn body(len: usize) -> Vec<u8> {
     (0..len).map(|i| u8::try_from(i * 31 % 251).unwrap()).collect()
 }
 
-fn pending(world: &World, code: &str) -> usize {
+pub fn pending(world: &World, code: &str) -> usize {
     let store = world.at(code).store().clone();
     let lines: Vec<(Vec<u8>, PendingEntry)> =
         store.read().unwrap().scan(Table::Pending, &[], None, 100).unwrap();
