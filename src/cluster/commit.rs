@@ -46,6 +46,8 @@ impl<E: From<Unavailable>> Stop<E> {
 pub(super) struct Decided {
     pub(super) stamp: Stamp,
     pub(super) records: Vec<(RecordId, Record)>,
+    /// The subject's stamp that was judged.
+    pub(super) floor: Stamp,
 }
 
 impl Cluster {
@@ -116,10 +118,10 @@ impl Cluster {
         subject: &RecordId,
         decide: &Decide<E>,
     ) -> Result<Decided, Stop<E>> {
-        let floor = tx.record(subject)?.map_or(Stamp::ZERO, |record| stamp_of(&record));
+        let floor = floor_of(tx, subject)?;
         let stamp = self.stamp(floor);
         let records = judge(tx, stamp, decide)?;
-        Ok(Decided { stamp, records })
+        Ok(Decided { stamp, records, floor })
     }
 
     /// Waits until enough regions have applied position `seq` of this node's log.
@@ -141,6 +143,11 @@ impl Cluster {
         acked.sort_unstable();
         Ok(acked)
     }
+}
+
+/// The stamp that a change of this record must be above.
+pub(super) fn floor_of(tx: &Tx<'_>, subject: &RecordId) -> Result<Stamp, store::Error> {
+    Ok(tx.record(subject)?.map_or(Stamp::ZERO, |record| stamp_of(&record)))
 }
 
 /// Runs `decide` with a given stamp.

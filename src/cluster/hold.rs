@@ -16,11 +16,12 @@ use crate::types::id::BlobId;
 use crate::types::object::BlobRef;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
 
 use super::Cluster;
 use super::active::UnderWay;
 use super::body::Body;
-use super::commit::{Decided, Stop, fill, judge, merge_all};
+use super::commit::{Decided, Stop, fill, floor_of, judge, merge_all};
 use super::error::Unavailable;
 use super::outlet::Streamed;
 use super::pending::{self, PendingEntry};
@@ -31,6 +32,9 @@ use super::write::{Decide, Write, Written};
 /// A change that is durably pending here.
 struct Prepared {
     pending: PendingChange,
+    subject: RecordId,
+    /// The subject's stamp that was judged: when it moves, the change is decided anew.
+    floor: Stamp,
     /// Removes it from the changes under way when this ends, however it ends.
     _under_way: UnderWay,
 }
@@ -90,7 +94,8 @@ impl Cluster {
             .store
             .write(move |tx| {
                 let mut decided = cluster.decide(tx, &subject, &decide)?;
-                let under_way = cluster.inner.active.begin(decided.stamp, subject);
+                let floor = decided.floor;
+                let under_way = cluster.inner.active.begin(decided.stamp, subject.clone());
                 let mut holders = planned.clone();
                 holders.extend(here.then(|| cluster.region()));
                 holders.sort_unstable();
@@ -112,7 +117,7 @@ impl Cluster {
                 cluster.keep_clock(tx, pending.stamp)?;
                 let entry = PendingEntry::held(pending.clone(), cluster.env().now_ms());
                 pending::note(tx, &entry)?;
-                Ok(Prepared { pending, _under_way: under_way })
+                Ok(Prepared { pending, subject, floor, _under_way: under_way })
             })
             .await
     }
@@ -229,27 +234,29 @@ impl Cluster {
             .store
             .write(move |tx| {
                 // Kept until the outcome is durable.
-                let Prepared { mut pending, _under_way } = prepared;
+                let Prepared { mut pending, subject, floor, _under_way } = prepared;
                 let old = pending.stamp;
                 let parts = pending.records.iter().any(|(_, r)| matches!(r, Record::Part(_)));
-                if !as_planned && parts {
-                    pending.stamp = cluster.stamp(old);
-                }
-                let judged = match judge(tx, pending.stamp, &decide) {
-                    Ok(records) => records,
+                let again = floor_of(tx, &subject)? != floor || (!as_planned && parts);
+                let judged = if again {
+                    cluster.decide(tx, &subject, &decide)
+                } else {
+                    let records = judge(tx, old, &decide);
+                    records.map(|records| Decided { stamp: old, records, floor })
+                };
+                match judged {
+                    Ok(mut decided) if again => {
+                        let new: Vec<BlobId> = pending.blobs.iter().map(|blob| blob.id).collect();
+                        fill(&mut decided, cluster.region(), &new, &holders);
+                        (pending.stamp, pending.records) = (decided.stamp, decided.records);
+                    }
+                    Ok(_) if as_planned => {}
+                    Ok(_) => pending::claim(&mut pending, &holders),
                     Err(Stop::Store(why)) => return Err(Stop::Store(why)),
                     Err(why) => {
                         pending::end(tx, old)?;
                         return Ok((_under_way, Err(why)));
                     }
-                };
-                if pending.stamp != old {
-                    let mut decided = Decided { stamp: pending.stamp, records: judged };
-                    let new: Vec<BlobId> = pending.blobs.iter().map(|blob| blob.id).collect();
-                    fill(&mut decided, cluster.region(), &new, &holders);
-                    pending.records = decided.records;
-                } else if !as_planned {
-                    pending::claim(&mut pending, &holders);
                 }
                 cluster.keep_clock(tx, pending.stamp)?;
                 let seq = merge_all(tx, pending.records)?;

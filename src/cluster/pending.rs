@@ -184,6 +184,13 @@ impl Cluster {
                 if self.inner.active.contains(change.stamp) {
                     return Ok(());
                 }
+                // What was published under a later stamp is met here, not on arrival.
+                let snapshot = self.inner.store.read()?;
+                if is_settled(&change.records, |id| snapshot.record(id))? {
+                    drop(snapshot);
+                    return self.inner.store.write(move |tx| end(tx, change.stamp)).await;
+                }
+                drop(snapshot);
                 let own =
                     change.origin == self.region() && change.incarnation == self.inner.incarnation;
                 if own {

@@ -30,8 +30,8 @@ pub struct Write<E> {
     /// Bytes that came with this change; every one must be named by a record that is set.
     pub bodies: Vec<Body>,
     /// Runs inside the writer with the stamp of this change. With bytes that do not ride it runs
-    /// again when the change is published: an error then ends the change. The records of the
-    /// first run are the ones that are published, except after a change of followers of a part.
+    /// again when the change is published: an error then ends the change. Where the subject has
+    /// changed in between, the second run has a new stamp and what it says is published.
     /// It leaves `placement` and `held_by` of what it makes empty; they are filled in afterwards.
     pub decide: Decide<E>,
 }
