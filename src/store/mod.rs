@@ -1,10 +1,23 @@
-//! This node's disk: a segment log, a redb index and caches.
+//! This node's disk: a segment log, a redb index over it, and caches of remote blobs.
+//!
+//! Invariant: a change that was answered is on stable storage and visible to every later read;
+//! a change that failed has left nothing (after [`Error::Poisoned`] a restart decides). Bytes are
+//! given only after their hash was checked. Nothing here knows of peers.
+//!
+//! The way of a write: a closure runs in the one writer (`writer`) on an overlay (`layer`), its
+//! mutations and small bodies become a frame (`codec`, `segment`), many frames are written and
+//! synced together, then the rows go into the index (`index`) and the callers are woken. Opening
+//! replays the log on the last durable commit of the index (`replay`, `checkpoint`). Large bodies
+//! are files (`blobs`); copies of remote blobs are files of their own too (`cache`), so that
+//! eviction gives space back at once. `compact` keeps house, `read` serves chunks.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::env::Env;
 use crate::limits;
@@ -13,11 +26,23 @@ use crate::types::object::BlobRef;
 use crate::types::region::RegionId;
 
 mod blobs;
+mod cache;
+mod checkpoint;
+mod codec;
+mod compact;
 mod digest;
 mod error;
+mod files;
+mod index;
+mod layer;
+mod read;
+mod replay;
 mod schema;
+mod segment;
+mod shared;
 mod snapshot;
 mod tx;
+mod writer;
 
 pub use blobs::{BlobWriter, Manifest, SealedBlob};
 pub use digest::DigestView;
@@ -25,6 +50,9 @@ pub use error::Error;
 pub use schema::Table;
 pub use snapshot::Snapshot;
 pub use tx::{Merged, Source, Tx};
+
+use shared::{Counters, Shared};
+use writer::{Done, Job, Outcome, Writer};
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -124,106 +152,166 @@ pub struct Stats {
     pub poisoned: bool,
 }
 
-/// The local store. Cheap to clone.
+/// The local store. Cheap to clone. The writer ends when every clone is gone, or by `close`.
 #[derive(Clone)]
 pub struct Store {
-    env: Env,
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Job>,
 }
 
-fn later() -> ! {
-    std::process::abort()
-}
-
-#[expect(clippy::unused_async, reason = "the skeleton has no bodies yet")]
 impl Store {
     /// Opens or makes the directory, replays the log and starts the writer.
-    pub async fn open(_env: Env, _options: Options) -> Result<(Self, OpenReport), Error> {
-        later()
+    pub async fn open(env: Env, options: Options) -> Result<(Self, OpenReport), Error> {
+        let opened = env.blocking({
+            let env = env.clone();
+            move || replay::open(env, options)
+        });
+        let replay::Opened { shared, log, boot, report } = opened.await?;
+        let (queue, jobs) = mpsc::channel(limits::WRITE_QUEUE_MAX);
+        let writer = Writer::new(Arc::clone(&shared), jobs, log, boot);
+        env.tasks.spawn_thread("store-writer", Box::pin(writer.run()));
+        Ok((Self { shared, queue }, report))
     }
+
     /// This life of the data directory.
     pub fn incarnation(&self) -> Incarnation {
-        later()
+        self.shared.own.incarnation
     }
+
     pub fn region(&self) -> RegionId {
-        later()
+        self.shared.own.region
     }
+
     pub fn env(&self) -> &Env {
-        &self.env
+        &self.shared.env
     }
+
     /// Runs `f` in the writer, alone. Ok: everything it did is on stable storage. Err: nothing of
-    /// it is kept.
+    /// it is kept, and everything that it had read is on stable storage. Once called, the change
+    /// is made even when the caller goes away.
     pub async fn write<T, E>(
         &self,
-        _f: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        later()
+        let (answer, result) = oneshot::channel();
+        let work = move |tx: Result<&mut Tx<'_>, Error>| {
+            let made = tx.map_err(E::from).and_then(f);
+            let keep = made.is_ok();
+            let done: Done = Box::new(move |failed: Option<Error>| {
+                let answered = match failed {
+                    Some(error) => Err(E::from(error)),
+                    None => made,
+                };
+                // A caller that went away does not want to know.
+                let _ = answer.send(answered);
+            });
+            Outcome { keep, done }
+        };
+        let sent = self.queue.send(Job::Change(Box::new(work))).await;
+        sent.map_err(|_| Error::Closed)?;
+        result.await.unwrap_or_else(|_| Err(Error::Closed.into()))
     }
+
     /// A consistent view; never held across an await.
     pub fn read(&self) -> Result<Snapshot, Error> {
-        later()
+        Ok(Snapshot::new(self.shared.index.view()?))
     }
+
+    /// Takes the bytes of a new blob.
     pub fn blob_writer(&self, id: BlobId) -> BlobWriter {
-        BlobWriter::new(id)
+        BlobWriter::new(Arc::clone(&self.shared), id)
     }
-    /// A verified chunk of a held or cached blob; `None` when it is not here.
-    pub async fn chunk(
-        &self,
-        _blob: &BlobRef,
-        _index: u32,
-    ) -> Result<Option<(Bytes, Tier)>, Error> {
-        later()
-    }
-    /// Of a held or cached blob.
-    pub fn manifest(&self, _blob: &BlobRef) -> Result<Option<Arc<Manifest>>, Error> {
-        later()
-    }
-    /// Keeps an evictable copy of a verified chunk.
+
+    /// Keeps an evictable copy of a chunk that the caller has verified.
     pub async fn cache_chunk(
         &self,
-        _blob: &BlobRef,
-        _manifest: &Arc<Manifest>,
-        _index: u32,
-        _bytes: Bytes,
+        blob: &BlobRef,
+        manifest: &Arc<Manifest>,
+        index: u32,
+        bytes: Bytes,
     ) {
-        later()
+        if !manifest.belongs_to(blob) || manifest.chunk_len(index) != Some(bytes.len()) {
+            return;
+        }
+        self.shared.memory.insert((blob.id, index), bytes.clone());
+        self.shared.cache.put(&self.shared.env, blob, manifest, index, bytes).await;
     }
-    /// A whole, verified cached copy becomes held; false when there is none.
-    pub async fn promote(&self, _blob: &BlobRef) -> Result<bool, Error> {
-        later()
+
+    /// How much of a blob is cached on this disk.
+    pub fn cached(&self, blob: &BlobRef) -> CachedShare {
+        self.shared.cache.share(blob)
     }
-    pub fn holds(&self, _blob: &BlobId) -> Result<bool, Error> {
-        later()
-    }
-    pub fn cached(&self, _blob: &BlobRef) -> CachedShare {
-        later()
-    }
-    /// Re-hashes a held blob from disk; false, and recorded as damage, when it fails.
-    pub async fn verify(&self, _blob: &BlobRef) -> Result<bool, Error> {
-        later()
-    }
-    /// Gives up this region's held copy, whoever names it.
-    pub async fn drop_blob(&self, _id: BlobId) -> Result<(), Error> {
-        later()
-    }
+
+    /// The digest tree over all records.
     pub fn digest(&self) -> DigestView {
-        later()
+        DigestView { shared: Arc::clone(&self.shared) }
     }
+
+    /// Commits the index durably now.
     pub async fn checkpoint(&self) -> Result<(), Error> {
-        later()
+        self.ask(Job::Checkpoint).await
     }
-    /// Checkpoints and ends the writer.
+
+    /// Checkpoints and ends the writer; later writes fail with [`Error::Closed`].
     pub async fn close(&self) -> Result<(), Error> {
-        later()
+        self.ask(Job::Close).await
     }
-    /// One bounded step of housekeeping; true when more remains.
-    pub async fn maintain(&self) -> Result<bool, Error> {
-        later()
+
+    async fn ask(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Job,
+    ) -> Result<(), Error> {
+        let (answer, result) = oneshot::channel();
+        self.queue.send(job(answer)).await.map_err(|_| Error::Closed)?;
+        result.await.unwrap_or(Err(Error::Closed))
     }
+
+    /// Figures as of now; the disk's are those of the last housekeeping.
     pub fn stats(&self) -> Stats {
-        later()
+        let Counters {
+            commits,
+            changes,
+            log_bytes,
+            checkpoints,
+            freed_blobs,
+            compacted_bytes,
+            corrupt_reads,
+        } = &self.shared.counters;
+        let (disk_total_bytes, disk_free_bytes) = self.shared.space();
+        let segments = lock(&self.shared.segments);
+        Stats {
+            disk_total_bytes,
+            disk_free_bytes,
+            segments: segments.infos.len() as u64,
+            segment_bytes: segments.infos.values().map(|info| info.len).sum(),
+            segment_live_bytes: segments.infos.values().map(|info| info.live).sum(),
+            cache_bytes: self.shared.cache.bytes(),
+            memory_cache_bytes: self.shared.memory.weighted_size(),
+            commits: commits.load(Ordering::Relaxed),
+            changes: changes.load(Ordering::Relaxed),
+            log_bytes: log_bytes.load(Ordering::Relaxed),
+            checkpoints: checkpoints.load(Ordering::Relaxed),
+            freed_blobs: freed_blobs.load(Ordering::Relaxed),
+            compacted_bytes: compacted_bytes.load(Ordering::Relaxed),
+            corrupt_reads: corrupt_reads.load(Ordering::Relaxed),
+            poisoned: self.shared.is_poisoned(),
+        }
     }
+}
+
+/// Nothing under these locks can panic halfway, so a poisoned one is as good as another.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn read_lock<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn write_lock<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

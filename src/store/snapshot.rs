@@ -1,4 +1,6 @@
 //! A consistent view of every table. Never held across an await: it pins freed pages.
+//!
+//! Invariant: it shows only what is on stable storage.
 
 use std::ops::Bound;
 
@@ -11,82 +13,172 @@ use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 
 use super::error::Error;
-use super::schema::Table;
+use super::index::View;
+use super::schema::{self, BlobEntry, Space, Table};
+use super::tx::into_row;
 
 /// A consistent view of the index.
-pub struct Snapshot {}
-
-fn later() -> ! {
-    std::process::abort()
+pub struct Snapshot {
+    view: View,
 }
 
 impl Snapshot {
-    pub fn record(&self, _id: &RecordId) -> Result<Option<Record>, Error> {
-        later()
+    pub(crate) fn new(view: View) -> Self {
+        Self { view }
     }
-    pub fn row(&self, _bucket: BucketId, _key: &ObjectKey) -> Result<Option<Row>, Error> {
-        later()
+
+    pub fn record(&self, id: &RecordId) -> Result<Option<Record>, Error> {
+        self.decoded(Space::Records, &schema::record_key(id))
     }
-    /// Rows of a bucket in key order.
+
+    pub fn row(&self, bucket: BucketId, key: &ObjectKey) -> Result<Option<Row>, Error> {
+        let record = self.decoded(Space::Records, &schema::row_key(bucket, key))?;
+        record.map(into_row).transpose()
+    }
+
+    /// Rows of a bucket in key order. The iterator keeps the snapshot alive.
     pub fn rows(
         &self,
-        _bucket: BucketId,
-        _from: Bound<&ObjectKey>,
+        bucket: BucketId,
+        from: Bound<&ObjectKey>,
     ) -> Result<impl Iterator<Item = Result<(ObjectKey, Row), Error>> + use<>, Error> {
-        Ok(std::iter::empty())
+        let prefix = schema::row_prefix(bucket);
+        let from = match from {
+            Bound::Included(key) => Bound::Included(schema::row_key(bucket, key)),
+            Bound::Excluded(key) => Bound::Excluded(schema::row_key(bucket, key)),
+            Bound::Unbounded => Bound::Included(prefix.clone()),
+        };
+        let end = schema::prefix_end(&prefix);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.view.range(Space::Records, from.as_ref().map(Vec::as_slice), to)?;
+        Ok(rows.into_iter().flatten().map(move |row| {
+            let (key, value) = row.map_err(Error::index)?;
+            let key = ObjectKey::from_utf8(&key.value()[prefix.len()..]);
+            let key = key.map_err(|e| Error::corrupt(format!("a stored object key: {e}")))?;
+            Ok((key, into_row(schema::decode(value.value())?)?))
+        }))
     }
+
     /// Up to `max` records after `after` in the order of the table, whatever their kind.
     pub fn records(
         &self,
-        _after: Option<&RecordId>,
-        _max: usize,
+        after: Option<&RecordId>,
+        max: usize,
     ) -> Result<Vec<(RecordId, Record)>, Error> {
-        later()
+        let after = after.map(schema::record_key);
+        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        self.collect(Space::Records, from, Bound::Unbounded, max, |key, value| {
+            Ok((schema::record_id(key)?, schema::decode(value)?))
+        })
     }
-    pub fn get<T: DeserializeOwned>(&self, _table: Table, _key: &[u8]) -> Result<Option<T>, Error> {
-        later()
+
+    pub fn get<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, Error> {
+        self.decoded(table.space(), key)
     }
+
+    /// Up to `max` entries whose key begins with `prefix`, above `after`, in key order.
     pub fn scan<T: DeserializeOwned>(
         &self,
-        _table: Table,
-        _prefix: &[u8],
-        _after: Option<&[u8]>,
-        _max: usize,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        max: usize,
     ) -> Result<Vec<(Vec<u8>, T)>, Error> {
-        later()
+        let end = schema::prefix_end(prefix);
+        let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        self.collect(table.space(), from, to, max, |key, value| {
+            Ok((key.to_vec(), schema::decode(value)?))
+        })
     }
+
     /// Entries of one log above `after_seq`, at most `max`.
     pub fn log(
         &self,
-        _origin: RegionId,
-        _incarnation: Incarnation,
-        _after_seq: u64,
-        _max: usize,
+        origin: RegionId,
+        incarnation: Incarnation,
+        after_seq: u64,
+        max: usize,
     ) -> Result<Vec<(u64, RecordId)>, Error> {
-        later()
+        let from = schema::log_key(origin, incarnation, after_seq);
+        let to = schema::log_key(origin, incarnation, u64::MAX);
+        let bounds = (Bound::Excluded(from.as_slice()), Bound::Included(to.as_slice()));
+        self.collect(Space::Log, bounds.0, bounds.1, max, |key, value| {
+            let seq = key.get(schema::ORIGIN_KEY_BYTES..).unwrap_or_default();
+            Ok((schema::number(seq)?, schema::record_id(value)?))
+        })
     }
+
     /// Entries up to this one are forgotten; a cursor below it needs the digests.
-    pub fn log_horizon(&self, _origin: RegionId, _inc: Incarnation) -> Result<u64, Error> {
-        later()
+    pub fn log_horizon(&self, origin: RegionId, incarnation: Incarnation) -> Result<u64, Error> {
+        let key = schema::origin_key(origin, incarnation);
+        Ok(self.view.get(Space::Horizon, &key, schema::number)?.transpose()?.unwrap_or(0))
     }
+
     /// The last entry of every log stored here.
     pub fn heads(&self) -> Result<Vec<((RegionId, Incarnation), u64)>, Error> {
-        later()
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        self.collect(Space::Heads, all.0, all.1, usize::MAX, |key, value| {
+            Ok((schema::parse_origin(key)?, schema::number(value)?))
+        })
     }
+
     /// Whether this region holds the blob, undamaged.
-    pub fn holds(&self, _id: &BlobId) -> Result<bool, Error> {
-        later()
+    pub fn holds(&self, id: &BlobId) -> Result<bool, Error> {
+        let key = schema::blob_key(id);
+        Ok(self.view.get(Space::Blobs, &key, |_| ())?.is_some()
+            && self.view.get(Space::Damaged, &key, |_| ())?.is_none())
     }
+
     /// Held blobs above `after`, at most `max` (scrub walks them).
-    pub fn blobs(&self, _after: Option<&BlobId>, _max: usize) -> Result<Vec<BlobRef>, Error> {
-        later()
+    pub fn blobs(&self, after: Option<&BlobId>, max: usize) -> Result<Vec<BlobRef>, Error> {
+        let after = after.map(schema::blob_key);
+        let from = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
+        self.collect(Space::Blobs, from, Bound::Unbounded, max, |key, value| {
+            Ok(BlobEntry::decode(value)?.blob(schema::blob_id(key)?))
+        })
     }
+
     /// Held blobs that failed a checksum, to be fetched again.
-    pub fn damaged(&self, _max: usize) -> Result<Vec<BlobRef>, Error> {
-        later()
+    pub fn damaged(&self, max: usize) -> Result<Vec<BlobRef>, Error> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let ids =
+            self.collect(Space::Damaged, all.0, all.1, max, |key, _| schema::blob_id(key))?;
+        let blob = |id: BlobId| Ok(self.blob_entry(&id)?.map(|entry| entry.blob(id)));
+        ids.into_iter().filter_map(|id| blob(id).transpose()).collect()
     }
+
     /// Which records name this blob.
-    pub fn named_by(&self, _id: &BlobId, _max: usize) -> Result<Vec<RecordId>, Error> {
-        later()
+    pub fn named_by(&self, id: &BlobId, max: usize) -> Result<Vec<RecordId>, Error> {
+        let prefix = schema::ref_key(id, Space::Records, &[]);
+        let end = schema::prefix_end(&prefix);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        self.collect(Space::Refs, Bound::Included(&prefix), to, max, |key, _| {
+            schema::record_id(key.get(prefix.len()..).unwrap_or_default())
+        })
+    }
+
+    pub(crate) fn blob_entry(&self, id: &BlobId) -> Result<Option<BlobEntry>, Error> {
+        self.view.get(Space::Blobs, &schema::blob_key(id), BlobEntry::decode)?.transpose()
+    }
+
+    fn decoded<T: DeserializeOwned>(&self, space: Space, key: &[u8]) -> Result<Option<T>, Error> {
+        self.view.get(space, key, schema::decode)?.transpose()
+    }
+
+    fn collect<T>(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        max: usize,
+        read: impl Fn(&[u8], &[u8]) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let rows = self.view.range(space, from, to)?.into_iter().flatten().take(max);
+        rows.map(|row| {
+            let (key, value) = row.map_err(Error::index)?;
+            read(key.value(), value.value())
+        })
+        .collect()
     }
 }

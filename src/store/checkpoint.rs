@@ -1,0 +1,121 @@
+//! Checkpoints: durable commits of the index, with the log position that it has reached.
+//!
+//! Invariant: everything before the position is in that commit. Segments without live bytes in it
+//! are named by no durable state, so their files may go.
+
+use std::ops::Bound;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::id::Incarnation;
+
+use super::error::Error;
+use super::index::{Index, View};
+use super::layer::Overlay;
+use super::schema::{self, FORMAT, SegmentInfo, Space};
+use super::segment::Position;
+use super::shared::{Segments, Shared};
+use super::{lock, write_lock};
+
+const FORMAT_KEY: &[u8] = b"format";
+const STATE_KEY: &[u8] = b"state";
+
+/// What a data directory knows of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub incarnation: Incarnation,
+    /// How often it was opened.
+    pub boot: u64,
+    /// The log is applied up to here.
+    pub segment: u64,
+    pub offset: u64,
+}
+
+impl State {
+    pub(crate) fn position(&self) -> Position {
+        Position { segment: self.segment, offset: self.offset }
+    }
+
+    fn put(&self, overlay: &mut Overlay) {
+        overlay.put(Space::Own, FORMAT_KEY.to_vec(), Some(FORMAT.to_be_bytes().to_vec()));
+        overlay.put(Space::Own, STATE_KEY.to_vec(), Some(schema::encode(self)));
+    }
+}
+
+/// The first commit of a new index.
+pub(crate) fn found(index: &Index, state: &State) -> Result<(), Error> {
+    let mut overlay = Overlay::default();
+    state.put(&mut overlay);
+    index.apply(&overlay, true)
+}
+
+/// The state of the last durable commit.
+pub(crate) fn read(view: &View) -> Result<State, Error> {
+    let format = view.get(Space::Own, FORMAT_KEY, |bytes| bytes.try_into().map(u32::from_be_bytes));
+    match format? {
+        Some(Ok(FORMAT)) => {}
+        Some(Ok(found)) => return Err(Error::Newer { found, known: FORMAT }),
+        Some(Err(_)) | None => return Err(Error::corrupt("the index has no format")),
+    }
+    let state = view.get(Space::Own, STATE_KEY, schema::decode)?.transpose()?;
+    state.ok_or_else(|| Error::corrupt("the index has no state"))
+}
+
+/// Loads what lives in memory between checkpoints: digest sums and segments.
+pub(crate) fn load(shared: &Shared, view: &View) -> Result<(), Error> {
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let mut sums = write_lock(&shared.sums);
+    for row in view.range(Space::Sums, all.0, all.1)?.into_iter().flatten() {
+        let (group, leaves) = row.map_err(Error::index)?;
+        let [group] = group.value() else {
+            return Err(Error::corrupt("stored digest sums"));
+        };
+        sums.load(*group, leaves.value())?;
+    }
+    let mut segments = lock(&shared.segments);
+    for row in view.range(Space::Segments, all.0, all.1)?.into_iter().flatten() {
+        let (generation, info) = row.map_err(Error::index)?;
+        let generation = schema::number(generation.value())?;
+        segments.infos.insert(generation, SegmentInfo::decode(info.value())?);
+    }
+    Ok(())
+}
+
+/// Writes a checkpoint; answers the segments whose files may go.
+pub(crate) fn write(shared: &Shared, position: Position, boot: u64) -> Result<Vec<u64>, Error> {
+    let mut overlay = Overlay::default();
+    let incarnation = shared.own.incarnation;
+    State { incarnation, boot, segment: position.segment, offset: position.offset }
+        .put(&mut overlay);
+    for (group, leaves) in write_lock(&shared.sums).take_dirty() {
+        overlay.put(Space::Sums, vec![group], Some(leaves));
+    }
+    let retired = put_segments(&mut lock(&shared.segments), position.segment, &mut overlay);
+    shared.index.apply(&overlay, true)?;
+    lock(&shared.segments).settled = position.segment;
+    lock(&shared.doomed).release();
+    Ok(retired)
+}
+
+/// Entries of changed segments; those without live bytes before the current one are forgotten.
+fn put_segments(segments: &mut Segments, current: u64, overlay: &mut Overlay) -> Vec<u64> {
+    let retired: Vec<u64> =
+        segments.infos.range(..current).filter(|(_, i)| i.live == 0).map(|(g, _)| *g).collect();
+    for generation in &retired {
+        segments.infos.remove(generation);
+        overlay.put(Space::Segments, generation.to_be_bytes().to_vec(), None);
+    }
+    for generation in std::mem::take(&mut segments.dirty) {
+        if let Some(info) = segments.infos.get(&generation) {
+            let key = generation.to_be_bytes().to_vec();
+            overlay.put(Space::Segments, key, Some(info.encode().to_vec()));
+        }
+    }
+    retired
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

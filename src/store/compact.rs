@@ -1,0 +1,322 @@
+//! Housekeeping in small steps: files that are not needed, blobs past their grace, segments that
+//! are mostly dead, what an earlier run left behind.
+//!
+//! Invariant: a file goes only after a durable commit of the index no longer names it; a blob goes
+//! only when nothing names it in the writer's own view. A reader that meets moved bytes looks
+//! again.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::env::OpenMode;
+use crate::types::id::BlobId;
+use crate::types::object::BlobRef;
+
+use super::blobs::{Body, LooseFile, SealedBlob};
+use super::codec::{self, BodyAt, HEADER_BYTES, Kind};
+use super::error::Error;
+use super::files::{self, SHARDS};
+use super::schema::{self, BlobEntry, Place, Space};
+use super::segment::{Found, Reader};
+use super::shared::{Counters, Shared};
+use super::{Store, lock};
+
+/// Steps of one tick: files removed, blobs freed, bytes copied forward.
+const REMOVE_MAX: usize = 64;
+const FREE_MAX: usize = 256;
+const COPY_BYTES_MAX: usize = 4 << 20;
+
+/// A checkpoint is asked for when so many files or segments wait for one.
+const WAITING_FILES_MAX: usize = 256;
+const WAITING_SEGMENTS_MAX: usize = 2;
+
+/// A segment with less than this share of live bytes is compacted.
+const LIVE_PERCENT_MIN: u64 = 50;
+
+/// How far housekeeping has come since the start.
+#[derive(Default)]
+pub(crate) struct Sweep {
+    /// Directories looked through for what an earlier run left.
+    shard: u16,
+    /// Segment under compaction, and the next frame in it.
+    victim: Option<(u64, u64)>,
+    /// Segments with damaged bodies: they stay.
+    stuck: BTreeSet<u64>,
+}
+
+/// A body to be copied forward.
+struct Live {
+    blob: BlobRef,
+    place: Place,
+    bytes: Bytes,
+}
+
+impl Store {
+    /// One bounded step of housekeeping; true when more remains.
+    pub async fn maintain(&self) -> Result<bool, Error> {
+        let shared = Arc::clone(&self.shared);
+        let measured = self.shared.env.blocking(move || shared.measure_space()).await;
+        measured?;
+        let mut more = self.remove_ready().await?;
+        more |= self.sweep_shard().await?;
+        if self.shared.is_poisoned() {
+            return Ok(more);
+        }
+        more |= self.free_garbage().await?;
+        more |= self.compact().await?;
+        if self.shared.wants_checkpoint() {
+            self.checkpoint().await?;
+            more = true;
+        }
+        Ok(more)
+    }
+
+    /// Gives up this region's held copy, whoever names it.
+    pub async fn drop_blob(&self, id: BlobId) -> Result<(), Error> {
+        self.write(move |tx| tx.release(&id).map(|_| ())).await
+    }
+
+    /// A whole, verified cached copy becomes held; false when there is none.
+    pub async fn promote(&self, blob: &BlobRef) -> Result<bool, Error> {
+        if self.holds(&blob.id)? {
+            return Ok(true);
+        }
+        let Some(sealed) = self.seal_cached(blob).await? else {
+            return Ok(false);
+        };
+        let is_file = matches!(sealed.body(), Body::File(_));
+        self.write(move |tx| tx.attach(sealed)).await?;
+        if is_file {
+            self.shared.cache.moved_away(&blob.id);
+        }
+        self.shared.cache.forget(&self.shared.env, &blob.id).await;
+        Ok(true)
+    }
+
+    /// The cached copy as a sealed blob: a small one in memory, a large one renamed.
+    async fn seal_cached(&self, blob: &BlobRef) -> Result<Option<SealedBlob>, Error> {
+        let cache = &self.shared.cache;
+        let (share, manifest) = (cache.share(blob), cache.manifest(blob));
+        let Some(manifest) = manifest.filter(|_| share.whole) else {
+            return Ok(None);
+        };
+        let mut only = None;
+        for index in 0..manifest.chunks() {
+            only = cache.chunk(&self.shared.env, blob, index).await;
+            if only.is_none() {
+                return Ok(None);
+            }
+        }
+        match only {
+            Some(bytes) if blob.len <= crate::limits::SEGMENT_BLOB_BYTES_MAX as u64 => {
+                Ok(Some(SealedBlob::small(blob.id, bytes)))
+            }
+            _ => {
+                let (shared, id) = (Arc::clone(&self.shared), blob.id);
+                let moved = self.shared.env.blocking(move || move_cached(&shared, id)).await?;
+                Ok(Some(SealedBlob::new(id, manifest, Body::File(moved))))
+            }
+        }
+    }
+
+    async fn remove_ready(&self) -> Result<bool, Error> {
+        let paths: Vec<PathBuf> = {
+            let mut doomed = lock(&self.shared.doomed);
+            let n = doomed.ready.len().min(REMOVE_MAX);
+            doomed.ready.drain(..n).collect()
+        };
+        if paths.is_empty() {
+            return Ok(false);
+        }
+        let disk = Arc::clone(&self.shared.files.disk);
+        let removed = self.shared.env.blocking(move || {
+            paths.iter().try_for_each(|path| files::remove(disk.as_ref(), path))
+        });
+        removed.await.map_err(|e| Error::io("removing a file", e))?;
+        Ok(!lock(&self.shared.doomed).ready.is_empty())
+    }
+
+    /// Looks through one directory for files that an earlier run left: unnamed blob files go,
+    /// cached copies are taken in.
+    async fn sweep_shard(&self) -> Result<bool, Error> {
+        let shard = {
+            let mut sweep = lock(&self.shared.sweep);
+            if sweep.shard == SHARDS {
+                return Ok(false);
+            }
+            sweep.shard += 1;
+            sweep.shard - 1
+        };
+        let shared = Arc::clone(&self.shared);
+        self.shared.env.blocking(move || shared.sweep_shard(shard)).await?;
+        Ok(shard + 1 < SHARDS)
+    }
+
+    async fn free_garbage(&self) -> Result<bool, Error> {
+        let now_ms = self.shared.env.now_ms();
+        let due = now_ms.saturating_add(1).to_be_bytes();
+        let to = Bound::Excluded(due.as_slice());
+        let waits = self.shared.index.view()?.range(Space::Garbage, Bound::Unbounded, to)?;
+        if waits.is_none_or(|mut rows| rows.next().is_none()) {
+            return Ok(false);
+        }
+        let freed = self.write(move |tx| {
+            let to = Bound::Excluded(due.as_slice());
+            let rows = tx.layer.scan(Space::Garbage, Bound::Unbounded, to, FREE_MAX)?;
+            for (key, _) in &rows {
+                let id = schema::blob_id(key.get(due.len()..).unwrap_or_default())?;
+                tx.layer.change(Space::Garbage, key, None)?;
+                if !tx.layer.any(Space::Refs, &schema::blob_key(&id))? {
+                    tx.release(&id)?;
+                }
+            }
+            Ok::<_, Error>(rows.len())
+        });
+        Ok(freed.await? == FREE_MAX)
+    }
+
+    /// Copies some live bodies of a mostly dead segment to the end of the log.
+    async fn compact(&self) -> Result<bool, Error> {
+        let Some((segment, from)) = self.shared.victim() else {
+            return Ok(false);
+        };
+        let shared = Arc::clone(&self.shared);
+        let read = self.shared.env.blocking(move || shared.live_bodies(segment, from)).await;
+        let (bodies, next) = read?;
+        let mut moved = Vec::new();
+        let mut stuck = false;
+        for Live { blob, place, bytes } in bodies {
+            let sealed = SealedBlob::small(blob.id, bytes);
+            if sealed.blob() == blob {
+                moved.push((sealed, place));
+            } else {
+                stuck = true;
+                self.verify(&blob).await?;
+            }
+        }
+        let copied = self.write(move |tx| {
+            let mut copied = 0;
+            for (sealed, place) in moved {
+                let len = sealed.blob().len;
+                copied += if tx.rehome(sealed, place)? { len } else { 0 };
+            }
+            Ok::<_, Error>(copied)
+        });
+        Counters::add(&self.shared.counters.compacted_bytes, copied.await?);
+        let mut sweep = lock(&self.shared.sweep);
+        if stuck {
+            sweep.stuck.insert(segment);
+        }
+        sweep.victim = next.map(|next| (segment, next));
+        Ok(true)
+    }
+}
+
+impl Shared {
+    /// Whether enough waits for a durable commit to make one now.
+    fn wants_checkpoint(&self) -> bool {
+        let (files, bytes) = {
+            let doomed = lock(&self.doomed);
+            (doomed.waiting.len(), doomed.waiting_bytes)
+        };
+        let segments = lock(&self.segments);
+        let current = segments.infos.keys().next_back().copied().unwrap_or(0);
+        let dead = segments.infos.range(..current).filter(|(_, info)| info.live == 0).count();
+        let full = self.check_room().is_err() && (files > 0 || dead > 0);
+        files >= WAITING_FILES_MAX
+            || bytes >= self.options.segment_bytes
+            || dead >= WAITING_SEGMENTS_MAX
+            || full
+    }
+
+    /// The segment under compaction, or the most dead one that is worth it.
+    fn victim(&self) -> Option<(u64, u64)> {
+        let mut sweep = lock(&self.sweep);
+        let segments = lock(&self.segments);
+        if let Some((segment, from)) = sweep.victim {
+            if segments.infos.get(&segment).is_some_and(|info| info.live > 0) {
+                return Some((segment, from));
+            }
+            sweep.victim = None;
+        }
+        let worth = |info: &schema::SegmentInfo| {
+            info.live > 0 && info.live * 100 < info.len * LIVE_PERCENT_MIN
+        };
+        let settled = segments.infos.range(..segments.settled);
+        let candidates = settled.filter(|(g, info)| worth(info) && !sweep.stuck.contains(g));
+        let most_dead = candidates.min_by_key(|(_, info)| info.live * 1000 / info.len.max(1));
+        most_dead.map(|(segment, _)| (*segment, 0))
+    }
+
+    /// Live bodies of a segment from a frame on, and where to go on; `None` at its end.
+    fn live_bodies(&self, segment: u64, from: u64) -> Result<(Vec<Live>, Option<u64>), Error> {
+        let mut reader = Reader::new(self.files.open_segment(segment)?, segment)?;
+        let end = lock(&self.segments).infos.get(&segment).map_or(0, |info| info.len);
+        let view = self.index.view()?;
+        let (mut out, mut bytes, mut position) = (Vec::new(), 0, from);
+        while position < end && bytes < COPY_BYTES_MAX {
+            let frame = match reader.at(position)? {
+                Found::Frame(frame) => frame,
+                Found::Bad => match reader.seek(position)? {
+                    Some(frame) => frame,
+                    None => return Ok((out, None)),
+                },
+                Found::End => return Ok((out, None)),
+            };
+            let found = match frame.kind {
+                Kind::Change => codec::bodies(&frame.payload)?.0,
+                Kind::Chunk => vec![codec::chunk_body(&frame.payload)?],
+                Kind::Seal => return Ok((out, None)),
+            };
+            for BodyAt { id, offset, len } in found {
+                let at = frame.position + (HEADER_BYTES + offset) as u64;
+                let place = Place::Segment { segment, position: at };
+                let key = schema::blob_key(&id);
+                let entry = view.get(Space::Blobs, &key, BlobEntry::decode)?.transpose()?;
+                if let Some(entry) = entry.filter(|entry| entry.place == place) {
+                    let body = Bytes::copy_from_slice(&frame.payload[offset..offset + len]);
+                    bytes += len;
+                    out.push(Live { blob: entry.blob(id), place, bytes: body });
+                }
+            }
+            position = frame.next;
+        }
+        Ok((out, (position < end).then_some(position)))
+    }
+
+    fn sweep_shard(&self, shard: u16) -> Result<(), Error> {
+        let failed = |e| Error::io("sweeping a directory", e);
+        let dir = self.files.blob_dir(shard);
+        for name in self.files.disk.list(&dir).map_err(failed)? {
+            let Some((id, nonce)) = files::parse_blob_name(&name) else {
+                continue;
+            };
+            // A file in flight may become a held one at any moment, so this comes first.
+            if lock(&self.in_flight).contains(&(id, nonce)) {
+                continue;
+            }
+            let path = dir.join(&name);
+            let named = self.entry(&id)?.is_some_and(|e| e.place == Place::File { nonce });
+            if !named && !lock(&self.doomed).names(&path) {
+                files::remove(self.files.disk.as_ref(), &path).map_err(failed)?;
+            }
+        }
+        self.cache.rescan(shard).map_err(failed)
+    }
+}
+
+/// Syncs a cached file and gives it the name of a held one.
+fn move_cached(shared: &Arc<Shared>, id: BlobId) -> Result<LooseFile, Error> {
+    let failed = |e| Error::io("promoting a cached copy", e);
+    let loose = LooseFile::new(shared, id);
+    let disk = &shared.files.disk;
+    let from = shared.files.cached(&id);
+    disk.open(&from, OpenMode::ReadWrite).map_err(failed)?.sync().map_err(failed)?;
+    disk.rename(&from, &loose.path()).map_err(failed)?;
+    loose.sync_dir()?;
+    Ok(loose)
+}

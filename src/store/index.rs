@@ -1,0 +1,158 @@
+//! The index: redb over a file of our own disk, every table of the schema in it.
+//!
+//! Invariant: only the writer changes it, in whole batches that are already in the synced log; a
+//! durable commit carries the log position that it has reached. Reads are snapshots.
+
+use std::fmt;
+use std::io;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend,
+    TableDefinition, TableError,
+};
+
+use crate::env::{Disk, DiskFile, OpenMode};
+
+use super::error::Error;
+use super::layer::Overlay;
+use super::schema::Space;
+
+type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+type Opened = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// A range of a table; it keeps its snapshot alive.
+pub(crate) type Rows = redb::Range<'static, &'static [u8], &'static [u8]>;
+
+fn definition(space: Space) -> Definition {
+    TableDefinition::new(space.name())
+}
+
+/// redb's storage on a [`DiskFile`].
+#[derive(Debug)]
+struct Backend(Arc<dyn DiskFile>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(offset, &[data])
+    }
+}
+
+/// The index of one data directory.
+pub(crate) struct Index {
+    database: Database,
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Index")
+    }
+}
+
+impl Index {
+    /// Opens the file, made when missing. One process at a time.
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Self, Error> {
+        let file = disk
+            .open(path, OpenMode::Exclusive)
+            .map_err(|e| Error::io("opening the index (is another process using it?)", e))?;
+        let database = Database::builder()
+            .set_cache_size(cache_bytes)
+            .create_with_backend(Backend(file))
+            .map_err(Error::index)?;
+        Ok(Self { database })
+    }
+
+    /// A snapshot.
+    pub(crate) fn view(&self) -> Result<View, Error> {
+        let transaction = self.database.begin_read().map_err(Error::index)?;
+        Ok(View { transaction, tables: Default::default() })
+    }
+
+    /// Applies a batch in one transaction. Visible at once; durable with the next durable commit.
+    pub(crate) fn apply(&self, overlay: &Overlay, durable: bool) -> Result<(), Error> {
+        let mut transaction = self.database.begin_write().map_err(Error::index)?;
+        if durable {
+            transaction.set_quick_repair(true);
+        } else {
+            transaction.set_durability(Durability::None).map_err(Error::index)?;
+        }
+        for (space, entries) in overlay.spaces() {
+            let mut table = transaction.open_table(definition(space)).map_err(Error::index)?;
+            for (key, value) in entries {
+                match value {
+                    Some(value) => table.insert(key.as_slice(), value.as_slice()),
+                    None => table.remove(key.as_slice()),
+                }
+                .map_err(Error::index)?;
+            }
+        }
+        transaction.commit().map_err(Error::index)
+    }
+}
+
+/// A snapshot of every table; tables are opened when first read.
+pub(crate) struct View {
+    transaction: ReadTransaction,
+    tables: [OnceLock<Option<Opened>>; Space::ALL.len()],
+}
+
+impl View {
+    /// `None` for a table that nothing was ever put in.
+    fn table(&self, space: Space) -> Result<Option<&Opened>, Error> {
+        let slot = &self.tables[space.slot()];
+        if let Some(table) = slot.get() {
+            return Ok(table.as_ref());
+        }
+        let table = match self.transaction.open_table(definition(space)) {
+            Ok(table) => Some(table),
+            Err(TableError::TableDoesNotExist(_)) => None,
+            Err(error) => return Err(Error::index(error)),
+        };
+        Ok(slot.get_or_init(|| table).as_ref())
+    }
+
+    /// Reads a value in place.
+    pub(crate) fn get<T>(
+        &self,
+        space: Space,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, Error> {
+        let Some(table) = self.table(space)? else {
+            return Ok(None);
+        };
+        let value = table.get(key).map_err(Error::index)?;
+        Ok(value.map(|guard| read(guard.value())))
+    }
+
+    /// The entries from `from` on, in key order; `None` when the table is empty.
+    pub(crate) fn range(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Result<Option<Rows>, Error> {
+        let Some(table) = self.table(space)? else {
+            return Ok(None);
+        };
+        table.range::<&[u8]>((from, to)).map(Some).map_err(Error::index)
+    }
+}

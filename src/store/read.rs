@@ -1,0 +1,182 @@
+//! Reading chunks: memory, held bytes, cached copy, in this order.
+//!
+//! Invariant: bytes are given only after their hash was checked against a manifest with the root
+//! that the record names. A held chunk that fails is recorded as damage, once it is sure that the
+//! bytes were not moved or freed meanwhile.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::env::OpenMode;
+use crate::types::id::BlobId;
+use crate::types::object::BlobRef;
+
+use super::blobs::{self, Manifest};
+use super::error::Error;
+use super::files;
+use super::schema::{self, BlobEntry, Place, Space};
+use super::shared::{Counters, Shared};
+use super::{Store, Tier};
+
+/// Tries while compaction moves the bytes away under a reader.
+const TRIES_MAX: usize = 4;
+
+/// What a read of a held chunk came to.
+enum Read {
+    Bytes(Bytes),
+    Bad(Error),
+}
+
+impl Store {
+    /// A verified chunk of a held or cached blob; `None` when it is not here.
+    /// [`Error::Corrupt`] when the held copy is damaged, which is recorded.
+    pub async fn chunk(&self, blob: &BlobRef, index: u32) -> Result<Option<(Bytes, Tier)>, Error> {
+        if blobs::chunk_len(blob.len, index).is_none() {
+            return Ok(None);
+        }
+        if let Some(bytes) = self.shared.memory.get(&(blob.id, index)) {
+            return Ok(Some((bytes, Tier::Memory)));
+        }
+        let held = self.held_chunk(blob, index).await;
+        if let Ok(Some(bytes)) = held {
+            self.shared.memory.insert((blob.id, index), bytes.clone());
+            return Ok(Some((bytes, Tier::Disk)));
+        }
+        if let Some(bytes) = self.shared.cache.chunk(&self.shared.env, blob, index).await {
+            self.shared.memory.insert((blob.id, index), bytes.clone());
+            return Ok(Some((bytes, Tier::Cache)));
+        }
+        held.map(|_| None)
+    }
+
+    /// Of a held or cached blob.
+    pub fn manifest(&self, blob: &BlobRef) -> Result<Option<Arc<Manifest>>, Error> {
+        let held = self.shared.entry(&blob.id)?.filter(|entry| entry.root == blob.root);
+        match held {
+            Some(entry) => self.shared.manifest(blob, &entry).map(|m| Some(Arc::new(m))),
+            None => Ok(self.shared.cache.manifest(blob)),
+        }
+    }
+
+    /// Whether this region holds the blob, undamaged.
+    pub fn holds(&self, blob: &BlobId) -> Result<bool, Error> {
+        self.read()?.holds(blob)
+    }
+
+    /// Re-hashes a held blob from disk; false, and recorded as damage, when it fails; false also
+    /// when it is not held.
+    pub async fn verify(&self, blob: &BlobRef) -> Result<bool, Error> {
+        let mut index = 0;
+        while blobs::chunk_len(blob.len, index).is_some() {
+            match self.held_chunk(blob, index).await {
+                Ok(Some(_)) => index += 1,
+                Ok(None) | Err(Error::Corrupt(_)) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        self.holds(&blob.id)
+    }
+
+    /// A verified chunk of a held blob, from the disk.
+    async fn held_chunk(&self, blob: &BlobRef, index: u32) -> Result<Option<Bytes>, Error> {
+        let mut last = None;
+        for _ in 0..TRIES_MAX {
+            let entry = self.shared.entry(&blob.id)?.filter(|entry| entry.root == blob.root);
+            let Some(entry) = entry else {
+                return Ok(None);
+            };
+            let shared = Arc::clone(&self.shared);
+            let (blob, seen) = (*blob, entry.clone());
+            let read = self.shared.env.blocking(move || shared.read_chunk(&blob, &seen, index));
+            let error = match read.await {
+                Read::Bytes(bytes) => return Ok(Some(bytes)),
+                Read::Bad(error) => error,
+            };
+            // Still at the same place: it was not a reader's race with compaction or deletion.
+            if last.replace(entry.place) == Some(entry.place) {
+                return self.damaged(&blob, error).await.map(|()| None);
+            }
+        }
+        Err(Error::corrupt(format!("blob {} moved too often", blob.id)))
+    }
+
+    /// Records a damaged blob, so that it no longer counts as held.
+    async fn damaged(&self, blob: &BlobRef, error: Error) -> Result<(), Error> {
+        if !matches!(error, Error::Corrupt(_)) {
+            return Err(error);
+        }
+        Counters::add(&self.shared.counters.corrupt_reads, 1);
+        tracing::error!(blob = %blob.id, %error, "a held blob is damaged");
+        let key = schema::blob_key(&blob.id);
+        let noted: Result<(), Error> = self
+            .write(move |tx| {
+                let held = tx.layer.contains(Space::Blobs, &key)?;
+                if held && !tx.layer.contains(Space::Damaged, &key)? {
+                    tx.layer.change(Space::Damaged, &key, Some(Vec::new()))?;
+                }
+                Ok(())
+            })
+            .await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the damage could not be recorded");
+        }
+        Err(error)
+    }
+}
+
+impl Shared {
+    pub(crate) fn entry(&self, id: &BlobId) -> Result<Option<BlobEntry>, Error> {
+        let view = self.index.view()?;
+        view.get(Space::Blobs, &schema::blob_key(id), BlobEntry::decode)?.transpose()
+    }
+
+    /// The manifest of a held blob, checked against the record's root.
+    fn manifest(&self, blob: &BlobRef, entry: &BlobEntry) -> Result<Manifest, Error> {
+        let bad = || Error::corrupt(format!("the manifest of blob {}", blob.id));
+        let hashes = if entry.hashes.is_empty() {
+            let view = self.index.view()?;
+            let key = schema::blob_key(&blob.id);
+            let stored = view.get(Space::Manifests, &key, schema::decode_hashes)?;
+            stored.flatten().unwrap_or_default()
+        } else {
+            entry.hashes.clone()
+        };
+        let manifest = Manifest::new(entry.len, hashes).ok_or_else(bad)?;
+        if manifest.belongs_to(blob) { Ok(manifest) } else { Err(bad()) }
+    }
+
+    fn read_chunk(&self, blob: &BlobRef, entry: &BlobEntry, index: u32) -> Read {
+        let read = || -> Result<Bytes, Error> {
+            let manifest = self.manifest(blob, entry)?;
+            let bad = || Error::corrupt(format!("chunk {index} of blob {}", blob.id));
+            let len = manifest.chunk_len(index).ok_or_else(bad)?;
+            let start = blobs::chunk_start(index);
+            let (file, at) = match entry.place {
+                Place::File { nonce } => {
+                    let path = self.files.blob(&blob.id, nonce);
+                    let file = self.files.disk.open(&path, OpenMode::Read);
+                    (file.map_err(|e| gone_is_bad("opening a blob", e, bad))?, start)
+                }
+                Place::Segment { segment, position } => {
+                    (self.files.open_segment(segment)?, position + start)
+                }
+            };
+            let bytes = files::read(file.as_ref(), at, len)
+                .map_err(|e| gone_is_bad("reading a blob", e, bad))?;
+            if manifest.verifies(index, &bytes) { Ok(bytes.into()) } else { Err(bad()) }
+        };
+        match read() {
+            Ok(bytes) => Read::Bytes(bytes),
+            Err(error) => Read::Bad(error),
+        }
+    }
+}
+
+/// A held file that is missing or too short is damage, not a passing failure.
+fn gone_is_bad(doing: &'static str, error: std::io::Error, bad: impl Fn() -> Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof => bad(),
+        _ => Error::io(doing, error),
+    }
+}

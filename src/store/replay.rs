@@ -1,0 +1,276 @@
+//! Opening a data directory: the index as of its last durable commit, and the log replayed on it.
+//!
+//! Invariant: after opening, the index has every change whose frame was ever known to be synced,
+//! and none that was not whole. Only the tail of the log can be torn, and a torn tail is cut. A bad
+//! frame that was known synced (a later frame says so, or another segment follows, or the index
+//! was ahead) is damage: it is reported, nothing is cut, and what follows it is applied.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::env::Env;
+use crate::types::id::Incarnation;
+use crate::types::stamp::Hlc;
+
+use super::checkpoint::{self, State};
+use super::codec::{self, Kind};
+use super::error::Error;
+use super::files::{self, Files};
+use super::index::{Index, View};
+use super::layer::{Effects, Layer, Overlay};
+use super::segment::{Found, Frame, Log, Position, Reader};
+use super::shared::Shared;
+use super::tx::Own;
+use super::writer::{self, SPARES_MAX};
+use super::{Damage, OpenReport, Options, lock};
+
+/// Entries that replay gathers for one commit of the index.
+const REPLAY_BATCH: usize = 20_000;
+
+/// Generation of the first segment.
+const FIRST_SEGMENT: u64 = 1;
+
+/// An open data directory, before its writer runs.
+pub(crate) struct Opened {
+    pub shared: Arc<Shared>,
+    pub log: Log,
+    pub boot: u64,
+    pub report: OpenReport,
+}
+
+/// Opens or makes the directory. Blocks.
+pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
+    let failed = |e: io::Error| Error::io("opening the data directory", e);
+    let files = Arc::new(Files::new(Arc::clone(&env.disk), options.dir.clone()));
+    files.make_dirs().map_err(failed)?;
+    let created = make_index(&env, &files, options.index_cache_bytes)?;
+    let index = Index::open(files.disk.as_ref(), &files.index(), options.index_cache_bytes)?;
+    let view = index.view()?;
+    let state = checkpoint::read(&view)?;
+    let own = Own { region: options.region, incarnation: state.incarnation };
+    let shared = Arc::new(Shared::new(env, options, Arc::clone(&files), index, own));
+    checkpoint::load(&shared, &view)?;
+    let boot = state.boot + 1;
+    let report = OpenReport { created, boot, ..OpenReport::default() };
+    let (generations, spares) = files.list_log().map_err(failed)?;
+    let spares = tidy_log(&shared, state.segment, &generations, spares).map_err(failed)?;
+    let mut replay =
+        Replay { shared: &shared, view, kept: Overlay::default(), effects: Effects::default(), report };
+    let position = replay.run(&state, &generations)?;
+    replay.flush()?;
+    let report = replay.report;
+    let log = Log::at(Arc::clone(&files), position, spares)?;
+    lock(&shared.segments).note_len(position.segment, position.offset);
+    for generation in checkpoint::write(&shared, position, boot)? {
+        files::remove(files.disk.as_ref(), &files.segment(generation)).map_err(failed)?;
+    }
+    shared.measure_space()?;
+    Ok(Opened { shared, log, boot, report })
+}
+
+/// Makes the index of a new directory; false when there is one.
+fn make_index(env: &Env, files: &Files, cache_bytes: usize) -> Result<bool, Error> {
+    let failed = |e: io::Error| Error::io("making the index", e);
+    let disk = files.disk.as_ref();
+    let names = disk.list(files.dir()).map_err(failed)?;
+    if names.iter().any(|name| files.dir().join(name) == files.index()) {
+        return Ok(false);
+    }
+    if !files.list_log().map_err(failed)?.0.is_empty() {
+        return Err(Error::corrupt("the data directory has a log but no index"));
+    }
+    files::remove(disk, &files.new_index()).map_err(failed)?;
+    let index = Index::open(disk, &files.new_index(), cache_bytes)?;
+    let incarnation = Incarnation(Hlc::from_ms(env.now_ms()).0);
+    checkpoint::found(&index, &State { incarnation, boot: 0, segment: FIRST_SEGMENT, offset: 0 })?;
+    drop(index);
+    disk.rename(&files.new_index(), &files.index()).map_err(failed)?;
+    disk.sync_dir(files.dir()).map_err(failed)?;
+    Ok(true)
+}
+
+/// Removes segments that were freed and not removed, and spare files beyond the few kept.
+fn tidy_log(
+    shared: &Shared,
+    from: u64,
+    generations: &[u64],
+    mut spares: Vec<PathBuf>,
+) -> io::Result<Vec<PathBuf>> {
+    let disk = shared.files.disk.as_ref();
+    for generation in generations.iter().filter(|generation| **generation < from) {
+        if !lock(&shared.segments).infos.contains_key(generation) {
+            files::remove(disk, &shared.files.segment(*generation))?;
+        }
+    }
+    for extra in spares.split_off(spares.len().min(SPARES_MAX)) {
+        files::remove(disk, &extra)?;
+    }
+    Ok(spares)
+}
+
+/// How the scan of one segment ended.
+enum End {
+    /// Cleanly or torn, at this offset, where the log may go on.
+    Open(u64),
+    Sealed,
+    /// Damaged near its end: the log goes on in the next segment.
+    Damaged,
+}
+
+struct Replay<'a> {
+    shared: &'a Shared,
+    view: View,
+    kept: Overlay,
+    effects: Effects,
+    report: OpenReport,
+}
+
+impl Replay<'_> {
+    /// Applies everything after the state; answers where the log goes on.
+    fn run(&mut self, state: &State, generations: &[u64]) -> Result<Position, Error> {
+        let last = self.last_begun(state, generations)?;
+        let mut position = state.position();
+        for generation in state.segment..=last {
+            let start = if generation == state.segment { state.offset } else { 0 };
+            let end = if generations.contains(&generation) {
+                self.scan(generation, start, generation == last)?
+            } else if generation == last && start == 0 {
+                End::Open(0)
+            } else {
+                self.damage(generation, 0, start);
+                End::Damaged
+            };
+            position = match end {
+                End::Open(offset) => Position { segment: generation, offset },
+                End::Sealed | End::Damaged => Position { segment: generation + 1, offset: 0 },
+            };
+        }
+        Ok(position)
+    }
+
+    /// The last segment that has a frame, or that the index has reached.
+    fn last_begun(&self, state: &State, generations: &[u64]) -> Result<u64, Error> {
+        for generation in generations.iter().rev().filter(|g| **g > state.segment) {
+            let mut reader = self.reader(*generation)?;
+            if matches!(reader.at(0)?, Found::Frame(_)) || reader.seek(0)?.is_some() {
+                return Ok(*generation);
+            }
+        }
+        Ok(state.segment)
+    }
+
+    fn reader(&self, generation: u64) -> Result<Reader, Error> {
+        Reader::new(self.shared.files.open_segment(generation)?, generation)
+    }
+
+    fn scan(&mut self, generation: u64, start: u64, last: bool) -> Result<End, Error> {
+        let mut reader = self.reader(generation)?;
+        if start > reader.size() {
+            self.damage(generation, reader.size(), start - reader.size());
+            return Ok(End::Damaged);
+        }
+        let mut position = start;
+        loop {
+            if let Found::Frame(frame) = reader.at(position)? {
+                position = frame.next;
+                let sealed = frame.kind == Kind::Seal;
+                self.apply(&frame)?;
+                lock(&self.shared.segments).note_len(generation, position);
+                if sealed {
+                    return Ok(End::Sealed);
+                }
+                continue;
+            }
+            let next = reader.seek(position)?;
+            if last && !known_synced(&mut reader, position, next.as_ref())? {
+                self.cut(generation, position, &mut reader)?;
+                return Ok(End::Open(position));
+            }
+            let resume = next.map(|frame| frame.position);
+            self.damage(generation, position, resume.unwrap_or(reader.size()) - position);
+            match resume {
+                Some(resume) => position = resume,
+                None => return Ok(End::Damaged),
+            }
+        }
+    }
+
+    /// Takes away what is after the end, so that it is never taken for frames later.
+    fn cut(&mut self, generation: u64, position: u64, reader: &mut Reader) -> Result<(), Error> {
+        let rest = reader.size() - position;
+        if rest == 0 {
+            return Ok(());
+        }
+        if reader.torn_at(position)? {
+            self.report.torn_bytes += rest;
+        }
+        let path = self.shared.files.segment(generation);
+        let failed = |e| Error::io("cutting the log", e);
+        let file = self.shared.files.disk.open(&path, crate::env::OpenMode::ReadWrite);
+        let file = file.map_err(failed)?;
+        file.set_len(position).map_err(failed)?;
+        file.sync().map_err(failed)
+    }
+
+    fn damage(&mut self, segment: u64, position: u64, bytes: u64) {
+        tracing::error!(segment, position, bytes, "a synced part of the log cannot be read");
+        self.report.damage.push(Damage { segment, position, bytes });
+    }
+
+    fn apply(&mut self, frame: &Frame) -> Result<(), Error> {
+        if frame.kind != Kind::Change {
+            return Ok(());
+        }
+        let (_, start) = codec::bodies(&frame.payload)?;
+        let mut mutations = &frame.payload[start..];
+        let mut layer = Layer::new(&self.view, &self.kept);
+        while let Some(mutation) = codec::take_mutation(&mut mutations)? {
+            layer.apply(mutation.space, mutation.key, mutation.value.map(<[u8]>::to_vec))?;
+        }
+        let Layer { top, effects, .. } = layer;
+        self.kept.absorb(top);
+        self.effects.absorb(effects);
+        self.report.replayed += 1;
+        if self.kept.len() >= REPLAY_BATCH { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let kept = std::mem::take(&mut self.kept);
+        if !kept.is_empty() {
+            self.shared.index.apply(&kept, false)?;
+            self.view = self.shared.index.view()?;
+        }
+        writer::publish(self.shared, std::mem::take(&mut self.effects));
+        Ok(())
+    }
+}
+
+/// Whether any frame from `next` on says that `position` had been synced when it was written.
+fn known_synced(
+    reader: &mut Reader,
+    position: u64,
+    next: Option<&Frame>,
+) -> Result<bool, Error> {
+    let Some(next) = next else {
+        return Ok(false);
+    };
+    if next.synced > position {
+        return Ok(true);
+    }
+    let mut at = next.next;
+    loop {
+        let frame = match reader.at(at)? {
+            Found::Frame(frame) => frame,
+            Found::Bad => match reader.seek(at)? {
+                Some(frame) => frame,
+                None => return Ok(false),
+            },
+            Found::End => return Ok(false),
+        };
+        if frame.synced > position {
+            return Ok(true);
+        }
+        at = frame.next;
+    }
+}

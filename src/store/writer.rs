@@ -1,0 +1,395 @@
+//! The writer: one task that makes every change, many at a time.
+//!
+//! Invariant: a change is answered only after its frame is on stable storage and its rows are
+//! visible. The order is write, sync, index, wake. A failed write or sync stops the store for
+//! good, because nobody knows what is on the disk then; only a full disk is survived.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::oneshot;
+
+use crate::env::Elapsed;
+use crate::limits;
+use crate::types::id::BlobId;
+
+use super::blobs::{Body, SealedBlob};
+use super::checkpoint;
+use super::codec::{self, HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX};
+use super::digest;
+use super::error::Error;
+use super::index::View;
+use super::layer::{Effects, Layer, Overlay};
+use super::lock;
+use super::schema::{self, Place};
+use super::segment::{Log, Part};
+use super::shared::{Counters, Shared};
+use super::tx::Tx;
+
+/// Bodies in one change frame together; more go into chunk frames.
+const INLINE_TOTAL_MAX: usize = 1 << 20;
+
+/// Freed segment files that are kept to be written again.
+pub(crate) const SPARES_MAX: usize = 1;
+
+/// What a closure came to: whether its change is kept, and how its caller hears of it.
+pub(crate) struct Outcome {
+    pub keep: bool,
+    pub done: Done,
+}
+
+/// Called with the failure of the commit, if it failed.
+pub(crate) type Done = Box<dyn FnOnce(Option<Error>) + Send>;
+
+/// A change to be made, or told why it cannot be.
+pub(crate) type Work = Box<dyn FnOnce(Result<&mut Tx<'_>, Error>) -> Outcome + Send>;
+
+/// What the writer can be asked.
+pub(crate) enum Job {
+    Change(Work),
+    Checkpoint(oneshot::Sender<Result<(), Error>>),
+    /// Checkpoint, then end.
+    Close(oneshot::Sender<Result<(), Error>>),
+}
+
+/// The writer's own state.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    queue: Receiver<Job>,
+    log: Log,
+    /// Since the last checkpoint.
+    log_bytes: u64,
+    changes: u64,
+    checkpoint_at: Duration,
+    boot: u64,
+}
+
+/// What the loop does next.
+enum Step {
+    Job(Job),
+    Tick,
+    End,
+}
+
+/// Changes that are committed together.
+#[derive(Default)]
+struct Batch {
+    kept: Overlay,
+    effects: Effects,
+    attached: Vec<SealedBlob>,
+    /// Answers; with an error of its own, a change was not kept.
+    waiting: Vec<(Done, Option<Error>)>,
+    changes: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, queue: Receiver<Job>, log: Log, boot: u64) -> Self {
+        let checkpoint_at = shared.env.monotonic() + shared.options.checkpoint_interval;
+        Self { shared, queue, log, log_bytes: 0, changes: 0, checkpoint_at, boot }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let mut next = None;
+        loop {
+            let step = match next.take() {
+                Some(job) => Step::Job(job),
+                None => self.select().await,
+            };
+            match step {
+                Step::Job(Job::Change(first)) => next = self.commit_from(first).await,
+                Step::Job(Job::Checkpoint(answer)) => {
+                    let result = self.checkpoint();
+                    self.pay().await;
+                    let _ = answer.send(result);
+                }
+                Step::Job(Job::Close(answer)) => {
+                    let result = self.checkpoint();
+                    self.pay().await;
+                    let _ = answer.send(result);
+                    return;
+                }
+                Step::Tick => {}
+                Step::End => return self.end(),
+            }
+            if self.is_due() && self.checkpoint().is_ok() {
+                self.pay().await;
+            }
+        }
+    }
+
+    async fn select(&mut self) -> Step {
+        match self.queue.try_recv() {
+            Ok(job) => return Step::Job(job),
+            Err(TryRecvError::Disconnected) => return Step::End,
+            Err(TryRecvError::Empty) => {}
+        }
+        let now = self.shared.env.monotonic();
+        let idle = self.shared.options.checkpoint_interval;
+        let wait = match self.changes {
+            0 => idle,
+            _ => self.checkpoint_at.saturating_sub(now).max(Duration::from_millis(1)),
+        };
+        match self.shared.env.timeout(wait, self.queue.recv()).await {
+            Ok(Some(job)) => Step::Job(job),
+            Ok(None) => Step::End,
+            Err(Elapsed) => Step::Tick,
+        }
+    }
+
+    /// Every handle is gone: nobody is left to hear of a failure.
+    fn end(mut self) {
+        if self.changes > 0 && !self.shared.is_poisoned() {
+            if let Err(error) = self.checkpoint() {
+                tracing::warn!(%error, "no last checkpoint; the log will be replayed");
+            }
+        }
+    }
+
+    /// Virtual time that the disk calls of this step have cost.
+    async fn pay(&self) {
+        let debt = self.shared.env.disk.take_debt();
+        if !debt.is_zero() {
+            self.shared.env.sleep(debt).await;
+        }
+    }
+
+    /// Runs this change and those that wait, and commits them together. Answers the first job that
+    /// is no change, or did not fit.
+    async fn commit_from(&mut self, first: Work) -> Option<Job> {
+        let view = match self.prepare() {
+            Ok(view) => view,
+            Err(error) => {
+                (first(Err(error)).done)(None);
+                return None;
+            }
+        };
+        let mut batch = Batch::default();
+        let next = self.fill(&mut batch, &view, first);
+        drop(view);
+        let result = self.commit(&mut batch);
+        self.pay().await;
+        batch.answer(result.err());
+        next
+    }
+
+    /// Goes on in a new segment where the current one is full. A full disk does not stop the
+    /// current one.
+    fn prepare(&mut self) -> Result<View, Error> {
+        self.shared.check()?;
+        let segment_bytes = self.shared.options.segment_bytes;
+        let before = self.log.position();
+        if before.offset >= segment_bytes - self.batch_bytes_max() {
+            match self.log.rotate() {
+                Ok(()) => {
+                    let end = before.offset + codec::frame_len(0);
+                    lock(&self.shared.segments).note_len(before.segment, end);
+                }
+                Err(Error::DiskFull) => {}
+                Err(error) => return Err(self.shared.poison(&error)),
+            }
+        }
+        self.shared.index.view()
+    }
+
+    fn batch_bytes_max(&self) -> u64 {
+        (limits::COMMIT_BATCH_BYTES as u64).min(self.shared.options.segment_bytes / 4)
+    }
+
+    /// Runs changes until enough are gathered or none wait.
+    fn fill(&mut self, batch: &mut Batch, view: &View, first: Work) -> Option<Job> {
+        let now_ms = self.shared.env.now_ms();
+        let mut work = first;
+        for _ in 0..limits::COMMIT_BATCH_MAX {
+            self.run_one(batch, view, now_ms, work);
+            if self.log.waiting() >= self.batch_bytes_max() {
+                return None;
+            }
+            work = match self.queue.try_recv() {
+                Ok(Job::Change(work)) => work,
+                Ok(other) => return Some(other),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
+            };
+        }
+        Some(Job::Change(work))
+    }
+
+    fn run_one(&mut self, batch: &mut Batch, view: &View, now_ms: u64, work: Work) {
+        let mut tx = Tx::new(Layer::new(view, &batch.kept), self.shared.own, now_ms);
+        let outcome = work(Ok(&mut tx));
+        if !outcome.keep {
+            batch.waiting.push((outcome.done, None));
+            return;
+        }
+        match self.keep(tx) {
+            Ok(kept) => batch.absorb(kept, outcome.done),
+            Err(error) => batch.waiting.push((outcome.done, Some(error))),
+        }
+    }
+
+    /// Gives the change its place in the log and appends its frames.
+    fn keep(&mut self, mut tx: Tx<'_>) -> Result<Kept, Error> {
+        let attached = std::mem::take(&mut tx.attached);
+        let mut inline: Vec<(&SealedBlob, &Bytes)> = Vec::new();
+        let mut inline_bytes = 0;
+        for blob in &attached {
+            match blob.body() {
+                Body::File(file) => tx.settle(blob, Place::File { nonce: file.nonce() })?,
+                Body::Memory(bytes)
+                    if bytes.len() <= limits::INLINE_BYTES_MAX
+                        && inline_bytes + bytes.len() <= INLINE_TOTAL_MAX =>
+                {
+                    inline_bytes += bytes.len();
+                    inline.push((blob, bytes));
+                }
+                Body::Memory(bytes) => {
+                    let place = self.append_chunk(&blob.blob().id, bytes);
+                    tx.settle(blob, place)?;
+                }
+            }
+        }
+        let position = self.log.position();
+        let mut offset = position.offset + (HEADER_BYTES + codec::body_table_len(inline.len())) as u64;
+        let mut table = Vec::with_capacity(inline.len());
+        for (blob, bytes) in &inline {
+            let place = Place::Segment { segment: position.segment, position: offset };
+            tx.settle(blob, place)?;
+            table.push((blob.blob().id, bytes.len()));
+            offset += bytes.len() as u64;
+        }
+        tx.note_garbage(checkpoint::millis(self.shared.options.blob_grace))?;
+        let Layer { top, effects, mutations, .. } = tx.layer;
+        let len = codec::body_table_len(inline.len()) + inline_bytes + mutations.len();
+        if len > PAYLOAD_BYTES_MAX {
+            return Err(Error::TooLarge { bytes: len as u64 });
+        }
+        if !mutations.is_empty() {
+            let mut payload = Vec::with_capacity(inline.len() + 2);
+            payload.push(Part::Owned(codec::body_table(&table)));
+            payload.extend(inline.iter().map(|(_, bytes)| Part::Shared((*bytes).clone())));
+            payload.push(Part::Owned(mutations));
+            self.log.append(Kind::Change, payload);
+        }
+        Ok(Kept { top, effects, attached })
+    }
+
+    fn append_chunk(&mut self, id: &BlobId, bytes: &Bytes) -> Place {
+        let position = self.log.position();
+        let key = schema::blob_key(id);
+        let payload = vec![Part::Owned(key.to_vec()), Part::Shared(bytes.clone())];
+        self.log.append(Kind::Chunk, payload);
+        let body = position.offset + (HEADER_BYTES + key.len()) as u64;
+        Place::Segment { segment: position.segment, position: body }
+    }
+
+    /// Makes the batch durable, then visible.
+    fn commit(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        if batch.kept.is_empty() {
+            return Ok(());
+        }
+        let bytes = self.log.waiting();
+        let logged = self.log.flush();
+        let applied = match logged {
+            Err(Error::DiskFull) => return Err(Error::DiskFull),
+            Err(error) => Err(error),
+            Ok(()) => self.shared.index.apply(&batch.kept, false),
+        };
+        if let Err(error) = applied {
+            // What is on the disk is unknown now: the files that the batch names must stay.
+            batch.attached.drain(..).for_each(SealedBlob::keep);
+            return Err(self.shared.poison(&error));
+        }
+        batch.attached.drain(..).for_each(SealedBlob::keep);
+        let position = self.log.position();
+        let effects = std::mem::take(&mut batch.effects);
+        lock(&self.shared.segments).note_len(position.segment, position.offset);
+        publish(&self.shared, effects);
+        self.log_bytes += bytes;
+        self.changes += batch.changes;
+        let counters = &self.shared.counters;
+        Counters::add(&counters.commits, 1);
+        Counters::add(&counters.changes, batch.changes);
+        Counters::add(&counters.log_bytes, bytes);
+        Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        let options = &self.shared.options;
+        self.changes > 0
+            && !self.shared.is_poisoned()
+            && (self.log_bytes >= options.checkpoint_log_bytes
+                || self.changes >= options.checkpoint_changes
+                || self.shared.env.monotonic() >= self.checkpoint_at)
+    }
+
+    /// Commits the index durably with the log position that it has reached; frees what nothing
+    /// needs after that.
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        self.shared.check()?;
+        let position = self.log.position();
+        assert!(self.log.waiting() == 0, "a checkpoint is made between batches");
+        let retired =
+            match checkpoint::write(&self.shared, position, self.boot) {
+                Ok(retired) => retired,
+                Err(error) => return Err(self.shared.poison(&error)),
+            };
+        for generation in retired {
+            self.retire(generation);
+        }
+        self.log_bytes = 0;
+        self.changes = 0;
+        let interval = self.shared.options.checkpoint_interval;
+        self.checkpoint_at = self.shared.env.monotonic() + interval;
+        Counters::add(&self.shared.counters.checkpoints, 1);
+        Ok(())
+    }
+
+    /// The file of a segment that no durable state names is used again or removed.
+    fn retire(&mut self, generation: u64) {
+        let files = &self.shared.files;
+        files.forget_segment(generation);
+        let path = files.segment(generation);
+        let spare = files.spare(generation);
+        if self.log.spares() < SPARES_MAX && files.disk.rename(&path, &spare).is_ok() {
+            self.log.add_spare(spare);
+        } else {
+            lock(&self.shared.doomed).ready.push_back(path);
+        }
+    }
+}
+
+/// A change that is kept.
+struct Kept {
+    top: Overlay,
+    effects: Effects,
+    attached: Vec<SealedBlob>,
+}
+
+impl Batch {
+    fn absorb(&mut self, kept: Kept, done: Done) {
+        self.changes += u64::from(!kept.top.is_empty());
+        self.kept.absorb(kept.top);
+        self.effects.absorb(kept.effects);
+        self.attached.extend(kept.attached);
+        self.waiting.push((done, None));
+    }
+
+    /// Wakes everyone who waits.
+    fn answer(self, failure: Option<Error>) {
+        for (done, own) in self.waiting {
+            done(failure.clone().or(own));
+        }
+    }
+}
+
+/// Makes the effects of applied changes known.
+pub(crate) fn publish(shared: &Shared, effects: Effects) {
+    digest::publish(&shared.sums, &effects.leaves);
+    lock(&shared.segments).note_live(&effects.live);
+    for (id, nonce, len) in &effects.doomed {
+        shared.doom(shared.files.blob(id, *nonce), *len);
+    }
+    Counters::add(&shared.counters.freed_blobs, effects.freed_blobs);
+}
