@@ -160,7 +160,8 @@ pub(crate) struct BodyAt {
 /// The bodies of a change's payload, and where the mutations begin.
 pub(crate) fn bodies(payload: &[u8]) -> Result<(Vec<BodyAt>, usize), Error> {
     let bad = || Error::corrupt("the body table of a change");
-    let count = u32::from_le_bytes(payload.get(..4).and_then(|b| b.try_into().ok()).ok_or_else(bad)?);
+    let count =
+        u32::from_le_bytes(payload.get(..4).and_then(|b| b.try_into().ok()).ok_or_else(bad)?);
     let count = usize::try_from(count).map_err(|_| bad())?;
     if count > payload.len() / BODY_ROW_BYTES {
         return Err(bad());

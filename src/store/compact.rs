@@ -133,9 +133,10 @@ impl Store {
             return Ok(false);
         }
         let disk = Arc::clone(&self.shared.files.disk);
-        let removed = self.shared.env.blocking(move || {
-            paths.iter().try_for_each(|path| files::remove(disk.as_ref(), path))
-        });
+        let removed = self
+            .shared
+            .env
+            .blocking(move || paths.iter().try_for_each(|path| files::remove(disk.as_ref(), path)));
         removed.await.map_err(|e| Error::io("removing a file", e))?;
         Ok(!lock(&self.shared.doomed).ready.is_empty())
     }

@@ -55,8 +55,13 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     let report = OpenReport { created, boot, ..OpenReport::default() };
     let (generations, spares) = files.list_log().map_err(failed)?;
     let spares = tidy_log(&shared, state.segment, &generations, spares).map_err(failed)?;
-    let mut replay =
-        Replay { shared: &shared, view, kept: Overlay::default(), effects: Effects::default(), report };
+    let mut replay = Replay {
+        shared: &shared,
+        view,
+        kept: Overlay::default(),
+        effects: Effects::default(),
+        report,
+    };
     let position = replay.run(&state, &generations)?;
     replay.flush()?;
     let report = replay.report;
@@ -247,11 +252,7 @@ impl Replay<'_> {
 }
 
 /// Whether any frame from `next` on says that `position` had been synced when it was written.
-fn known_synced(
-    reader: &mut Reader,
-    position: u64,
-    next: Option<&Frame>,
-) -> Result<bool, Error> {
+fn known_synced(reader: &mut Reader, position: u64, next: Option<&Frame>) -> Result<bool, Error> {
     let Some(next) = next else {
         return Ok(false);
     };

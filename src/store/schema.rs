@@ -238,9 +238,7 @@ fn parse_record_id(key: &[u8]) -> Option<RecordId> {
             Some(RecordId::Row(bucket, ObjectKey::from_utf8(key).ok()?))
         }
         BUCKET => Some(RecordId::Bucket(BucketId(rest.try_into().ok()?))),
-        NAME => {
-            Some(RecordId::Name(BucketName::parse(std::str::from_utf8(rest).ok()?).ok()?))
-        }
+        NAME => Some(RecordId::Name(BucketName::parse(std::str::from_utf8(rest).ok()?).ok()?)),
         ACCESS_KEY => {
             Some(RecordId::AccessKey(AccessKeyId(Arc::from(std::str::from_utf8(rest).ok()?))))
         }
@@ -451,9 +449,7 @@ mod tests {
 
     #[test]
     fn blob_entries_round_trip_and_reject_garbage() {
-        for place in
-            [Place::File { nonce: 9 }, Place::Segment { segment: 3, position: 1 << 33 }]
-        {
+        for place in [Place::File { nonce: 9 }, Place::Segment { segment: 3, position: 1 << 33 }] {
             let entry = BlobEntry {
                 len: 5 << 30,
                 root: Hash::of(b"r"),

@@ -112,10 +112,9 @@ impl Log {
             }
             return Err(error);
         }
-        self.file.sync().map_err(|source| Error::Io {
-            doing: "syncing the log",
-            source: Arc::new(source),
-        })?;
+        self.file
+            .sync()
+            .map_err(|source| Error::Io { doing: "syncing the log", source: Arc::new(source) })?;
         self.synced = self.end;
         Ok(())
     }

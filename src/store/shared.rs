@@ -180,7 +180,8 @@ impl Shared {
         let (total, free) =
             self.env.disk.space().map_err(|e| Error::io("measuring the disk", e))?;
         let used = total.saturating_sub(free);
-        let full = u128::from(used) * 100 >= u128::from(total) * u128::from(limits::DISK_FULL_PERCENT);
+        let full =
+            u128::from(used) * 100 >= u128::from(total) * u128::from(limits::DISK_FULL_PERCENT);
         self.full.store(full, Ordering::Relaxed);
         *lock(&self.space) = (total, free);
         Ok(())

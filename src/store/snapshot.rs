@@ -142,8 +142,7 @@ impl Snapshot {
     /// Held blobs that failed a checksum, to be fetched again.
     pub fn damaged(&self, max: usize) -> Result<Vec<BlobRef>, Error> {
         let all = (Bound::Unbounded, Bound::Unbounded);
-        let ids =
-            self.collect(Space::Damaged, all.0, all.1, max, |key, _| schema::blob_id(key))?;
+        let ids = self.collect(Space::Damaged, all.0, all.1, max, |key, _| schema::blob_id(key))?;
         let blob = |id: BlobId| Ok(self.blob_entry(&id)?.map(|entry| entry.blob(id)));
         ids.into_iter().filter_map(|id| blob(id).transpose()).collect()
     }

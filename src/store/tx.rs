@@ -153,7 +153,8 @@ impl<'a> Tx<'a> {
             return Ok(true);
         }
         let key = schema::blob_key(id);
-        Ok(self.layer.contains(Space::Blobs, &key)? && !self.layer.contains(Space::Damaged, &key)?)
+        Ok(self.layer.contains(Space::Blobs, &key)?
+            && !self.layer.contains(Space::Damaged, &key)?)
     }
 
     pub fn get<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, Error> {

@@ -251,7 +251,8 @@ impl Writer {
             }
         }
         let position = self.log.position();
-        let mut offset = position.offset + (HEADER_BYTES + codec::body_table_len(inline.len())) as u64;
+        let mut offset =
+            position.offset + (HEADER_BYTES + codec::body_table_len(inline.len())) as u64;
         let mut table = Vec::with_capacity(inline.len());
         for (blob, bytes) in &inline {
             let place = Place::Segment { segment: position.segment, position: offset };
@@ -330,11 +331,10 @@ impl Writer {
         self.shared.check()?;
         let position = self.log.position();
         assert!(self.log.waiting() == 0, "a checkpoint is made between batches");
-        let retired =
-            match checkpoint::write(&self.shared, position, self.boot) {
-                Ok(retired) => retired,
-                Err(error) => return Err(self.shared.poison(&error)),
-            };
+        let retired = match checkpoint::write(&self.shared, position, self.boot) {
+            Ok(retired) => retired,
+            Err(error) => return Err(self.shared.poison(&error)),
+        };
         for generation in retired {
             self.retire(generation);
         }
