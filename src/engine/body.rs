@@ -11,6 +11,7 @@ use crate::env::BoxFuture;
 use crate::types::object::Checksum;
 
 /// A stream of verified bytes.
+#[expect(clippy::len_without_is_empty, reason = "a stream is no collection")]
 pub trait BodySource: Send {
     /// The next run of bytes; `None` at the end, when everything claimed of them holds.
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, BodyError>>;

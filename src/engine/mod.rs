@@ -1,8 +1,182 @@
 //! What S3 means, for a caller who is not HTTP: typed requests in, typed results out.
 //!
-//! Invariant: no HTTP type and no XML occurs here. Nothing of a failed operation is visible.
+//! Invariant: no HTTP type and no XML occurs here. Nothing of a failed operation is visible; every
+//! rule that a write depends on is judged inside the store's writer, on the state that the write
+//! changes.
 
+mod access;
 pub mod body;
+mod bucket;
+mod copy;
+mod delete;
 pub mod error;
+mod index;
+mod listing;
+mod multipart;
+mod object;
+mod uploads;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, Unavailable, View, Write, Written};
+use crate::env::Env;
+use crate::logic::precondition::{Conditions, Current, Refusal};
+use crate::types::bucket::{Ack, BucketConfig, NameState};
+use crate::types::name::{BucketName, ObjectKey};
+use crate::types::object::{ObjectMeta, Row};
+use crate::types::record::{Record, RecordId};
+use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
+
+pub use crate::cluster::{Source, Whereabouts};
+pub use access::NewAccessKey;
+pub use bucket::{BucketInfo, BucketsPage, CreateBucket, ListBuckets};
+pub use copy::{Copied, CopyObject, CopySource};
+pub use delete::{Deletion, DeletionOutcome};
 pub use error::Error;
+pub use listing::{ListObjects, ObjectsPage};
+pub use multipart::{CompleteUpload, CreateUpload, Part, UploadPart, UploadPartCopy};
+pub use object::{Attributes, GetObject, ObjectBody, ObjectInfo, ObjectRead, PutObject, Stored};
+pub use uploads::{ListParts, ListUploads, PartInfo, PartsPage, UploadInfo, UploadsPage};
+
+/// What new buckets are made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub ack: Ack,
+    /// Regions that have a copy soon after a write.
+    pub copies: u8,
+    /// Bodies up to this many bytes travel with their rows.
+    pub riding_bytes: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ack: Ack::Default, copies: 3, riding_bytes: crate::limits::RIDING_BYTES_DEFAULT }
+    }
+}
+
+/// The operations of S3 over one cluster, as this region's node serves them. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    cluster: Cluster,
+    options: Options,
+}
+
+impl Engine {
+    pub fn new(cluster: Cluster, options: Options) -> Self {
+        Self { cluster, options }
+    }
+
+    /// The region that serves.
+    pub fn region(&self) -> RegionId {
+        self.cluster.region()
+    }
+
+    pub fn env(&self) -> &Env {
+        self.cluster.env()
+    }
+
+    /// Where a key's current version is.
+    pub async fn whereabouts(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<Whereabouts, Error> {
+        let config = self.bucket(bucket).await?;
+        let found = self.cluster.whereabouts(&config, key).map_err(index::store_error)?;
+        found.ok_or(Error::NoSuchKey)
+    }
+
+    async fn bucket(&self, name: &BucketName) -> Result<Arc<BucketConfig>, Error> {
+        self.cluster.bucket(name).await?.ok_or(Error::NoSuchBucket)
+    }
+
+    async fn row(&self, config: &BucketConfig, key: &ObjectKey) -> Result<Row, Error> {
+        Ok(self.cluster.row(config, key).await?.unwrap_or_default())
+    }
+
+    async fn write(
+        &self,
+        config: &Arc<BucketConfig>,
+        write: Write<Error>,
+    ) -> Result<Written, Error> {
+        self.cluster.write(config, write).await
+    }
+}
+
+/// A bucket as a decision names it: the name must still mean this bucket when the write is made.
+#[derive(Clone)]
+struct Place {
+    name: BucketName,
+    config: Arc<BucketConfig>,
+}
+
+impl Place {
+    fn row_id(&self, key: &ObjectKey) -> RecordId {
+        RecordId::Row(self.config.id, key.clone())
+    }
+
+    /// The row of a key inside a decision, in a bucket that is still there.
+    fn row(&self, view: &View<'_>, key: &ObjectKey) -> Result<Row, Error> {
+        self.still_there(view)?;
+        match view.record(&self.row_id(key))? {
+            Some(Record::Row(row)) => Ok(row),
+            None => Ok(Row::default()),
+            Some(other) => Err(mismatch(&other)),
+        }
+    }
+
+    fn still_there(&self, view: &View<'_>) -> Result<(), Error> {
+        let id = self.config.id;
+        match view.record(&RecordId::Name(self.name.clone()))? {
+            // Learnt by a register read and not replicated to here yet.
+            None => Ok(()),
+            Some(Record::Name(name)) => match name.state {
+                NameState::Active(config) if config.id == id => Ok(()),
+                NameState::Deleting(config) if config.id == id => {
+                    Err(Error::Conflict("the bucket is being deleted".into()))
+                }
+                NameState::Active(_) | NameState::Deleting(_) | NameState::Free => {
+                    Err(Error::NoSuchBucket)
+                }
+            },
+            Some(other) => Err(mismatch(&other)),
+        }
+    }
+}
+
+/// A record under an id of another kind: the store checks that this cannot be.
+fn mismatch(record: &Record) -> Error {
+    Error::Internal(format!("a record of another kind than its id: {record:?}"))
+}
+
+/// Judges a write's conditions on what readers see now.
+fn judge(conditions: &Conditions, row: &Row) -> Result<(), Error> {
+    let current = row.object().map(|(_, meta)| current(meta));
+    conditions.write(current).map_err(|refusal| match refusal {
+        Refusal::Failed(header) => Error::PreconditionFailed(header),
+        Refusal::NoSuchKey => Error::NoSuchKey,
+    })
+}
+
+fn current(meta: &ObjectMeta) -> Current<'_> {
+    Current { etag: &meta.etag.0, modified_s: meta.modified_ms / 1000 }
+}
+
+/// The stamp of a change must be above what it replaces; else the change would be lost in a merge.
+fn above(stamp: Stamp, row: &Row) -> Result<(), Error> {
+    if stamp > row.stamp() {
+        return Ok(());
+    }
+    Err(Error::Unavailable {
+        reason: "the object was changed by a region whose clock is ahead".into(),
+        retry_after: Duration::from_secs(1),
+    })
+}
+
+impl From<Unavailable> for Error {
+    fn from(why: Unavailable) -> Self {
+        Self::Unavailable { reason: why.reason, retry_after: why.retry_after }
+    }
+}

@@ -1,0 +1,175 @@
+//! Who may do what, and the access keys.
+//!
+//! Invariant: what is not allowed is denied. Until there are ACLs and policies, that is: the owner
+//! of a bucket through a key whose scope covers it, and nobody else.
+
+use crate::types::action::{Action, Target};
+use crate::types::caller::Caller;
+use crate::types::name::{AccessKeyId, AccountId, BucketName, SecretKey};
+use crate::types::record::{AccessKeyRecord, KeyScope, Record, RecordId};
+use crate::types::stamp::Stamp;
+
+use super::{Engine, Error, mismatch};
+
+/// A key that was just made; the only time that its secret is shown.
+#[derive(Clone, Debug)]
+pub struct NewAccessKey {
+    pub id: AccessKeyId,
+    pub record: AccessKeyRecord,
+}
+
+/// Letters of a secret: base64's without the two that need escaping in URLs and files.
+const SECRET_LETTERS: &[u8; 64] =
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const ID_LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+impl Engine {
+    /// The key, unless it does not exist or is revoked.
+    pub async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKeyRecord>, Error> {
+        match self.cluster.record(&RecordId::AccessKey(id.clone())).await? {
+            Some(Record::AccessKey(record)) => Ok(Some(record).filter(|r| !r.revoked)),
+            None => Ok(None),
+            Some(other) => Err(mismatch(&other)),
+        }
+    }
+
+    /// Makes a key, of a new account where none is given. It is known to a majority when this
+    /// returns, so that any region finds it.
+    pub async fn create_access_key(
+        &self,
+        account: Option<AccountId>,
+        scope: KeyScope,
+    ) -> Result<NewAccessKey, Error> {
+        let env = self.env();
+        let id = format!("GW{}", letters(&env.random::<18>(), ID_LETTERS));
+        let record = AccessKeyRecord {
+            stamp: self.cluster.stamp(Stamp::ZERO),
+            account: account.unwrap_or_else(|| AccountId(hex::encode(env.random::<32>()).into())),
+            secret: SecretKey(letters(&env.random::<40>(), SECRET_LETTERS).into()),
+            scope,
+            revoked: false,
+            created_ms: env.now_ms(),
+        };
+        let id = AccessKeyId(id.into());
+        self.put_access_key(&id, record.clone()).await?;
+        Ok(NewAccessKey { id, record })
+    }
+
+    /// Writes a key that was made elsewhere (the first one of a cluster) or changes one.
+    pub async fn put_access_key(
+        &self,
+        id: &AccessKeyId,
+        record: AccessKeyRecord,
+    ) -> Result<(), Error> {
+        let records = vec![(RecordId::AccessKey(id.clone()), Record::AccessKey(record))];
+        let ack = self.options.ack.required(self.cluster.members().regions().count());
+        Ok(self.cluster.write_records(ack, records).await?)
+    }
+
+    /// Ends a key for good.
+    pub async fn revoke_access_key(&self, id: &AccessKeyId) -> Result<(), Error> {
+        let Some(record) = self.access_key(id).await? else {
+            return Err(Error::InvalidArgument("no such access key".into()));
+        };
+        let stamp = self.cluster.stamp(record.stamp);
+        self.put_access_key(id, AccessKeyRecord { stamp, revoked: true, ..record }).await
+    }
+
+    /// Says whether the caller may do this to that. `NoSuchBucket` comes from here, so that no
+    /// operation is reached for a bucket that is not there.
+    pub async fn authorize(
+        &self,
+        caller: &Caller,
+        action: Action,
+        target: &Target,
+    ) -> Result<(), Error> {
+        let Caller::Key { account, scope, .. } = caller else {
+            return Err(denied("anonymous requests are not allowed here; sign the request"));
+        };
+        let Some(bucket) = target.bucket() else { return Ok(()) };
+        if !covers(scope, action, bucket) {
+            return Err(denied("the access key's scope does not cover this"));
+        }
+        if action == Action::CreateBucket {
+            return Ok(());
+        }
+        let config = self.bucket(bucket).await?;
+        if config.owner == *account {
+            return Ok(());
+        }
+        Err(denied("the bucket belongs to another account"))
+    }
+}
+
+fn denied(why: &str) -> Error {
+    Error::AccessDenied(why.to_owned())
+}
+
+/// Whether a key's scope has the action on the bucket.
+fn covers(scope: &KeyScope, action: Action, bucket: &BucketName) -> bool {
+    match scope {
+        KeyScope::Admin => true,
+        KeyScope::Buckets(buckets) => buckets.contains(bucket) && on_objects(action),
+    }
+}
+
+/// What reads and writes objects, and what clients ask of a bucket on the way.
+fn on_objects(action: Action) -> bool {
+    let settings = ["s3:PutBucket", "s3:DeleteBucket", "s3:PutLifecycle", "s3:PutReplication"];
+    let others = [
+        Action::BypassGovernanceRetention,
+        Action::CreateBucket,
+        Action::PutAccelerateConfiguration,
+        Action::PutEncryptionConfiguration,
+    ];
+    !others.contains(&action) && !settings.iter().any(|s| action.as_str().starts_with(s))
+}
+
+/// Random bytes as letters; a power of two of letters keeps them equally likely.
+fn letters(random: &[u8], letters: &[u8]) -> String {
+    assert!(letters.len().is_power_of_two(), "every letter is equally likely");
+    random.iter().map(|byte| char::from(letters[usize::from(*byte) % letters.len()])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_key_touches_objects_of_its_buckets_only() {
+        let mine = BucketName::parse("mine").unwrap();
+        let other = BucketName::parse("other").unwrap();
+        let scope = KeyScope::Buckets(vec![mine.clone()]);
+        let allowed = [
+            Action::GetObject,
+            Action::PutObject,
+            Action::DeleteObject,
+            Action::ListBucket,
+            Action::GetBucketLocation,
+            Action::AbortMultipartUpload,
+        ];
+        for action in allowed {
+            assert!(covers(&scope, action, &mine), "{action:?}");
+            assert!(!covers(&scope, action, &other), "{action:?}");
+            assert!(covers(&KeyScope::Admin, action, &other), "{action:?}");
+        }
+        let denied = [
+            Action::CreateBucket,
+            Action::DeleteBucket,
+            Action::DeleteBucketPolicy,
+            Action::PutBucketAcl,
+            Action::PutLifecycleConfiguration,
+        ];
+        for action in denied {
+            assert!(!covers(&scope, action, &mine), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_have_only_their_letters() {
+        let all: Vec<u8> = (0..=255).collect();
+        let text = letters(&all, SECRET_LETTERS);
+        assert_eq!(text.len(), 256);
+        assert!(text.bytes().all(|b| SECRET_LETTERS.contains(&b)));
+    }
+}

@@ -1,0 +1,195 @@
+//! Buckets: make, find, delete, list.
+//!
+//! Invariant: a name stands for at most one bucket in the whole cluster; the name's register
+//! decides, not this node.
+
+use std::sync::Arc;
+
+use crate::cluster::{CreateOutcome, DeleteOutcome};
+use crate::types::bucket::{BucketConfig, Location};
+use crate::types::id::BucketId;
+use crate::types::name::{AccountId, BucketName};
+use crate::types::region::{RegionId, RegionInfo, Role};
+
+use super::{Engine, Error};
+
+/// Makes a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateBucket {
+    pub name: BucketName,
+    pub owner: AccountId,
+    /// Region codes or geographies that its bytes may lie in; empty, `auto` or `global`: anywhere.
+    pub location: Vec<String>,
+}
+
+/// A bucket as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketInfo {
+    pub name: BucketName,
+    pub created_ms: u64,
+    pub location: Location,
+}
+
+/// Lists an account's buckets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListBuckets {
+    pub owner: AccountId,
+    pub prefix: String,
+    /// Only names after this one.
+    pub after: Option<String>,
+    pub max: usize,
+}
+
+/// Buckets in the order of their names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketsPage {
+    pub buckets: Vec<BucketInfo>,
+    /// Where the next page goes on; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// What stands for "no preference" in a location: what S3's clients send without being asked.
+const ANYWHERE: [&str; 4] = ["", "auto", "global", "us-east-1"];
+
+impl Engine {
+    /// Makes a bucket. Making one's own bucket again is `BucketAlreadyOwnedByYou`, as S3 answers in
+    /// every region but its oldest.
+    pub async fn create_bucket(&self, create: CreateBucket) -> Result<BucketInfo, Error> {
+        let CreateBucket { name, owner, location } = create;
+        let location = self.location(&location)?;
+        let config = BucketConfig {
+            id: BucketId(self.env().random()),
+            owner: owner.clone(),
+            created_ms: self.env().now_ms(),
+            location,
+            ack: self.options.ack,
+            copies: self.options.copies,
+            riding_bytes_max: self.options.riding_bytes,
+        };
+        match self.cluster.create_bucket(&name, config.clone()).await? {
+            CreateOutcome::Created => Ok(info(name, &config)),
+            CreateOutcome::Exists(other) if other.owner == owner => {
+                Err(Error::BucketAlreadyOwnedByYou)
+            }
+            CreateOutcome::Exists(_) => Err(Error::BucketAlreadyExists),
+        }
+    }
+
+    pub async fn head_bucket(&self, name: &BucketName) -> Result<BucketInfo, Error> {
+        let config = self.bucket(name).await?;
+        Ok(info(name.clone(), &config))
+    }
+
+    /// The bucket's whole configuration, for those who show it.
+    pub async fn bucket_config(&self, name: &BucketName) -> Result<Arc<BucketConfig>, Error> {
+        self.bucket(name).await
+    }
+
+    pub async fn delete_bucket(&self, name: &BucketName) -> Result<(), Error> {
+        let config = self.bucket(name).await?;
+        match self.cluster.delete_bucket(name, config.id).await? {
+            DeleteOutcome::Deleted => Ok(()),
+            DeleteOutcome::NotEmpty => Err(Error::BucketNotEmpty),
+            DeleteOutcome::NotFound => Err(Error::NoSuchBucket),
+        }
+    }
+
+    pub async fn list_buckets(&self, list: ListBuckets) -> Result<BucketsPage, Error> {
+        let ListBuckets { owner, prefix, after, max } = list;
+        let mut buckets = Vec::new();
+        for (name, config) in self.local_buckets().await? {
+            let late = after.as_deref().is_none_or(|after| name.as_str() > after);
+            if config.owner == owner && name.as_str().starts_with(&prefix) && late {
+                buckets.push(info(name, &config));
+            }
+        }
+        let more = buckets.len() > max;
+        buckets.truncate(max);
+        let next = buckets.last().filter(|_| more).map(|last| last.name.to_string());
+        Ok(BucketsPage { buckets, next })
+    }
+
+    /// Reads a location: codes and geographies of this cluster's regions.
+    fn location(&self, places: &[String]) -> Result<Location, Error> {
+        let places: Vec<&str> =
+            places.iter().map(|p| p.trim()).filter(|p| !ANYWHERE.contains(p)).collect();
+        if places.is_empty() {
+            return Ok(Location::Everywhere);
+        }
+        let members = self.cluster.members();
+        let regions: Vec<&RegionInfo> = members.regions().collect();
+        locate(&places, &regions).map(Location::Only)
+    }
+}
+
+fn info(name: BucketName, config: &BucketConfig) -> BucketInfo {
+    BucketInfo { name, created_ms: config.created_ms, location: config.location.clone() }
+}
+
+/// The regions that the places name, in order and once. Caches hold nothing, so they are no place.
+fn locate(places: &[&str], regions: &[&RegionInfo]) -> Result<Vec<RegionId>, Error> {
+    let mut found = Vec::new();
+    for place in places {
+        let before = found.len();
+        let place_lower = place.to_ascii_lowercase();
+        for region in regions.iter().filter(|r| r.role != Role::Cache) {
+            if region.id.to_string() == place_lower || in_geography(region, &place_lower) {
+                found.push(region.id);
+            }
+        }
+        if found.len() == before {
+            return Err(Error::InvalidLocation((*place).to_owned()));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// A geography by its own name or by the ones that Tigris and S3 have for it.
+fn in_geography(region: &RegionInfo, place: &str) -> bool {
+    let place = match place {
+        "eur" => "eu",
+        "usa" => "na",
+        other => other,
+    };
+    region.geography == place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::region::Coordinates;
+
+    fn region(code: &str, geography: &str, role: Role) -> RegionInfo {
+        RegionInfo {
+            id: code.parse().unwrap(),
+            city: String::new(),
+            coordinates: Coordinates { lat: 0.0, lon: 0.0 },
+            geography: geography.into(),
+            failure_domain: code.into(),
+            role,
+            voter: true,
+        }
+    }
+
+    #[test]
+    fn places_are_codes_or_geographies_of_regions_that_hold() {
+        let regions = [
+            region("fra", "eu", Role::Full),
+            region("ams", "eu", Role::Replica),
+            region("iad", "na", Role::Full),
+            region("cdg", "eu", Role::Cache),
+        ];
+        let regions: Vec<&RegionInfo> = regions.iter().collect();
+        let codes = |places: &[&str]| -> Vec<String> {
+            locate(places, &regions).unwrap().iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(codes(&["fra", "iad", "fra"]), ["fra", "iad"]);
+        assert_eq!(codes(&["eur"]), ["ams", "fra"]);
+        assert_eq!(codes(&["USA"]), ["iad"]);
+        for bad in ["cdg", "mars", "us-west-2"] {
+            assert_eq!(locate(&[bad], &regions), Err(Error::InvalidLocation(bad.into())));
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! Multipart uploads: begin, parts, complete, abort.
+//!
+//! Invariant: the region inside an upload's id alone decides whether it is completed or aborted;
+//! completing is one change that makes the object and ends every part, and doing it again gives the
+//! same answer. The bytes of parts that no object took are named by nobody from then on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::cluster::{Body, Unavailable, View, Write};
+use crate::limits;
+use crate::logic::parts::{self, Listed, Refusal};
+use crate::logic::precondition::Conditions;
+use crate::types::bucket::BucketConfig;
+use crate::types::caller::Caller;
+use crate::types::id::{BlobId, Hash, UploadId};
+use crate::types::name::{AccountId, BucketName, ObjectKey};
+use crate::types::object::{
+    BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, Content, ETag, ObjectMeta, PartRef,
+};
+use crate::types::range::ByteRange;
+use crate::types::record::{PartRecord, Record, RecordId, UploadRecord, UploadState};
+use crate::types::stamp::Stamp;
+
+use super::body::BodySource;
+use super::copy::{CopySource, Found, same_places};
+use super::object::replacing;
+use super::{Attributes, Engine, Error, Place, Stored, above, judge, mismatch};
+
+/// Begins an upload.
+#[derive(Clone, Debug)]
+pub struct CreateUpload {
+    pub bucket: BucketName,
+    pub key: ObjectKey,
+    pub owner: AccountId,
+    pub attributes: Attributes,
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+}
+
+/// Names one part of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadPart {
+    pub bucket: BucketName,
+    pub key: ObjectKey,
+    pub upload: UploadId,
+    pub number: u16,
+}
+
+/// Takes a part from an object.
+#[derive(Clone, Debug)]
+pub struct UploadPartCopy {
+    pub part: UploadPart,
+    pub source: CopySource,
+    /// All of it when missing.
+    pub range: Option<ByteRange>,
+}
+
+/// A part that was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub etag: ETag,
+    pub modified_ms: u64,
+    pub checksum: Option<Checksum>,
+}
+
+/// Makes the object.
+#[derive(Clone, Debug)]
+pub struct CompleteUpload {
+    pub bucket: BucketName,
+    pub key: ObjectKey,
+    pub upload: UploadId,
+    pub parts: Vec<Listed>,
+    pub conditions: Conditions,
+    /// The whole object's checksum, to be compared, where the client gives it.
+    pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
+}
+
+impl Engine {
+    pub async fn create_upload(&self, create: CreateUpload) -> Result<UploadId, Error> {
+        if let Some((algorithm, kind)) = create.checksum
+            && !parts::kind_allowed(algorithm, kind)
+        {
+            let why = "this checksum algorithm does not have this checksum type";
+            return Err(Error::InvalidRequest(why.into()));
+        }
+        let place = self.place(&create.bucket).await?;
+        let upload = UploadId(self.cluster.stamp(Stamp::ZERO));
+        let record = UploadRecord {
+            stamp: upload.0,
+            bucket: place.config.id,
+            key: create.key,
+            owner: create.owner,
+            headers: create.attributes.headers,
+            user_meta: create.attributes.user_meta,
+            tags: create.attributes.tags,
+            checksum: create.checksum,
+            started_ms: upload.0.hlc.ms(),
+            state: UploadState::Open,
+        };
+        let (config, subject) = (place.config.clone(), RecordId::Upload(upload));
+        let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
+            place.still_there(view)?;
+            let record = UploadRecord { stamp, ..record.clone() };
+            Ok(vec![(RecordId::Upload(upload), Record::Upload(Box::new(record)))])
+        });
+        self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        Ok(upload)
+    }
+
+    pub async fn upload_part(
+        &self,
+        part: UploadPart,
+        source: &mut dyn BodySource,
+    ) -> Result<Part, Error> {
+        let place = self.place(&part.bucket).await?;
+        self.open_upload(&place, &part.key, part.upload).await?;
+        let (body, digests) = self.take_body(&unriding(&place.config), source).await?;
+        self.store_part(place, part, Taken::Body(body), digests.md5, digests.checksum).await
+    }
+
+    /// A part from bytes that are stored already: named where they are one whole run with a known
+    /// digest, else copied.
+    pub async fn upload_part_copy(
+        &self,
+        caller: &Caller,
+        copy: UploadPartCopy,
+    ) -> Result<Part, Error> {
+        let place = self.place(&copy.part.bucket).await?;
+        self.open_upload(&place, &copy.part.key, copy.part.upload).await?;
+        let found = self.copy_source(caller, &copy.source).await?;
+        let size = found.meta.size;
+        let range = match copy.range {
+            Some(range) => range.resolve(size).ok_or(Error::InvalidRange { size })?,
+            None => 0..size,
+        };
+        if range.end - range.start > limits::BODY_BYTES_MAX {
+            return Err(Error::EntityTooLarge { bytes_max: limits::BODY_BYTES_MAX });
+        }
+        let whole = range == (0..size) && same_places(&found.config, &place.config);
+        if let (true, Some((named, md5))) = (whole, nameable(&found)) {
+            return self.store_part(place, copy.part, Taken::Named(named), md5, None).await;
+        }
+        let config = unriding(&place.config);
+        let (body, md5) = self.copy_bytes(&copy.source, &found, range, &config).await?;
+        self.store_part(place, copy.part, Taken::Body(body), md5, None).await
+    }
+
+    /// Makes the object. Asked again after it was made, gives the same answer.
+    pub async fn complete_upload(&self, complete: CompleteUpload) -> Result<Stored, Error> {
+        let place = self.place(&complete.bucket).await?;
+        let record = self.upload(&place, &complete.key, complete.upload).await?;
+        match record.state {
+            UploadState::Open => {}
+            UploadState::Aborted => return Err(Error::NoSuchUpload),
+            UploadState::Completed(stamp) => return self.completed(&place, &complete, stamp).await,
+        }
+        self.decided_here(complete.upload)?;
+        let numbers = self.part_numbers(complete.upload).await?;
+        let (config, subject) = (place.config.clone(), place.row_id(&complete.key));
+        let complete = Arc::new(complete);
+        let judged = complete.clone();
+        let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
+            completion(&place, &judged, &numbers, view, stamp)
+        });
+        let written = self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        let place = Place { name: complete.bucket.clone(), config };
+        self.completed(&place, &complete, written.stamp).await
+    }
+
+    pub async fn abort_upload(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<(), Error> {
+        let place = self.place(bucket).await?;
+        match self.upload(&place, key, upload).await?.state {
+            UploadState::Open => {}
+            UploadState::Aborted => return Ok(()),
+            UploadState::Completed(_) => return Err(Error::NoSuchUpload),
+        }
+        self.decided_here(upload)?;
+        let numbers = self.part_numbers(upload).await?;
+        let (config, subject) = (place.config.clone(), RecordId::Upload(upload));
+        let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
+            let record = open_record(view, upload)?;
+            let mut records = end_parts(view, upload, &numbers, stamp)?;
+            let ended = UploadRecord { stamp, state: UploadState::Aborted, ..record };
+            records.push((RecordId::Upload(upload), Record::Upload(Box::new(ended))));
+            Ok(records)
+        });
+        self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        Ok(())
+    }
+
+    /// The upload, of this key of this bucket.
+    pub(super) async fn upload(
+        &self,
+        place: &Place,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<UploadRecord, Error> {
+        match self.cluster.record(&RecordId::Upload(upload)).await? {
+            Some(Record::Upload(r)) if r.bucket == place.config.id && r.key == *key => Ok(*r),
+            Some(Record::Upload(_)) | None => Err(Error::NoSuchUpload),
+            Some(other) => Err(mismatch(&other)),
+        }
+    }
+
+    pub(super) async fn open_upload(
+        &self,
+        place: &Place,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<UploadRecord, Error> {
+        let record = self.upload(place, key, upload).await?;
+        if record.state == UploadState::Open { Ok(record) } else { Err(Error::NoSuchUpload) }
+    }
+
+    /// Only the region that began an upload ends it: else two regions could end it differently.
+    fn decided_here(&self, upload: UploadId) -> Result<(), Error> {
+        let starter = upload.0.region;
+        if starter == self.region() {
+            return Ok(());
+        }
+        let reason = format!(
+            "this upload was begun in region {starter}, which alone completes or aborts it"
+        );
+        Err(Unavailable::new(reason).into())
+    }
+
+    async fn store_part(
+        &self,
+        place: Place,
+        part: UploadPart,
+        taken: Taken,
+        md5: [u8; 16],
+        checksum: Option<Checksum>,
+    ) -> Result<Part, Error> {
+        if !(1..=limits::PARTS_MAX).contains(&part.number) {
+            let why = format!("a part number is between 1 and {}", limits::PARTS_MAX);
+            return Err(Error::InvalidArgument(why));
+        }
+        let (run, bodies) = taken.into_run(part.number, checksum.clone());
+        let (config, subject) = (place.config.clone(), RecordId::Part(part.upload, part.number));
+        let (id, upload, stored) = (subject.clone(), part.upload, checksum.clone());
+        let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
+            place.still_there(view)?;
+            // An upload begun elsewhere may not be replicated to here yet; it was looked up before.
+            if view.record(&RecordId::Upload(upload))?.is_some() {
+                open_record(view, upload)?;
+            }
+            let record = PartRecord {
+                stamp,
+                md5,
+                part: run.clone(),
+                checksum: stored.clone(),
+                modified_ms: stamp.hlc.ms(),
+                ended: false,
+            };
+            Ok(vec![(id.clone(), Record::Part(record))])
+        });
+        let written = self.write(&config, Write { subject, bodies, decide }).await?;
+        let modified_ms = written.stamp.hlc.ms();
+        Ok(Part { etag: parts::plain_etag(md5), modified_ms, checksum })
+    }
+
+    /// The answer of a completion, from the parts that made it.
+    async fn completed(
+        &self,
+        place: &Place,
+        complete: &CompleteUpload,
+        stamp: Stamp,
+    ) -> Result<Stored, Error> {
+        let row = self.row(&place.config, &complete.key).await?;
+        let made = row.versions.iter().find(|v| v.stamp == stamp);
+        let meta = made.and_then(|v| match &v.content {
+            Content::Object(meta) => Some(meta.clone()),
+            Content::Marker | Content::Tombstone => None,
+        });
+        if let Some(meta) = meta {
+            let (etag, size) = (meta.etag.clone(), meta.size);
+            let (modified_ms, checksum) = (meta.modified_ms, meta.checksum.clone());
+            return Ok(Stored { version: stamp, etag, size, modified_ms, checksum });
+        }
+        // Overwritten or deleted since: what was made is known from the list of parts.
+        let md5s = complete.parts.iter().map(|l| md5_of(&l.etag)).collect::<Option<Vec<_>>>();
+        let etag = parts::multipart_etag(&md5s.ok_or(Error::NoSuchUpload)?);
+        let modified_ms = stamp.hlc.ms();
+        Ok(Stored { version: stamp, etag, size: 0, modified_ms, checksum: None })
+    }
+}
+
+/// Where a part's bytes are.
+enum Taken {
+    Body(Body),
+    Named(PartRef),
+}
+
+impl Taken {
+    fn into_run(self, number: u16, checksum: Option<Checksum>) -> (PartRef, Vec<Body>) {
+        match self {
+            Self::Named(run) => (PartRef { number, checksum, ..run }, Vec::new()),
+            Self::Body(body) => {
+                let blob = body.blob.unwrap_or_else(empty_blob);
+                (PartRef { number, blob, checksum, held_by: Vec::new() }, vec![body])
+            }
+        }
+    }
+}
+
+/// What stands for the bytes of an empty part; no blob has this id.
+fn empty_blob() -> BlobRef {
+    BlobRef { id: BlobId(Stamp::ZERO), len: 0, root: Hash::of(&[]) }
+}
+
+/// A part's bytes never ride: its record says who holds them, whatever their number.
+fn unriding(config: &Arc<BucketConfig>) -> Arc<BucketConfig> {
+    Arc::new(BucketConfig { riding_bytes_max: 0, ..BucketConfig::clone(config) })
+}
+
+/// The run and MD5 of an object that is one plain run, and not riding in its row.
+fn nameable(found: &Found) -> Option<(PartRef, [u8; 16])> {
+    let md5 = md5_of(&found.meta.etag.0)?;
+    match &found.named_parts()[..] {
+        [only] if !found.meta.rides => Some((only.clone(), md5)),
+        _ => None,
+    }
+}
+
+fn md5_of(etag: &str) -> Option<[u8; 16]> {
+    let mut md5 = [0; 16];
+    hex::decode_to_slice(etag, &mut md5).ok()?;
+    Some(md5)
+}
+
+/// Everything that a completion changes.
+fn completion(
+    place: &Place,
+    complete: &CompleteUpload,
+    numbers: &[u16],
+    view: &View<'_>,
+    stamp: Stamp,
+) -> Result<Vec<(RecordId, Record)>, Error> {
+    let row = place.row(view, &complete.key)?;
+    judge(&complete.conditions, &row)?;
+    above(stamp, &row)?;
+    let upload = complete.upload;
+    let record = open_record(view, upload)?;
+    let stored = part_records(view, upload, numbers)?;
+    let whole = parts::assemble(&complete.parts, &stored, record.checksum).map_err(refused)?;
+    compare(complete.checksum.as_ref(), whole.checksum.as_ref())?;
+    let meta = ObjectMeta {
+        size: whole.size,
+        etag: whole.etag,
+        modified_ms: 0,
+        headers: record.headers.clone(),
+        user_meta: record.user_meta.clone(),
+        checksum: whole.checksum,
+        parts: whole.parts,
+        rides: false,
+        owner: record.owner.clone(),
+        tags: record.tags.clone(),
+    };
+    let mut records = end_parts(view, upload, numbers, stamp)?;
+    let ended = UploadRecord { stamp, state: UploadState::Completed(stamp), ..record };
+    records.push((place.row_id(&complete.key), Record::Row(replacing(&row, stamp, meta))));
+    records.push((RecordId::Upload(upload), Record::Upload(Box::new(ended))));
+    Ok(records)
+}
+
+fn refused(refusal: Refusal) -> Error {
+    let part = |part, why: &str| Error::InvalidPart { part, why: why.to_owned() };
+    match refusal {
+        Refusal::Empty => Error::InvalidRequest("a completion lists at least one part".into()),
+        Refusal::Checksum { number } => part(number, "its checksum is another one"),
+        Refusal::ETag { number } => part(number, "its ETag is another one"),
+        Refusal::Order => Error::InvalidPartOrder,
+        Refusal::TooLarge => Error::EntityTooLarge { bytes_max: limits::OBJECT_BYTES_MAX },
+        Refusal::TooSmall { number, bytes } => Error::EntityTooSmall { part: number, bytes },
+        Refusal::Unknown { number } => part(number, "it was not uploaded"),
+    }
+}
+
+/// The client's checksum of the whole object against the one that the parts give.
+fn compare(
+    given: Option<&(ChecksumAlgorithm, Vec<u8>)>,
+    made: Option<&Checksum>,
+) -> Result<(), Error> {
+    let Some((algorithm, value)) = given else { return Ok(()) };
+    match made {
+        Some(made) if made.algorithm == *algorithm && made.value == *value => Ok(()),
+        Some(made) if made.algorithm == *algorithm => {
+            Err(super::body::BodyError::BadDigest("the checksum of the whole object".into()).into())
+        }
+        Some(_) | None => {
+            let why = "the upload has no checksum of this algorithm for the whole object";
+            Err(Error::InvalidRequest(why.into()))
+        }
+    }
+}
+
+fn open_record(view: &View<'_>, upload: UploadId) -> Result<UploadRecord, Error> {
+    match view.record(&RecordId::Upload(upload))? {
+        Some(Record::Upload(record)) if record.state == UploadState::Open => Ok(*record),
+        Some(Record::Upload(_)) | None => Err(Error::NoSuchUpload),
+        Some(other) => Err(mismatch(&other)),
+    }
+}
+
+fn part_records(
+    view: &View<'_>,
+    upload: UploadId,
+    numbers: &[u16],
+) -> Result<BTreeMap<u16, PartRecord>, Error> {
+    let mut records = BTreeMap::new();
+    for number in numbers {
+        match view.record(&RecordId::Part(upload, *number))? {
+            Some(Record::Part(record)) => {
+                records.insert(*number, record);
+            }
+            None => {}
+            Some(other) => return Err(mismatch(&other)),
+        }
+    }
+    Ok(records)
+}
+
+/// The parts as they are when their upload is over: they name no bytes any more.
+fn end_parts(
+    view: &View<'_>,
+    upload: UploadId,
+    numbers: &[u16],
+    stamp: Stamp,
+) -> Result<Vec<(RecordId, Record)>, Error> {
+    let ended = part_records(view, upload, numbers)?
+        .into_iter()
+        .filter(|(_, record)| !record.ended)
+        .map(|(number, record)| {
+            let id = RecordId::Part(upload, number);
+            (id, Record::Part(PartRecord { stamp, ended: true, ..record }))
+        });
+    Ok(ended.collect())
+}

@@ -1,0 +1,280 @@
+//! One object: put, get, head.
+//!
+//! Invariant: a put becomes visible whole or not at all, after its body passed every check of its
+//! source; a read serves the bytes of exactly one version.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::cluster::{Body, BodyStream, ReadError, Unavailable, Write};
+use crate::limits;
+use crate::logic::parts;
+use crate::logic::precondition::{Conditions, Verdict};
+use crate::types::bucket::BucketConfig;
+use crate::types::name::{AccountId, BucketName, ObjectKey};
+use crate::types::object::{
+    Checksum, Content, ETag, ObjectMeta, PartRef, Placement, Row, StoredHeaders, Version,
+};
+use crate::types::range::ByteRange;
+use crate::types::record::Record;
+use crate::types::stamp::Stamp;
+
+use super::body::{BodySource, Digests};
+use super::{Engine, Error, Place, Source, above, current, judge};
+
+/// How often a read starts again because the object changed under it.
+const READ_TRIES: usize = 8;
+
+/// What a client says of an object, apart from its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    pub headers: StoredHeaders,
+    /// `x-amz-meta-*` without the prefix, lower case, in the order they came.
+    pub user_meta: Vec<(String, String)>,
+    pub tags: Vec<(String, String)>,
+}
+
+/// Stores one object from one body.
+#[derive(Clone, Debug)]
+pub struct PutObject {
+    pub bucket: BucketName,
+    pub key: ObjectKey,
+    pub owner: AccountId,
+    pub attributes: Attributes,
+    pub conditions: Conditions,
+}
+
+/// An object version that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub version: Stamp,
+    pub etag: ETag,
+    pub size: u64,
+    pub modified_ms: u64,
+    pub checksum: Option<Checksum>,
+}
+
+/// Reads one object, or a part of it.
+#[derive(Clone, Debug)]
+pub struct GetObject {
+    pub bucket: BucketName,
+    pub key: ObjectKey,
+    pub conditions: Conditions,
+    pub range: Option<ByteRange>,
+    /// The part to read, counted from 1; not together with a range.
+    pub part: Option<u16>,
+}
+
+/// What readers see of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectInfo {
+    pub version: Stamp,
+    pub meta: Arc<ObjectMeta>,
+    /// The bytes that were asked for.
+    pub range: Range<u64>,
+    /// They were asked for as a range or as a part.
+    pub partial: bool,
+    /// How many parts it was uploaded in, where a part was asked for.
+    pub parts_count: Option<usize>,
+}
+
+/// An object that is read.
+pub struct ObjectRead {
+    pub info: ObjectInfo,
+    pub body: ObjectBody,
+}
+
+/// The bytes of a read.
+pub struct ObjectBody(Option<BodyStream>);
+
+impl ObjectBody {
+    /// Where the first bytes came from; `None` where there are none.
+    pub fn source(&self) -> Option<Source> {
+        self.0.as_ref().map(BodyStream::source)
+    }
+
+    /// The next run of bytes; `None` at the end. An error ends the body.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        let stream = self.0.as_mut()?;
+        Some(stream.next().await?.map_err(|e| read_error(&e)))
+    }
+}
+
+impl Engine {
+    pub async fn put_object(
+        &self,
+        put: PutObject,
+        source: &mut dyn BodySource,
+    ) -> Result<Stored, Error> {
+        let place = self.place(&put.bucket).await?;
+        if !put.conditions.is_empty() {
+            // Refused before the body is read where it can be; judged again when it is written.
+            judge(&put.conditions, &self.row(&place.config, &put.key).await?)?;
+        }
+        let (body, digests) = self.take_body(&place.config, source).await?;
+        let PutObject { key, owner, attributes, conditions, .. } = put;
+        let meta = ObjectMeta {
+            size: body.len,
+            etag: parts::plain_etag(digests.md5),
+            modified_ms: 0,
+            headers: attributes.headers,
+            user_meta: attributes.user_meta,
+            checksum: digests.checksum,
+            parts: plain_parts(&body),
+            rides: body.rides,
+            owner,
+            tags: attributes.tags,
+        };
+        self.store_version(place, key, conditions, meta, vec![body]).await
+    }
+
+    pub async fn get_object(&self, get: &GetObject) -> Result<ObjectRead, Error> {
+        let config = self.bucket(&get.bucket).await?;
+        let mut row = self.row(&config, &get.key).await?;
+        for _ in 0..READ_TRIES {
+            let (version, meta) = row.object().ok_or(Error::NoSuchKey)?;
+            let info = select(version.stamp, meta, get)?;
+            if info.range.is_empty() {
+                return Ok(ObjectRead { info, body: ObjectBody(None) });
+            }
+            let range = info.range.clone();
+            match self.cluster.read(&config, &get.key, version, range).await {
+                Ok(stream) => return Ok(ObjectRead { info, body: ObjectBody(Some(stream)) }),
+                Err(ReadError::Moved(newer)) => row = newer,
+                Err(e @ (ReadError::Gone | ReadError::Unavailable(_))) => {
+                    return Err(read_error(&e));
+                }
+            }
+        }
+        Err(Unavailable::new("the object changes faster than it can be read").into())
+    }
+
+    /// The same without the bytes.
+    pub async fn head_object(&self, get: &GetObject) -> Result<ObjectInfo, Error> {
+        let config = self.bucket(&get.bucket).await?;
+        let row = self.row(&config, &get.key).await?;
+        let (version, meta) = row.object().ok_or(Error::NoSuchKey)?;
+        select(version.stamp, meta, get)
+    }
+
+    /// What is stored of an object apart from its bytes.
+    pub async fn object_meta(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<Arc<ObjectMeta>, Error> {
+        let config = self.bucket(bucket).await?;
+        let row = self.row(&config, key).await?;
+        row.object().map(|(_, meta)| meta.clone()).ok_or(Error::NoSuchKey)
+    }
+
+    pub(super) async fn place(&self, name: &BucketName) -> Result<Place, Error> {
+        Ok(Place { name: name.clone(), config: self.bucket(name).await? })
+    }
+
+    /// Takes a body in. Dropped on an error, the bytes that came are removed.
+    pub(super) async fn take_body(
+        &self,
+        config: &Arc<BucketConfig>,
+        source: &mut dyn BodySource,
+    ) -> Result<(Body, Digests), Error> {
+        if source.len().is_some_and(|len| len > limits::BODY_BYTES_MAX) {
+            return Err(Error::EntityTooLarge { bytes_max: limits::BODY_BYTES_MAX });
+        }
+        let mut sink = self.cluster.body(config, source.len()).await?;
+        let mut taken = 0_u64;
+        while let Some(bytes) = source.next().await? {
+            taken += bytes.len() as u64;
+            if taken > limits::BODY_BYTES_MAX {
+                return Err(Error::EntityTooLarge { bytes_max: limits::BODY_BYTES_MAX });
+            }
+            sink.write(bytes).await?;
+        }
+        let body = sink.finish().await?;
+        let digests = source.digests();
+        assert_eq!((body.len, digests.len), (taken, taken), "every byte is counted on both sides");
+        Ok((body, digests))
+    }
+
+    /// Makes a version of a key whose bytes are here or named already.
+    pub(super) async fn store_version(
+        &self,
+        place: Place,
+        key: ObjectKey,
+        conditions: Conditions,
+        meta: ObjectMeta,
+        bodies: Vec<Body>,
+    ) -> Result<Stored, Error> {
+        let (config, subject) = (place.config.clone(), place.row_id(&key));
+        let (etag, size, checksum) = (meta.etag.clone(), meta.size, meta.checksum.clone());
+        let decide = Box::new(move |view: &crate::cluster::View<'_>, stamp: Stamp| {
+            let row = place.row(view, &key)?;
+            judge(&conditions, &row)?;
+            above(stamp, &row)?;
+            let row = replacing(&row, stamp, meta.clone());
+            Ok(vec![(place.row_id(&key), Record::Row(row))])
+        });
+        let written = self.write(&config, Write { subject, bodies, decide }).await?;
+        let version = written.stamp;
+        Ok(Stored { version, etag, size, modified_ms: version.hlc.ms(), checksum })
+    }
+}
+
+/// The row that puts an object over what was there.
+pub(super) fn replacing(row: &Row, stamp: Stamp, meta: ObjectMeta) -> Row {
+    let meta = ObjectMeta { modified_ms: stamp.hlc.ms(), ..meta };
+    let version = Version {
+        stamp,
+        replaces: row.stamp(),
+        content: Content::Object(Arc::new(meta)),
+        placement: Placement::default(),
+    };
+    assert!(version.replaces < stamp, "a version replaces older ones only");
+    Row { versions: vec![version] }
+}
+
+/// The runs of a body that came in one piece.
+fn plain_parts(body: &Body) -> Vec<PartRef> {
+    let part = |blob| PartRef { number: 1, blob, checksum: None, held_by: Vec::new() };
+    body.blob.map(part).into_iter().collect()
+}
+
+/// Judges the conditions and finds the bytes that are asked for.
+fn select(version: Stamp, meta: &Arc<ObjectMeta>, get: &GetObject) -> Result<ObjectInfo, Error> {
+    match get.conditions.read(current(meta)) {
+        Verdict::Proceed => {}
+        Verdict::Failed(header) => return Err(Error::PreconditionFailed(header)),
+        Verdict::NotModified => {
+            let etag = meta.etag.0.to_string();
+            return Err(Error::NotModified { etag, modified_ms: meta.modified_ms });
+        }
+    }
+    let size = meta.size;
+    let (range, parts_count) = match (get.range, get.part) {
+        (Some(_), Some(_)) => {
+            let why = "a range and a part number cannot be asked for together";
+            return Err(Error::InvalidRequest(why.into()));
+        }
+        (Some(range), None) => (range.resolve(size).ok_or(Error::InvalidRange { size })?, None),
+        (None, Some(number)) => {
+            let count = parts::parts_count(meta);
+            let range = parts::part_range(meta, number)
+                .ok_or_else(|| Error::InvalidPartNumber { parts: count.unwrap_or(1) })?;
+            (range, count)
+        }
+        (None, None) => (0..size, None),
+    };
+    assert!(range.end <= size, "a range lies within its object");
+    let partial = get.range.is_some() || get.part.is_some();
+    Ok(ObjectInfo { version, meta: meta.clone(), range, partial, parts_count })
+}
+
+/// A read that found no bytes. A moved object is met before this, by starting again.
+pub(super) fn read_error(error: &ReadError) -> Error {
+    match error {
+        ReadError::Unavailable(why) => why.clone().into(),
+        ReadError::Gone | ReadError::Moved(_) => Unavailable::new(error.to_string()).into(),
+    }
+}
