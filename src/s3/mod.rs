@@ -8,6 +8,7 @@ pub mod body;
 mod chunked;
 pub mod digest;
 pub mod error;
+mod gate;
 mod intake;
 mod metrics;
 pub mod op;
@@ -75,6 +76,11 @@ pub trait Gate: Send + Sync {
         action: Action,
         target: &'a Target,
     ) -> BoxFuture<'a, Result<(), engine::Error>>;
+
+    /// What S3's operations call; a gate without one serves other tables only.
+    fn engine(&self) -> Option<&engine::Engine> {
+        None
+    }
 }
 
 /// How this node's S3 port behaves.

@@ -1,6 +1,76 @@
 //! The operations, one file a group. A new group is one file and one line in [`GROUPS`].
 
-use super::op::Op;
+mod absent;
+mod answers;
+mod bucket;
+mod copy;
+mod listing;
+mod multipart;
+mod object;
+mod params;
+mod probe;
+mod service;
+
+use std::fmt::Write as _;
+
+use super::op::{Op, all};
 
 /// Every group's rows.
-pub(super) static GROUPS: &[&[Op]] = &[];
+pub(super) static GROUPS: &[&[Op]] = &[
+    absent::OPS,
+    bucket::OPS,
+    copy::OPS,
+    listing::OPS,
+    multipart::OPS,
+    object::OPS,
+    probe::OPS,
+    service::OPS,
+];
+
+/// The table as a page of the documentation.
+pub fn compatibility() -> String {
+    let mut page = String::from(
+        "# S3 compatibility\n\n\
+         Every operation of the S3 API and what this endpoint does with it. This page is made from \
+         the table of operations; a test compares it.\n\n\
+         | Operation | State | Remark |\n|---|---|---|\n",
+    );
+    let mut rows: Vec<&Op> = all().collect();
+    rows.sort_by_key(|op| op.name);
+    for op in rows {
+        let refused = absent::REASONS.iter().find(|(name, _)| *name == op.name);
+        let (state, remark) = match refused {
+            Some((_, why)) => ("refused", *why),
+            None => ("yes", remark(op.name)),
+        };
+        writeln!(page, "| {} | {state} | {remark} |", op.name).expect("a string takes all text");
+    }
+    page
+}
+
+/// What a user should know of an operation that is there.
+fn remark(name: &str) -> &'static str {
+    match name {
+        "CopyObject" => "Moves no bytes where both buckets have the same location.",
+        "CreateBucket" => {
+            "A bucket of one's own made again is BucketAlreadyOwnedByYou. LocationConstraint is \
+             empty, `auto`, a region or regions with commas; `X-Godwit-Regions` (or \
+             `X-Tigris-Regions`) says the same."
+        }
+        "CompleteMultipartUpload" | "AbortMultipartUpload" => {
+            "In the region that began the upload; elsewhere ServiceUnavailable with its name."
+        }
+        "DeleteObject" | "PutObject" => {
+            "If-Match, If-None-Match and the dates are judged in the region that the request enters."
+        }
+        "GetBucketVersioning" => "Empty: there is no versioning.",
+        "GetBucketAcl" | "GetObjectAcl" => "The owner has FULL_CONTROL.",
+        "GetBucketOwnershipControls" => "BucketOwnerEnforced: there are no ACLs.",
+        "GetObject" => "One range a request; `partNumber`; all four conditions; `response-*`.",
+        "GetObjectTagging" => "The tags given by `x-amz-tagging` when it was written.",
+        _ if probe::OPS.iter().any(|op| op.name == name) => {
+            "What a bucket without this setting has."
+        }
+        _ => "",
+    }
+}

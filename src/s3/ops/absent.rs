@@ -1,0 +1,140 @@
+//! Every other operation of S3, refused on purpose and with the reason.
+//!
+//! Invariant: an operation of S3 is either a row elsewhere or a row here, so that a request for it is
+//! never taken for another one. Operations of other hosts (directory buckets, object lambda) are not
+//! on this endpoint at all.
+
+use crate::s3::error::{Code, S3Error};
+use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When};
+use crate::types::action::Action;
+
+const ACCESS: &str = "Everything is private to the owner of the bucket; policies, grants and public \
+                      access are not implemented.";
+const ATTRIBUTES: &str = "Not implemented; HeadObject gives size, ETag, checksum and parts.";
+const DIRECTORY: &str = "An operation of directory buckets, which are another kind of bucket.";
+const ENCRYPTION: &str = "Encryption at rest is not implemented.";
+const FORM: &str = "Uploads from HTML forms are not implemented.";
+const LOCK: &str = "Object lock is not implemented.";
+const METADATA: &str = "Metadata tables are not implemented.";
+const REPLICATION: &str =
+    "Replication is automatic: a bucket's copies and regions are properties of the bucket.";
+const REPORTS: &str = "Analytics, inventory and request metrics are not implemented; the node's \
+                       own metrics are on its operations port.";
+const SELECT: &str = "Queries inside objects are not implemented.";
+const SETTINGS: &str = "This setting of a bucket is not implemented.";
+const TAGS: &str =
+    "Tags are set when an object is written or copied; changing them alone is not implemented.";
+const TIERS: &str = "There is one storage tier, so that nothing is archived or restored.";
+const TORRENT: &str = "Torrents are not implemented.";
+const VERSIONS: &str = "Versioning is not implemented; a bucket has the current objects only.";
+
+/// One row: an operation, how it is recognised, and why it is refused.
+macro_rules! absent {
+    ($($name:ident $verb:ident $on:ident [$($query:literal),*] $action:ident $why:ident;)*) => {
+        pub(super) static OPS: &[Op] = &[$(Op {
+            name: stringify!($name),
+            on: On::$on,
+            verb: Verb::$verb,
+            when: &[$(When::Query($query)),*],
+            action: Action::$action,
+            body: absent!(@body $verb),
+            auth: Auth::Signed,
+            run: |_, _| Box::pin(async { Err(S3Error::with(Code::NotImplemented, $why)) }),
+        }),*];
+
+        /// Why each is refused, for the documentation.
+        pub(super) static REASONS: &[(&str, &str)] = &[$((stringify!($name), $why)),*];
+    };
+    // A body that nobody wants is not read: the refusal is the answer.
+    (@body Put) => { BodyKind::Stream };
+    (@body Post) => { BodyKind::Stream };
+    (@body Get) => { BodyKind::None };
+    (@body Delete) => { BodyKind::None };
+}
+
+absent! {
+    CreateBucketMetadataConfiguration Post Bucket ["metadataConfiguration"]
+        CreateBucketMetadataTableConfiguration METADATA;
+    CreateBucketMetadataTableConfiguration Post Bucket ["metadataTable"]
+        CreateBucketMetadataTableConfiguration METADATA;
+    CreateSession Get Bucket ["session"] CreateSession DIRECTORY;
+    DeleteBucketAnalyticsConfiguration Delete Bucket ["analytics"]
+        PutAnalyticsConfiguration REPORTS;
+    DeleteBucketCors Delete Bucket ["cors"] PutBucketCORS SETTINGS;
+    DeleteBucketEncryption Delete Bucket ["encryption"] PutEncryptionConfiguration ENCRYPTION;
+    DeleteBucketIntelligentTieringConfiguration Delete Bucket ["intelligent-tiering"]
+        PutIntelligentTieringConfiguration TIERS;
+    DeleteBucketInventoryConfiguration Delete Bucket ["inventory"]
+        PutInventoryConfiguration REPORTS;
+    DeleteBucketLifecycle Delete Bucket ["lifecycle"] PutLifecycleConfiguration SETTINGS;
+    DeleteBucketMetadataConfiguration Delete Bucket ["metadataConfiguration"]
+        DeleteBucketMetadataTableConfiguration METADATA;
+    DeleteBucketMetadataTableConfiguration Delete Bucket ["metadataTable"]
+        DeleteBucketMetadataTableConfiguration METADATA;
+    DeleteBucketMetricsConfiguration Delete Bucket ["metrics"] PutMetricsConfiguration REPORTS;
+    DeleteBucketOwnershipControls Delete Bucket ["ownershipControls"]
+        PutBucketOwnershipControls SETTINGS;
+    DeleteBucketPolicy Delete Bucket ["policy"] DeleteBucketPolicy ACCESS;
+    DeleteBucketReplication Delete Bucket ["replication"] PutReplicationConfiguration REPLICATION;
+    DeleteBucketTagging Delete Bucket ["tagging"] PutBucketTagging SETTINGS;
+    DeleteBucketWebsite Delete Bucket ["website"] DeleteBucketWebsite SETTINGS;
+    DeleteObjectTagging Delete Object ["tagging"] DeleteObjectTagging TAGS;
+    DeletePublicAccessBlock Delete Bucket ["publicAccessBlock"] PutBucketPublicAccessBlock ACCESS;
+    GetBucketAbac Get Bucket ["abac"] GetBucketAbac ACCESS;
+    GetBucketAnalyticsConfiguration Get Bucket ["analytics", "id"]
+        GetAnalyticsConfiguration REPORTS;
+    GetBucketIntelligentTieringConfiguration Get Bucket ["intelligent-tiering", "id"]
+        GetIntelligentTieringConfiguration TIERS;
+    GetBucketInventoryConfiguration Get Bucket ["inventory", "id"]
+        GetInventoryConfiguration REPORTS;
+    GetBucketMetadataConfiguration Get Bucket ["metadataConfiguration"]
+        GetBucketMetadataTableConfiguration METADATA;
+    GetBucketMetadataTableConfiguration Get Bucket ["metadataTable"]
+        GetBucketMetadataTableConfiguration METADATA;
+    GetBucketMetricsConfiguration Get Bucket ["metrics", "id"] GetMetricsConfiguration REPORTS;
+    GetObjectAttributes Get Object ["attributes"] GetObjectAttributes ATTRIBUTES;
+    GetObjectLegalHold Get Object ["legal-hold"] GetObjectLegalHold LOCK;
+    GetObjectRetention Get Object ["retention"] GetObjectRetention LOCK;
+    GetObjectTorrent Get Object ["torrent"] GetObjectTorrent TORRENT;
+    ListBucketAnalyticsConfigurations Get Bucket ["analytics"] GetAnalyticsConfiguration REPORTS;
+    ListBucketIntelligentTieringConfigurations Get Bucket ["intelligent-tiering"]
+        GetIntelligentTieringConfiguration TIERS;
+    ListBucketInventoryConfigurations Get Bucket ["inventory"] GetInventoryConfiguration REPORTS;
+    ListBucketMetricsConfigurations Get Bucket ["metrics"] GetMetricsConfiguration REPORTS;
+    ListObjectVersions Get Bucket ["versions"] ListBucketVersions VERSIONS;
+    PostObject Post Bucket [] PutObject FORM;
+    PutBucketAbac Put Bucket ["abac"] PutBucketAbac ACCESS;
+    PutBucketAccelerateConfiguration Put Bucket ["accelerate"] PutAccelerateConfiguration SETTINGS;
+    PutBucketAcl Put Bucket ["acl"] PutBucketAcl ACCESS;
+    PutBucketAnalyticsConfiguration Put Bucket ["analytics"] PutAnalyticsConfiguration REPORTS;
+    PutBucketCors Put Bucket ["cors"] PutBucketCORS SETTINGS;
+    PutBucketEncryption Put Bucket ["encryption"] PutEncryptionConfiguration ENCRYPTION;
+    PutBucketIntelligentTieringConfiguration Put Bucket ["intelligent-tiering"]
+        PutIntelligentTieringConfiguration TIERS;
+    PutBucketInventoryConfiguration Put Bucket ["inventory"] PutInventoryConfiguration REPORTS;
+    PutBucketLifecycleConfiguration Put Bucket ["lifecycle"] PutLifecycleConfiguration SETTINGS;
+    PutBucketLogging Put Bucket ["logging"] PutBucketLogging SETTINGS;
+    PutBucketMetricsConfiguration Put Bucket ["metrics"] PutMetricsConfiguration REPORTS;
+    PutBucketNotificationConfiguration Put Bucket ["notification"] PutBucketNotification SETTINGS;
+    PutBucketOwnershipControls Put Bucket ["ownershipControls"] PutBucketOwnershipControls SETTINGS;
+    PutBucketPolicy Put Bucket ["policy"] PutBucketPolicy ACCESS;
+    PutBucketReplication Put Bucket ["replication"] PutReplicationConfiguration REPLICATION;
+    PutBucketRequestPayment Put Bucket ["requestPayment"] PutBucketRequestPayment SETTINGS;
+    PutBucketTagging Put Bucket ["tagging"] PutBucketTagging SETTINGS;
+    PutBucketVersioning Put Bucket ["versioning"] PutBucketVersioning VERSIONS;
+    PutBucketWebsite Put Bucket ["website"] PutBucketWebsite SETTINGS;
+    PutObjectAcl Put Object ["acl"] PutObjectAcl ACCESS;
+    PutObjectLegalHold Put Object ["legal-hold"] PutObjectLegalHold LOCK;
+    PutObjectLockConfiguration Put Bucket ["object-lock"] PutBucketObjectLockConfiguration LOCK;
+    PutObjectRetention Put Object ["retention"] PutObjectRetention LOCK;
+    PutObjectTagging Put Object ["tagging"] PutObjectTagging TAGS;
+    PutPublicAccessBlock Put Bucket ["publicAccessBlock"] PutBucketPublicAccessBlock ACCESS;
+    RenameObject Put Object ["renameObject"] PutObject DIRECTORY;
+    RestoreObject Post Object ["restore"] RestoreObject TIERS;
+    SelectObjectContent Post Object ["select"] GetObject SELECT;
+    UpdateBucketMetadataInventoryTableConfiguration Put Bucket ["metadataInventoryTable"]
+        UpdateBucketMetadataInventoryTableConfiguration METADATA;
+    UpdateBucketMetadataJournalTableConfiguration Put Bucket ["metadataJournalTable"]
+        UpdateBucketMetadataJournalTableConfiguration METADATA;
+    UpdateObjectEncryption Put Object ["encryption"] PutObject ENCRYPTION;
+}

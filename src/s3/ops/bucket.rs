@@ -1,0 +1,119 @@
+//! Buckets: create, head, delete, location.
+
+use serde::Deserialize;
+
+use crate::engine::CreateBucket;
+use crate::limits;
+use crate::s3::Ctx;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::reply::Reply;
+use crate::s3::request::Req;
+use crate::s3::xml::Writer;
+use crate::types::action::Action;
+use crate::types::bucket::Location;
+
+use super::params::{account, refuse_unkept};
+
+pub(super) static OPS: &[Op] = &[
+    Op {
+        name: "CreateBucket",
+        on: On::Bucket,
+        verb: Verb::Put,
+        when: &[],
+        action: Action::CreateBucket,
+        body: BodyKind::Xml(limits::XML_BYTES_MAX),
+        auth: Auth::Signed,
+        run: run!(create),
+    },
+    Op {
+        name: "DeleteBucket",
+        on: On::Bucket,
+        verb: Verb::Delete,
+        when: &[],
+        action: Action::DeleteBucket,
+        body: BodyKind::None,
+        auth: Auth::Signed,
+        run: run!(delete),
+    },
+    Op {
+        name: "GetBucketLocation",
+        on: On::Bucket,
+        verb: Verb::Get,
+        when: &[When::Query("location")],
+        action: Action::GetBucketLocation,
+        body: BodyKind::None,
+        auth: Auth::Signed,
+        run: run!(location),
+    },
+    Op {
+        name: "HeadBucket",
+        on: On::Bucket,
+        verb: Verb::Head,
+        when: &[],
+        action: Action::ListBucket,
+        body: BodyKind::None,
+        auth: Auth::Signed,
+        run: run!(head),
+    },
+];
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct CreateBucketConfiguration {
+    location_constraint: String,
+}
+
+async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    refuse_unkept(&req)?;
+    if req.header("x-amz-bucket-object-lock-enabled")?.is_some_and(|v| v == "true") {
+        return Err(S3Error::with(Code::NotImplemented, "Object lock is not implemented."));
+    }
+    let name = req.bucket()?.clone();
+    let location = places(&req)?;
+    let created =
+        ctx.engine().create_bucket(CreateBucket { name, owner: account(&req)?, location });
+    let bucket = created.await?;
+    Reply::ok().text("location", &format!("/{}", bucket.name))
+}
+
+/// The regions that a new bucket is restricted to: by header (ours or Tigris's) or by document.
+fn places(req: &Req) -> Result<Vec<String>, S3Error> {
+    for name in ["x-godwit-regions", "x-tigris-regions"] {
+        if let Some(list) = req.header(name)? {
+            return Ok(list.split(',').map(|place| place.trim().to_owned()).collect());
+        }
+    }
+    if req.document.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Vec::new());
+    }
+    let document: CreateBucketConfiguration = req.xml("CreateBucketConfiguration")?;
+    Ok(document.location_constraint.split(',').map(|place| place.trim().to_owned()).collect())
+}
+
+async fn delete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    ctx.engine().delete_bucket(req.bucket()?).await?;
+    Ok(Reply::no_content())
+}
+
+async fn location(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let bucket = ctx.engine().head_bucket(req.bucket()?).await?;
+    let mut out = Writer::new("LocationConstraint");
+    out.content(&region_of(&bucket.location));
+    Ok(Reply::xml(out))
+}
+
+async fn head(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let bucket = ctx.engine().head_bucket(req.bucket()?).await?;
+    Reply::ok().text("x-amz-bucket-region", &region_of(&bucket.location))
+}
+
+/// What a bucket's location is called: `auto` without a restriction, else its regions.
+pub(super) fn region_of(location: &Location) -> String {
+    match location {
+        Location::Everywhere => "auto".to_owned(),
+        Location::Only(regions) => {
+            regions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        }
+    }
+}

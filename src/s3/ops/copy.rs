@@ -1,0 +1,56 @@
+//! Copies within the platform: whole objects.
+
+use crate::engine::CopyObject;
+use crate::s3::Ctx;
+use crate::s3::error::S3Error;
+use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::reply::Reply;
+use crate::s3::request::Req;
+use crate::s3::xml::Writer;
+use crate::types::action::Action;
+
+use super::answers::checksum_elements;
+use super::params::{
+    account, conditions, copy_source, refuse_unkept, storage_class, stored_headers, tags, user_meta,
+};
+
+pub(super) static OPS: &[Op] = &[Op {
+    name: "CopyObject",
+    on: On::Object,
+    verb: Verb::Put,
+    when: &[When::Header("x-amz-copy-source")],
+    action: Action::PutObject,
+    body: BodyKind::None,
+    auth: Auth::Signed,
+    run: run!(copy_object),
+}];
+
+async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    refuse_unkept(&req)?;
+    let replace = replaces(&req, "x-amz-metadata-directive")?;
+    let replace_tags = replaces(&req, "x-amz-tagging-directive")?;
+    let copy = CopyObject {
+        source: copy_source(&req)?,
+        bucket: req.bucket()?.clone(),
+        key: req.key()?.clone(),
+        owner: account(&req)?,
+        replace: if replace { Some((stored_headers(&req)?, user_meta(&req)?)) } else { None },
+        replace_tags: if replace_tags { Some(tags(&req)?.unwrap_or_default()) } else { None },
+        storage_class: storage_class(&req)?,
+        conditions: conditions(&req)?,
+    };
+    let stored = ctx.engine().copy_object(&req.caller, copy).await?.stored;
+    let mut out = Writer::new("CopyObjectResult");
+    out.date("LastModified", stored.modified_ms).etag(&stored.etag.0);
+    checksum_elements(&mut out, stored.checksum.as_ref(), None);
+    Ok(Reply::xml(out))
+}
+
+/// Reads a directive: `COPY` (also when it is missing) or `REPLACE`.
+fn replaces(req: &Req, name: &str) -> Result<bool, S3Error> {
+    match req.header(name)? {
+        None | Some("COPY") => Ok(false),
+        Some("REPLACE") => Ok(true),
+        Some(other) => Err(S3Error::argument(name, other, "Unknown directive.")),
+    }
+}

@@ -1,0 +1,191 @@
+//! One object: put, get, head, delete; and many deletes at once.
+
+use futures_util::stream;
+use serde::Deserialize;
+
+use crate::engine::{Deletion, GetObject, ObjectBody, PutObject};
+use crate::limits;
+use crate::s3::Ctx;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::reply::{ByteStream, Reply, ReplyBody};
+use crate::s3::request::Req;
+use crate::s3::xml::Writer;
+use crate::types::action::Action;
+use crate::types::name::ObjectKey;
+use crate::types::range::ByteRange;
+
+use super::answers::{object_head, with_checksum, with_etag, with_source};
+use super::params::{account, attributes, conditions, only_null_version, refuse_version, unquoted};
+
+pub(super) static OPS: &[Op] = &[
+    Op {
+        name: "DeleteObject",
+        on: On::Object,
+        verb: Verb::Delete,
+        when: &[],
+        action: Action::DeleteObject,
+        body: BodyKind::None,
+        auth: Auth::Signed,
+        run: run!(delete),
+    },
+    Op {
+        name: "DeleteObjects",
+        on: On::Bucket,
+        verb: Verb::Post,
+        when: &[When::Query("delete")],
+        action: Action::DeleteObject,
+        body: BodyKind::Xml(limits::XML_BYTES_MAX),
+        auth: Auth::Signed,
+        run: run!(delete_many),
+    },
+    Op {
+        name: "GetObject",
+        on: On::Object,
+        verb: Verb::Get,
+        when: &[],
+        action: Action::GetObject,
+        body: BodyKind::None,
+        auth: Auth::Signed,
+        run: run!(get),
+    },
+    Op {
+        name: "HeadObject",
+        on: On::Object,
+        verb: Verb::Head,
+        when: &[],
+        action: Action::GetObject,
+        body: BodyKind::None,
+        auth: Auth::Signed,
+        run: run!(head),
+    },
+    Op {
+        name: "PutObject",
+        on: On::Object,
+        verb: Verb::Put,
+        when: &[],
+        action: Action::PutObject,
+        body: BodyKind::Stream,
+        auth: Auth::Signed,
+        run: run!(put),
+    },
+];
+
+async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
+    let began = ctx.env.monotonic();
+    let put = PutObject {
+        bucket: req.bucket()?.clone(),
+        key: req.key()?.clone(),
+        owner: account(&req)?,
+        attributes: attributes(&req)?,
+        conditions: conditions(&req)?,
+    };
+    let stored = ctx.engine().put_object(put, &mut req.body).await?;
+    let reply = with_checksum(with_etag(Reply::ok(), &stored.etag.0)?, stored.checksum.as_ref())?;
+    with_source(reply, None, ctx.env.monotonic().saturating_sub(began))
+}
+
+async fn get(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let began = ctx.env.monotonic();
+    let read = ctx.engine().get_object(&asked(&req)?).await?;
+    let took = ctx.env.monotonic().saturating_sub(began);
+    let reply = with_source(object_head(&req, &read.info)?, read.body.source(), took)?;
+    let len = read.info.range.end - read.info.range.start;
+    Ok(match len {
+        0 => reply,
+        len => reply.with_body(ReplyBody::Stream { len, stream: byte_stream(read.body) }),
+    })
+}
+
+async fn head(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let began = ctx.env.monotonic();
+    let info = ctx.engine().head_object(&asked(&req)?).await?;
+    let took = ctx.env.monotonic().saturating_sub(began);
+    let mut reply = with_source(object_head(&req, &info)?, None, took)?;
+    reply.announced_len = Some(info.range.end - info.range.start);
+    Ok(reply)
+}
+
+/// What a GET or HEAD asks for.
+fn asked(req: &Req) -> Result<GetObject, S3Error> {
+    refuse_version(req)?;
+    Ok(GetObject {
+        bucket: req.bucket()?.clone(),
+        key: req.key()?.clone(),
+        conditions: conditions(req)?,
+        range: req.header("range")?.and_then(ByteRange::parse),
+        part: req.query_as("partNumber")?,
+    })
+}
+
+fn byte_stream(body: ObjectBody) -> ByteStream {
+    Box::pin(stream::unfold(body, |mut body| async move {
+        let next = body.next().await?;
+        Some((next.map_err(Into::into), body))
+    }))
+}
+
+async fn delete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    refuse_version(&req)?;
+    ctx.engine().delete_object(req.bucket()?, req.key()?, conditions(&req)?).await?;
+    Ok(Reply::no_content())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Delete {
+    #[serde(default)]
+    quiet: bool,
+    #[serde(default)]
+    object: Vec<DeleteEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DeleteEntry {
+    key: String,
+    version_id: Option<String>,
+    #[serde(rename = "ETag")]
+    etag: Option<String>,
+}
+
+impl DeleteEntry {
+    fn deletion(&self) -> Result<Deletion, S3Error> {
+        only_null_version(self.version_id.as_deref().filter(|v| !v.is_empty()).unwrap_or("null"))?;
+        let key = ObjectKey::parse(&self.key)
+            .map_err(|why| S3Error::with(Code::InvalidArgument, why.to_string()))?;
+        Ok(Deletion { key, etag: self.etag.as_deref().map(|tag| unquoted(tag).to_owned()) })
+    }
+}
+
+async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let request: Delete = req.xml("Delete")?;
+    if request.object.is_empty() || request.object.len() > limits::DELETE_KEYS_MAX {
+        return Err(S3Error::new(Code::MalformedXML));
+    }
+    let mut out = Writer::new("DeleteResult");
+    let mut deletions = Vec::with_capacity(request.object.len());
+    for entry in &request.object {
+        match entry.deletion() {
+            Ok(deletion) => deletions.push(deletion),
+            Err(error) => failed(&mut out, &entry.key, &error),
+        }
+    }
+    if !deletions.is_empty() {
+        for outcome in ctx.engine().delete_objects(req.bucket()?, deletions).await? {
+            match outcome.result {
+                Ok(()) if request.quiet => {}
+                Ok(()) => {
+                    out.open("Deleted").text("Key", outcome.key.as_str()).close();
+                }
+                Err(error) => failed(&mut out, outcome.key.as_str(), &error.into()),
+            }
+        }
+    }
+    Ok(Reply::xml(out))
+}
+
+fn failed(out: &mut Writer, key: &str, error: &S3Error) {
+    out.open("Error").text("Key", key).text("Code", error.code().as_str());
+    out.text("Message", error.message()).close();
+}

@@ -1,0 +1,272 @@
+//! What several operations read from a request, each in one place.
+//!
+//! Invariant: a header that asks for something this program does not do is refused, never ignored.
+
+use percent_encoding::percent_decode_str;
+
+use crate::engine::{Attributes, CopySource};
+use crate::limits;
+use crate::logic::precondition::{Conditions, ETagMatch};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::request::Req;
+use crate::s3::xml;
+use crate::types::name::{AccountId, BucketName, ObjectKey};
+use crate::types::object::StoredHeaders;
+
+/// Tags of one object. Source: S3 user guide, "Categorizing your storage using tags".
+const TAGS_MAX: usize = 10;
+const TAG_KEY_CHARS_MAX: usize = 128;
+const TAG_VALUE_CHARS_MAX: usize = 256;
+
+/// Classes that are kept and shown; all of them are stored alike.
+const STORAGE_CLASSES: [&str; 6] = [
+    "STANDARD",
+    "GLACIER_IR",
+    "INTELLIGENT_TIERING",
+    "ONEZONE_IA",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+];
+
+/// Canned ACLs that say what is so anyway: the owner of the bucket has everything.
+const PRIVATE_ACLS: [&str; 3] = ["private", "bucket-owner-full-control", "bucket-owner-read"];
+
+/// The account that asks. Anonymous callers do not get this far.
+pub(super) fn account(req: &Req) -> Result<AccountId, S3Error> {
+    req.caller.account().cloned().ok_or_else(|| S3Error::new(Code::AccessDenied))
+}
+
+/// Refuses what would have to be kept as a promise: encryption, locks, ACLs.
+pub(super) fn refuse_unkept(req: &Req) -> Result<(), S3Error> {
+    for name in req.headers.keys() {
+        let name = name.as_str();
+        let refused = name.starts_with("x-amz-server-side-encryption")
+            || name.starts_with("x-amz-copy-source-server-side-encryption")
+            || name.starts_with("x-amz-object-lock-");
+        if refused {
+            let why = format!("The header {name} asks for something that is not implemented.");
+            return Err(S3Error::with(Code::NotImplemented, why).extra("Header", name));
+        }
+        if name.starts_with("x-amz-grant-") {
+            return Err(S3Error::new(Code::AccessControlListNotSupported));
+        }
+    }
+    match req.header("x-amz-acl")? {
+        Some(acl) if !PRIVATE_ACLS.contains(&acl) => {
+            Err(S3Error::new(Code::AccessControlListNotSupported))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What the client says of the object: stored headers, user metadata, tags.
+pub(super) fn attributes(req: &Req) -> Result<Attributes, S3Error> {
+    refuse_unkept(req)?;
+    Ok(Attributes {
+        headers: stored_headers(req)?,
+        user_meta: user_meta(req)?,
+        tags: tags(req)?.unwrap_or_default(),
+    })
+}
+
+pub(super) fn stored_headers(req: &Req) -> Result<StoredHeaders, S3Error> {
+    let text =
+        |name: &str| req.header(name).map(|v| v.filter(|v| !v.is_empty()).map(str::to_owned));
+    Ok(StoredHeaders {
+        content_type: text("content-type")?,
+        cache_control: text("cache-control")?,
+        content_disposition: text("content-disposition")?,
+        content_encoding: text("content-encoding")?.and_then(|v| without_aws_chunked(&v)),
+        content_language: text("content-language")?,
+        expires: text("expires")?,
+        website_redirect: text("x-amz-website-redirect-location")?,
+        storage_class: storage_class(req)?,
+    })
+}
+
+/// `aws-chunked` is how the body travels, not what it is.
+fn without_aws_chunked(value: &str) -> Option<String> {
+    let codings: Vec<&str> = value
+        .split(',')
+        .map(str::trim)
+        .filter(|c| !c.is_empty() && !c.eq_ignore_ascii_case("aws-chunked"))
+        .collect();
+    (!codings.is_empty()).then(|| codings.join(", "))
+}
+
+/// The class asked for; `None` for the standard one.
+pub(super) fn storage_class(req: &Req) -> Result<Option<String>, S3Error> {
+    match req.header("x-amz-storage-class")? {
+        None | Some("STANDARD") => Ok(None),
+        Some(class) if STORAGE_CLASSES.contains(&class) => Ok(Some(class.to_owned())),
+        Some(class) => {
+            Err(S3Error::new(Code::InvalidStorageClass).extra("StorageClassRequested", class))
+        }
+    }
+}
+
+/// `x-amz-meta-*`, without the prefix.
+pub(super) fn user_meta(req: &Req) -> Result<Vec<(String, String)>, S3Error> {
+    let mut meta: Vec<(String, String)> = Vec::new();
+    let mut bytes = 0;
+    for (name, value) in &req.headers {
+        let Some(name) = name.as_str().strip_prefix("x-amz-meta-") else { continue };
+        let value = std::str::from_utf8(value.as_bytes())
+            .map_err(|_| S3Error::argument(name, "", "metadata is UTF-8"))?;
+        bytes += name.len() + value.len();
+        match meta.iter_mut().find(|(n, _)| n == name) {
+            // One name twice is one list. Source: RFC 9110 section 5.2.
+            Some((_, before)) => *before = format!("{before},{value}"),
+            None => meta.push((name.to_owned(), value.to_owned())),
+        }
+    }
+    if bytes > limits::USER_META_BYTES_MAX {
+        return Err(S3Error::new(Code::MetadataTooLarge)
+            .extra("Size", bytes.to_string())
+            .extra("MaxSizeAllowed", limits::USER_META_BYTES_MAX.to_string()));
+    }
+    Ok(meta)
+}
+
+/// `x-amz-tagging`: pairs as in a query. `None` without the header.
+pub(super) fn tags(req: &Req) -> Result<Option<Vec<(String, String)>>, S3Error> {
+    let Some(text) = req.header("x-amz-tagging")? else { return Ok(None) };
+    let mut tags: Vec<(String, String)> = Vec::new();
+    for pair in text.split('&').filter(|p| !p.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (key, value) = (tag_text(key)?, tag_text(value)?);
+        let fits = (1..=TAG_KEY_CHARS_MAX).contains(&key.chars().count())
+            && value.chars().count() <= TAG_VALUE_CHARS_MAX;
+        if !fits || tags.iter().any(|(k, _)| *k == key) {
+            return Err(S3Error::new(Code::InvalidTag).extra("TagKey", key));
+        }
+        tags.push((key, value));
+    }
+    if tags.len() > TAGS_MAX {
+        let why = format!("Object tags cannot be greater than {TAGS_MAX}");
+        return Err(S3Error::with(Code::BadRequest, why));
+    }
+    Ok(Some(tags))
+}
+
+fn tag_text(text: &str) -> Result<String, S3Error> {
+    let text = text.replace('+', " ");
+    match percent_decode_str(&text).decode_utf8() {
+        Ok(decoded) => Ok(decoded.into_owned()),
+        Err(_) => Err(S3Error::new(Code::InvalidTag)),
+    }
+}
+
+/// If-Match and its kin.
+pub(super) fn conditions(req: &Req) -> Result<Conditions, S3Error> {
+    named_conditions(req, ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"])
+}
+
+fn named_conditions(req: &Req, names: [&str; 4]) -> Result<Conditions, S3Error> {
+    let [if_match, if_none_match, since, unmodified] = names;
+    // A date that is none is ignored. Source: RFC 9110 section 13.1.3.
+    let date = |name: &str| -> Result<Option<u64>, S3Error> {
+        Ok(req.header(name)?.and_then(xml::parse_http_date).map(|ms| ms / 1000))
+    };
+    Ok(Conditions {
+        if_match: req.header(if_match)?.map(etags),
+        if_none_match: req.header(if_none_match)?.map(etags),
+        if_modified_since: date(since)?,
+        if_unmodified_since: date(unmodified)?,
+    })
+}
+
+/// The tags of an If-Match or If-None-Match header.
+fn etags(text: &str) -> ETagMatch {
+    if text.trim() == "*" {
+        return ETagMatch::Any;
+    }
+    ETagMatch::OneOf(text.split(',').map(|tag| unquoted(tag).to_owned()).collect())
+}
+
+/// An entity tag as it is stored. Clients quote it or not.
+pub(super) fn unquoted(tag: &str) -> &str {
+    let tag = tag.trim();
+    tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')
+}
+
+/// `x-amz-copy-source` and its conditions.
+pub(super) fn copy_source(req: &Req) -> Result<CopySource, S3Error> {
+    let text = req.header("x-amz-copy-source")?.unwrap_or_default();
+    let bad = |why: &'static str| S3Error::argument("x-amz-copy-source", text, why);
+    let (path, version) = text.split_once("?versionId=").unwrap_or((text, "null"));
+    only_null_version(version)?;
+    let path = percent_decode_str(path).decode_utf8();
+    let path = path.map_err(|_| bad("the copy source is not UTF-8"))?;
+    let (bucket, key) = path
+        .strip_prefix('/')
+        .unwrap_or(&path)
+        .split_once('/')
+        .ok_or_else(|| bad("Invalid copy source object key"))?;
+    Ok(CopySource {
+        bucket: BucketName::parse(bucket).map_err(|_| bad("Invalid copy source bucket name"))?,
+        key: ObjectKey::parse(key).map_err(|_| bad("Invalid copy source object key"))?,
+        conditions: named_conditions(
+            req,
+            [
+                "x-amz-copy-source-if-match",
+                "x-amz-copy-source-if-none-match",
+                "x-amz-copy-source-if-modified-since",
+                "x-amz-copy-source-if-unmodified-since",
+            ],
+        )?,
+    })
+}
+
+/// Buckets here have no versions, so that `null` is the only one. Source: S3 user guide,
+/// "Objects in an unversioned bucket".
+pub(super) fn refuse_version(req: &Req) -> Result<(), S3Error> {
+    req.query("versionId").map_or(Ok(()), only_null_version)
+}
+
+pub(super) fn only_null_version(version: &str) -> Result<(), S3Error> {
+    match version {
+        "null" => Ok(()),
+        other => Err(S3Error::new(Code::NoSuchVersion).extra("VersionId", other)),
+    }
+}
+
+/// `max-keys` and its kin: a number, cut to what a page may have.
+pub(super) fn page_size(req: &Req, name: &str) -> Result<usize, S3Error> {
+    let Some(text) = req.query(name).filter(|t| !t.is_empty()) else {
+        return Ok(limits::LIST_KEYS_MAX);
+    };
+    match text.parse::<i64>() {
+        Ok(n) if (0..=i64::from(i32::MAX)).contains(&n) => {
+            Ok(usize::try_from(n).unwrap_or(usize::MAX).min(limits::LIST_KEYS_MAX))
+        }
+        Ok(_) | Err(_) => {
+            let why = "Provided max-keys not an integer or within integer range";
+            Err(S3Error::argument(name, text, why))
+        }
+    }
+}
+
+/// A parameter that is the same when it is empty and when it is missing.
+pub(super) fn non_empty(req: &Req, name: &str) -> Option<String> {
+    req.query(name).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn etags_come_quoted_or_not_and_in_lists() {
+        assert_eq!(etags("*"), ETagMatch::Any);
+        assert_eq!(etags("\"abc\""), ETagMatch::OneOf(vec!["abc".into()]));
+        assert_eq!(etags("abc, W/\"d\""), ETagMatch::OneOf(vec!["abc".into(), "d".into()]));
+    }
+
+    #[test]
+    fn aws_chunked_is_not_stored() {
+        assert_eq!(without_aws_chunked("aws-chunked"), None);
+        assert_eq!(without_aws_chunked("aws-chunked,gzip").as_deref(), Some("gzip"));
+        assert_eq!(without_aws_chunked("gzip, br").as_deref(), Some("gzip, br"));
+    }
+}

@@ -1,0 +1,186 @@
+//! What clients ask of a bucket or an object on their way, and what is true today: no versions, no
+//! rules, no policy, everything private.
+//!
+//! Invariant: an answer here is what a bucket without any settings has. Where settings can be made,
+//! their operation is elsewhere.
+
+use crate::s3::Ctx;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::reply::Reply;
+use crate::s3::request::Req;
+use crate::s3::xml::Writer;
+use crate::types::action::Action;
+use crate::types::name::AccountId;
+
+use super::answers::account_element;
+use super::params::refuse_version;
+
+/// A row that only reads.
+macro_rules! reads {
+    ($name:literal, $on:ident, $query:literal, $action:ident, $run:path) => {
+        Op {
+            name: $name,
+            on: On::$on,
+            verb: Verb::Get,
+            when: &[When::Query($query)],
+            action: Action::$action,
+            body: BodyKind::None,
+            auth: Auth::Signed,
+            run: run!($run),
+        }
+    };
+}
+
+/// A row whose setting is never there.
+macro_rules! unset {
+    ($name:literal, $query:literal, $action:ident, $code:ident) => {
+        Op {
+            name: $name,
+            on: On::Bucket,
+            verb: Verb::Get,
+            when: &[When::Query($query)],
+            action: Action::$action,
+            body: BodyKind::None,
+            auth: Auth::Signed,
+            run: |_, req| Box::pin(async move { missing(&req, Code::$code) }),
+        }
+    };
+}
+
+/// A row whose document is empty.
+macro_rules! empty {
+    ($name:literal, $query:literal, $action:ident, $root:literal) => {
+        Op {
+            name: $name,
+            on: On::Bucket,
+            verb: Verb::Get,
+            when: &[When::Query($query)],
+            action: Action::$action,
+            body: BodyKind::None,
+            auth: Auth::Signed,
+            run: |_, _| Box::pin(async { Ok(Reply::xml(Writer::new($root))) }),
+        }
+    };
+}
+
+pub(super) static OPS: &[Op] = &[
+    empty!(
+        "GetBucketAccelerateConfiguration",
+        "accelerate",
+        GetAccelerateConfiguration,
+        "AccelerateConfiguration"
+    ),
+    reads!("GetBucketAcl", Bucket, "acl", GetBucketAcl, bucket_acl),
+    unset!("GetBucketCors", "cors", GetBucketCORS, NoSuchCORSConfiguration),
+    unset!(
+        "GetBucketEncryption",
+        "encryption",
+        GetEncryptionConfiguration,
+        ServerSideEncryptionConfigurationNotFoundError
+    ),
+    unset!(
+        "GetBucketLifecycleConfiguration",
+        "lifecycle",
+        GetLifecycleConfiguration,
+        NoSuchLifecycleConfiguration
+    ),
+    empty!("GetBucketLogging", "logging", GetBucketLogging, "BucketLoggingStatus"),
+    empty!(
+        "GetBucketNotificationConfiguration",
+        "notification",
+        GetBucketNotification,
+        "NotificationConfiguration"
+    ),
+    reads!(
+        "GetBucketOwnershipControls",
+        Bucket,
+        "ownershipControls",
+        GetBucketOwnershipControls,
+        ownership
+    ),
+    unset!("GetBucketPolicy", "policy", GetBucketPolicy, NoSuchBucketPolicy),
+    unset!("GetBucketPolicyStatus", "policyStatus", GetBucketPolicyStatus, NoSuchBucketPolicy),
+    unset!(
+        "GetBucketReplication",
+        "replication",
+        GetReplicationConfiguration,
+        ReplicationConfigurationNotFoundError
+    ),
+    reads!(
+        "GetBucketRequestPayment",
+        Bucket,
+        "requestPayment",
+        GetBucketRequestPayment,
+        request_payment
+    ),
+    unset!("GetBucketTagging", "tagging", GetBucketTagging, NoSuchTagSet),
+    empty!("GetBucketVersioning", "versioning", GetBucketVersioning, "VersioningConfiguration"),
+    unset!("GetBucketWebsite", "website", GetBucketWebsite, NoSuchWebsiteConfiguration),
+    reads!("GetObjectAcl", Object, "acl", GetObjectAcl, object_acl),
+    unset!(
+        "GetObjectLockConfiguration",
+        "object-lock",
+        GetBucketObjectLockConfiguration,
+        ObjectLockConfigurationNotFoundError
+    ),
+    reads!("GetObjectTagging", Object, "tagging", GetObjectTagging, object_tagging),
+    unset!(
+        "GetPublicAccessBlock",
+        "publicAccessBlock",
+        GetBucketPublicAccessBlock,
+        NoSuchPublicAccessBlockConfiguration
+    ),
+];
+
+fn missing(req: &Req, code: Code) -> Result<Reply, S3Error> {
+    Err(S3Error::new(code).extra("BucketName", req.bucket()?.as_str()))
+}
+
+async fn bucket_acl(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let config = ctx.engine().bucket_config(req.bucket()?).await?;
+    Ok(full_control(&config.owner))
+}
+
+async fn object_acl(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    refuse_version(&req)?;
+    let meta = ctx.engine().object_meta(req.bucket()?, req.key()?).await?;
+    Ok(full_control(&meta.owner))
+}
+
+/// The ACL of what is private.
+fn full_control(owner: &AccountId) -> Reply {
+    let grantee =
+        [("xmlns:xsi", "http://www.w3.org/2001/XMLSchema-instance"), ("xsi:type", "CanonicalUser")];
+    let mut out = Writer::new("AccessControlPolicy");
+    account_element(&mut out, "Owner", owner);
+    out.open("AccessControlList").open("Grant").open_with("Grantee", &grantee);
+    out.text("ID", &owner.0).text("DisplayName", &owner.0).close();
+    out.text("Permission", "FULL_CONTROL");
+    Reply::xml(out)
+}
+
+async fn ownership(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    ctx.engine().head_bucket(req.bucket()?).await?;
+    let mut out = Writer::new("OwnershipControls");
+    out.open("Rule").text("ObjectOwnership", "BucketOwnerEnforced");
+    Ok(Reply::xml(out))
+}
+
+async fn request_payment(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    ctx.engine().head_bucket(req.bucket()?).await?;
+    let mut out = Writer::new("RequestPaymentConfiguration");
+    out.text("Payer", "BucketOwner");
+    Ok(Reply::xml(out))
+}
+
+async fn object_tagging(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    refuse_version(&req)?;
+    let meta = ctx.engine().object_meta(req.bucket()?, req.key()?).await?;
+    let mut out = Writer::new("Tagging");
+    out.open("TagSet");
+    for (key, value) in &meta.tags {
+        out.open("Tag").text("Key", key).text("Value", value).close();
+    }
+    Ok(Reply::xml(out))
+}

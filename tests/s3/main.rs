@@ -1,0 +1,15 @@
+//! The S3 port over real HTTP with real signatures: one node, its engine, its disk.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_input;
+mod bucket;
+mod copy;
+mod listing;
+mod multipart;
+mod object;
+mod probe;
+mod table;
