@@ -105,7 +105,8 @@ async fn too_much_metadata_too_many_tags_and_strange_classes_are_refused() {
 async fn documents_that_are_too_large_or_wrong_are_refused() {
     let server = Server::with_bucket("bucket").await;
     let key = "k".repeat(1000);
-    let many = format!("<Delete>{}</Delete>", format!("<Object><Key>{key}</Key></Object>").repeat(1001));
+    let many =
+        format!("<Delete>{}</Delete>", format!("<Object><Key>{key}</Key></Object>").repeat(1001));
     assert_eq!(server.client.post("/bucket?delete", many).await.code(), (400, "MalformedXML"));
     let huge = " ".repeat(5 << 20);
     let (status, code) = {

@@ -75,7 +75,10 @@ async fn a_location_is_a_region_a_geography_or_nothing() {
     {
         server.client.put(&format!("/{name}"), document(place)).await.expect(200);
         let location = server.client.get(&format!("/{name}?location")).await.expect(200);
-        assert!(location.text().ends_with(&format!(">{shown}</LocationConstraint>")), "{location:?}");
+        assert!(
+            location.text().ends_with(&format!(">{shown}</LocationConstraint>")),
+            "{location:?}"
+        );
     }
     let call = server.client.call("PUT", "/by-header").header("x-tigris-regions", "fra");
     call.send().await.expect(200);

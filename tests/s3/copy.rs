@@ -16,7 +16,10 @@ async fn a_copy_has_the_bytes_and_the_metadata_of_its_source() {
     assert_eq!(answer.one("ETag"), format!("&quot;{etag}&quot;"));
     let get = server.client.get("/bucket/copy").await.expect(200);
     assert_eq!(get.body, body);
-    assert_eq!((get.header("x-amz-meta-k"), get.header("content-type")), (Some("v"), Some("text/plain")));
+    assert_eq!(
+        (get.header("x-amz-meta-k"), get.header("content-type")),
+        (Some("v"), Some("text/plain"))
+    );
     server.client.delete("/bucket/a%20b").await.expect(204);
     assert_eq!(server.client.get("/bucket/copy").await.expect(200).body, body);
     let replaced = copy("/bucket/copy", "bucket/copy")
@@ -33,7 +36,8 @@ async fn copies_to_another_location_move_the_bytes() {
     let server = Server::with_bucket("anywhere").await;
     let restricted = server.client.call("PUT", "/only-fra").header("x-godwit-regions", "fra");
     restricted.send().await.expect(200);
-    for (key, body) in [("big", vec![5_u8; 1_100_000]), ("small", b"s".to_vec()), ("none", vec![])] {
+    for (key, body) in [("big", vec![5_u8; 1_100_000]), ("small", b"s".to_vec()), ("none", vec![])]
+    {
         server.client.put(&format!("/anywhere/{key}"), body.clone()).await.expect(200);
         let copy = server.client.call("PUT", &format!("/only-fra/{key}"));
         copy.header("x-amz-copy-source", &format!("/anywhere/{key}")).send().await.expect(200);

@@ -34,7 +34,10 @@ async fn parts_become_one_object() {
     let one = upload(&server, "big", id, 1, &first).await;
     server.client.head("/bucket/big").await.expect(404);
     let parts = server.client.get(&format!("/bucket/big?uploadId={id}")).await.expect(200);
-    assert_eq!((parts.all("PartNumber"), parts.all("Size")), (vec!["1", "2"], vec!["5242880", "10"]));
+    assert_eq!(
+        (parts.all("PartNumber"), parts.all("Size")),
+        (vec!["1", "2"], vec!["5242880", "10"])
+    );
     let uploads = server.client.get("/bucket?uploads").await.expect(200);
     assert_eq!((uploads.all("Key"), uploads.all("UploadId")), (vec!["big"], vec![id]));
     let list = document(&[(1, &one), (2, &two)]);
@@ -44,7 +47,10 @@ async fn parts_become_one_object() {
     assert!(done.one("Location").ends_with("/bucket/big"));
     let get = server.client.get("/bucket/big").await.expect(200);
     assert_eq!(get.body, [first, second.clone()].concat());
-    assert_eq!((get.header("x-amz-meta-a"), get.header("content-type")), (Some("b"), Some("video/mp4")));
+    assert_eq!(
+        (get.header("x-amz-meta-a"), get.header("content-type")),
+        (Some("b"), Some("video/mp4"))
+    );
     let part = server.client.get("/bucket/big?partNumber=2").await.expect(206);
     assert_eq!((part.body.as_ref(), part.header("x-amz-mp-parts-count")), (&second[..], Some("2")));
     let again = server.client.post(&path, list).await.expect(200);
@@ -100,7 +106,10 @@ async fn a_part_sent_again_replaces_the_former() {
     let old = upload(&server, "k", &id, 1, b"old").await;
     let new = upload(&server, "k", &id, 1, b"new").await;
     let path = format!("/bucket/k?uploadId={id}");
-    assert_eq!(server.client.post(&path, document(&[(1, &old)])).await.code(), (400, "InvalidPart"));
+    assert_eq!(
+        server.client.post(&path, document(&[(1, &old)])).await.code(),
+        (400, "InvalidPart")
+    );
     server.client.post(&path, document(&[(1, &new)])).await.expect(200);
     assert_eq!(server.client.get("/bucket/k").await.text(), "new");
 }
