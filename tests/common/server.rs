@@ -73,7 +73,7 @@ async fn client_of(
 
 async fn listen(node: &Node) -> SocketAddr {
     let options = Options::new(node.engine.region());
-    let own: Own = Arc::new(|_, _| {
+    let own: Own = Arc::new(|_, _, _| {
         let mut answer = Response::new(Outgoing::empty());
         *answer.status_mut() = StatusCode::NOT_FOUND;
         Box::pin(std::future::ready(answer))
