@@ -395,6 +395,33 @@ fn a_presigned_url_of_version_2_works_until_it_expires() {
     assert_eq!(wire.code(), Code::AccessDenied);
 }
 
+/// botocore with path style signs `/bucket/` and sends `/bucket`.
+#[test]
+fn a_bucket_may_be_signed_with_its_slash() {
+    use aws_lc_rs::hmac;
+    let date = "Tue, 27 Mar 2007 19:36:42 +0000";
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET.as_bytes());
+    let check = |resource: &str, target: &str| {
+        let text = format!("GET\n\n\n{date}\n{resource}");
+        let signature = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            hmac::sign(&key, text.as_bytes()),
+        );
+        Wire::new("GET", "s3.amazonaws.com", target, date)
+            .with("date", date)
+            .with("authorization", &format!("AWS {KEY}:{signature}"))
+            .check()
+            .is_ok()
+    };
+    assert!(check("/bucket/", "/bucket"));
+    assert!(check("/bucket/?location", "/bucket?location"));
+    assert!(check("/bucket/?location", "/bucket?location="));
+    assert!(check("/bucket/", "/bucket/"));
+    assert!(check("/bucket", "/bucket"));
+    assert!(!check("/bucket/key/", "/bucket/key"));
+    assert!(!check("/bucket/", "/bucket/key"));
+}
+
 #[test]
 fn malformed_headers_of_version_2_are_refused() {
     let date = "Tue, 27 Mar 2007 19:36:42 +0000";

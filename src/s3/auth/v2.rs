@@ -123,24 +123,20 @@ impl Claim {
     /// Computes the signature again and compares.
     pub(super) fn verify(self, look: &Look<'_>, secret: &SecretKey) -> Result<Payload, S3Error> {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.0.as_bytes());
-        let mut right = false;
-        // Clients differ in whether `?acl=` is signed as `acl=` or as `acl`.
-        for keep_equals in [true, false] {
-            let text = self.string_to_sign(look, keep_equals);
-            let expected = hmac::sign(&key, &text);
-            right |= bool::from(expected.as_ref().ct_eq(&self.signature));
+        for form in FORMS {
+            let expected = hmac::sign(&key, &self.string_to_sign(look, form));
+            if bool::from(expected.as_ref().ct_eq(&self.signature)) {
+                return payload::of_unsigned(look);
+            }
         }
-        if right {
-            return payload::of_unsigned(look);
-        }
-        let text = self.string_to_sign(look, true);
+        let text = self.string_to_sign(look, FORMS[0]);
         Err(S3Error::new(Code::SignatureDoesNotMatch)
             .extra("AWSAccessKeyId", self.access_key.to_string())
             .extra("StringToSign", String::from_utf8_lossy(&text))
             .extra("SignatureProvided", self.provided))
     }
 
-    fn string_to_sign(&self, look: &Look<'_>, keep_equals: bool) -> Vec<u8> {
+    fn string_to_sign(&self, look: &Look<'_>, form: Form) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         out.extend_from_slice(look.method.as_bytes());
         for name in ["content-md5", "content-type"] {
@@ -151,10 +147,26 @@ impl Claim {
         out.extend_from_slice(self.date.as_bytes());
         out.push(b'\n');
         amz_headers(look, &mut out);
-        resource(look, keep_equals, &mut out);
+        resource(look, form, &mut out);
         out
     }
 }
+
+/// How a resource is written. Clients differ, and all forms name the same one.
+#[derive(Clone, Copy)]
+struct Form {
+    /// `?acl=` is signed as `acl=`, not as `acl`.
+    equals: bool,
+    /// `/bucket` is signed as `/bucket/` (botocore with path style).
+    slash: bool,
+}
+
+const FORMS: [Form; 4] = [
+    Form { equals: true, slash: false },
+    Form { equals: true, slash: true },
+    Form { equals: false, slash: false },
+    Form { equals: false, slash: true },
+];
 
 /// `x-amz-*` headers, sorted, several values of one joined.
 fn amz_headers(look: &Look<'_>, out: &mut Vec<u8>) {
@@ -178,13 +190,22 @@ fn amz_headers(look: &Look<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// Path style without a key and without the slash behind the bucket.
+fn is_bare_bucket(look: &Look<'_>) -> bool {
+    let bucket = look.path.strip_prefix('/').unwrap_or("");
+    look.host_bucket.is_none() && !bucket.is_empty() && !bucket.contains('/')
+}
+
 /// The bucket of the host, the raw path, and the sub-resources in order, their values decoded.
-fn resource(look: &Look<'_>, keep_equals: bool, out: &mut Vec<u8>) {
+fn resource(look: &Look<'_>, form: Form, out: &mut Vec<u8>) {
     if let Some(bucket) = look.host_bucket {
         out.push(b'/');
         out.extend_from_slice(bucket.as_str().as_bytes());
     }
     out.extend_from_slice(if look.path.is_empty() { b"/" } else { look.path.as_bytes() });
+    if form.slash && is_bare_bucket(look) {
+        out.push(b'/');
+    }
     let signed = |name: &str| SUB_RESOURCES.contains(&name);
     let mut parts: Vec<(&str, Option<&str>)> = look
         .raw_query
@@ -200,7 +221,7 @@ fn resource(look: &Look<'_>, keep_equals: bool, out: &mut Vec<u8>) {
         out.push(if i == 0 { b'?' } else { b'&' });
         out.extend_from_slice(name.as_bytes());
         let Some(value) = value else { continue };
-        if keep_equals || !value.is_empty() {
+        if form.equals || !value.is_empty() {
             out.push(b'=');
             out.extend(percent_decode_str(&value.replace('+', " ")));
         }
