@@ -101,8 +101,8 @@ impl Disk for MemDisk {
             (OpenMode::Exclusive | OpenMode::Read | OpenMode::ReadWrite, Some(file)) => {
                 Ok(file.clone())
             }
-            (OpenMode::Exclusive | OpenMode::Read, None) => Err(io::ErrorKind::NotFound.into()),
-            (OpenMode::CreateNew | OpenMode::ReadWrite, None) => {
+            (OpenMode::Read, None) => Err(io::ErrorKind::NotFound.into()),
+            (OpenMode::CreateNew | OpenMode::Exclusive | OpenMode::ReadWrite, None) => {
                 let file = Arc::new(MemFile::default());
                 files.insert(path.to_owned(), file.clone());
                 Ok(file)
@@ -217,6 +217,8 @@ pub struct Net {
     nodes: Mutex<BTreeMap<RegionId, Endpoint>>,
     cuts: Mutex<BTreeSet<(RegionId, RegionId)>>,
     delays_ms: Mutex<BTreeMap<(RegionId, RegionId), u64>>,
+    /// Round trips that nodes measured, where they no longer agree with the delays.
+    measured_ms: Mutex<BTreeMap<(RegionId, RegionId), u64>>,
     /// Changes answers on their way from the first to the second.
     tamper: Mutex<Option<Tamper>>,
     loss: Mutex<Loss>,
@@ -242,6 +244,14 @@ impl Net {
     pub fn set_delay_ms(&self, a: &str, b: &str, one_way_ms: u64) {
         let (a, b) = (region(a), region(b));
         self.delays_ms.lock().unwrap().extend([((a, b), one_way_ms), ((b, a), one_way_ms)]);
+    }
+
+    /// As `set_delay_ms`, but nobody has measured it yet.
+    pub fn slow_down(&self, a: &str, b: &str, one_way_ms: u64) {
+        let rtt = u64::try_from(self.delay(region(a), region(b)).as_millis()).unwrap() * 2;
+        let (from, to) = (region(a), region(b));
+        self.measured_ms.lock().unwrap().extend([((from, to), rtt), ((to, from), rtt)]);
+        self.set_delay_ms(a, b, one_way_ms);
     }
 
     pub fn tamper(
@@ -339,7 +349,9 @@ impl Peers for Links {
     }
 
     fn rtt(&self, to: RegionId) -> Option<Duration> {
-        self.is_connected(to).then(|| self.net.delay(self.own, to) * 2)
+        let measured = self.net.measured_ms.lock().unwrap().get(&(self.own, to)).copied();
+        let now = self.net.delay(self.own, to) * 2;
+        self.is_connected(to).then(|| measured.map_or(now, Duration::from_millis))
     }
 
     fn is_connected(&self, to: RegionId) -> bool {
@@ -425,6 +437,8 @@ impl World {
         let node = self.nodes.get_mut(&id).unwrap();
         node.tasks.kill();
         node.cluster = None;
+        // What the dead one still does when its parts are dropped, it does to no disk of ours.
+        node.disk = Arc::new(node.disk.copy());
     }
 
     /// The files of a node as they are now.
@@ -471,12 +485,13 @@ impl World {
 
     /// Waits until `done`, on virtual time.
     pub async fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
-        for _ in 0..3000 {
+        for step in 0..4000 {
             self.assert_sound();
             if done(self) {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            let pause_ms = if step < 1000 { 2 } else { 100 };
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
         panic!("never happened: {what}");
     }

@@ -122,8 +122,7 @@ async fn a_slow_follower_is_joined_by_the_next_one() {
     let mut sink = cluster.body(&config, Some(2 << 20)).await.unwrap();
     sink.write(body(2 << 20).into()).await.unwrap();
     let taken = sink.finish().await.unwrap();
-    // What the ordering was made by is stale now.
-    world.net.set_delay_ms("fra", "iad", 4000);
+    world.net.slow_down("fra", "iad", 6000);
     let started = tokio::time::Instant::now();
     write_body(&cluster, &config, "k", taken).await.unwrap();
     assert!(started.elapsed() < limits::ACK_TIMEOUT);
@@ -151,15 +150,15 @@ async fn an_answered_write_survives_the_loss_of_its_origin() {
 async fn a_write_whose_follower_never_held_it_is_discarded_after_a_restart() {
     let mut world = World::new(&["fra", "iad"]).await;
     let config = bucket(Ack::Default);
-    let cluster = world.at("fra");
-    let mut sink = cluster.body(&config, Some(1 << 20)).await.unwrap();
-    sink.write(body(1 << 20).into()).await.unwrap();
-    let taken = sink.finish().await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (cluster, big) = (world.at("fra"), body(1 << 20));
+    let writing = {
+        let (cluster, config) = (cluster.clone(), config.clone());
+        tokio::task::spawn(async move { put(&cluster, &config, "k", &big).await })
+    };
+    world.until("it is noted", |w| pending(w, "fra") == 1).await;
     world.net.cut("fra", "iad");
-    let refused = write_body(&cluster, &config, "k", taken).await;
-    assert!(refused.is_err());
-    assert_eq!(pending(&world, "fra"), 1);
+    assert!(writing.await.unwrap().is_err());
+    assert_eq!(pending(&world, "fra"), 1, "bytes and change are kept while it is undecided");
     drop(cluster);
     world.kill("fra");
     world.net.heal();
