@@ -177,6 +177,10 @@ impl Call {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
+        if self.body.is_empty() && matches!(self.method, Method::PUT | Method::POST) {
+            // As every SDK does; hyper leaves it out.
+            request = request.header("content-length", "0");
+        }
         let mut request = request.body(Full::new(self.body.clone())).unwrap();
         if self.signing != Signing::Anonymous {
             self.sign(&uri, &mut request);

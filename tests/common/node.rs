@@ -77,11 +77,23 @@ impl Node {
     }
 }
 
+/// Opens the store; the tasks of a node that was just stopped may hold it for a moment.
+async fn open(env: &Env, options: store::Options) -> Store {
+    let deadline = env.monotonic() + Duration::from_secs(10);
+    loop {
+        match Store::open(env.clone(), options.clone()).await {
+            Ok((store, _report)) => return store,
+            Err(why) if env.monotonic() > deadline => panic!("{why}"),
+            Err(_) => env.sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
 async fn start_cluster(env: &Env, dir: &Path) -> Cluster {
     let region: RegionId = REGION.parse().unwrap();
     let mut options = store::Options::new(dir.join("data"), region);
     options.segment_bytes = 16 << 20;
-    let (store, _report) = Store::open(env.clone(), options).await.unwrap();
+    let store = open(env, options).await;
     let info = RegionInfo {
         id: region,
         city: "Frankfurt".into(),

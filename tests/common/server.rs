@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use godwit::s3::{Options, Outgoing, Own, Service};
 use godwit::types::record::KeyScope;
@@ -23,14 +24,15 @@ pub struct Server {
     pub node: Node,
     pub address: SocketAddr,
     pub client: Client,
+    listener: JoinHandle<()>,
 }
 
 impl Server {
     pub async fn start() -> Self {
         let node = Node::start().await;
-        let address = listen(&node).await;
+        let (address, listener) = listen(&node).await;
         let client = client_of(&node, address, None, KeyScope::Admin).await;
-        Self { node, address, client }
+        Self { node, address, client, listener }
     }
 
     /// A server with one bucket.
@@ -42,9 +44,12 @@ impl Server {
 
     /// The same node with the same data, on another port.
     pub async fn restart(self) -> Self {
+        self.listener.abort();
+        // Aborted is how it ends.
+        let _ = self.listener.await;
         let node = self.node.restart().await;
-        let address = listen(&node).await;
-        Self { node, address, client: Client { address, ..self.client } }
+        let (address, listener) = listen(&node).await;
+        Self { node, address, client: Client { address, ..self.client }, listener }
     }
 
     /// The owner of another account.
@@ -71,7 +76,7 @@ async fn client_of(
     Client { address, access_key: key.id.to_string(), secret_key }
 }
 
-async fn listen(node: &Node) -> SocketAddr {
+async fn listen(node: &Node) -> (SocketAddr, JoinHandle<()>) {
     let options = Options::new(node.engine.region());
     let own: Own = Arc::new(|_, _, _| {
         let mut answer = Response::new(Outgoing::empty());
@@ -82,7 +87,7 @@ async fn listen(node: &Node) -> SocketAddr {
     let service = Service::new(node.env.clone(), gate, options, own);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         loop {
             let (stream, peer) = listener.accept().await.unwrap();
             stream.set_nodelay(true).unwrap();
@@ -99,5 +104,5 @@ async fn listen(node: &Node) -> SocketAddr {
             });
         }
     });
-    address
+    (address, task)
 }
