@@ -2,9 +2,10 @@
 #![allow(clippy::disallowed_methods, reason = "commands read their files before there is a node")]
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
-use super::error::CliError;
+use super::error::{CliError, Exit};
 use crate::config::{Config, Regions};
 
 /// A variable of the process environment.
@@ -38,4 +39,46 @@ pub(super) fn regions(folder: &Path) -> Result<Regions, CliError> {
     }
     files.sort();
     Ok(Regions::parse(files.iter().map(|(name, text)| (name.as_str(), text.as_str())))?)
+}
+
+/// Makes a directory that only its owner may look into, unless it is there.
+pub(super) fn private_dir(path: &Path) -> Result<(), CliError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| CliError::file(path, &error))
+}
+
+/// A directory of this process alone, removed when it is dropped.
+pub(super) struct Temporary(PathBuf);
+
+/// Names that are tried: others may be left of processes that were killed.
+const TEMPORARY_TRIES: u32 = 100;
+
+impl Temporary {
+    pub(super) fn new() -> Result<Self, CliError> {
+        let id = std::process::id();
+        for number in 0..TEMPORARY_TRIES {
+            let path = std::env::temp_dir().join(format!("godwit-dev-{id}-{number}"));
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(CliError::file(&path, &error)),
+            }
+        }
+        Err(CliError::new(Exit::Failure, "File", "no temporary directory can be made"))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            super::output::note(&format!("{} is left: {error}", self.0.display()));
+        }
+    }
 }

@@ -4,13 +4,17 @@
 //! what kind of failure it was; a message says what to do next.
 
 mod client;
+mod cluster;
 mod config;
 mod connection;
+mod dev;
 mod error;
 mod files;
 mod health;
 mod keys;
 mod output;
+mod process;
+mod serve;
 mod status;
 mod storage;
 mod version;
@@ -45,14 +49,21 @@ struct Common {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make a cluster, or a token with which a region joins it
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
     /// Check or show the settings of a node
     #[command(subcommand)]
     Config(config::Config),
+    /// Start a whole cluster on this machine
+    Dev(dev::Dev),
     /// Ask a node whether it is alive and ready
     Health(health::Health),
     /// Make or list access keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Run one node
+    Serve(serve::Serve),
     /// Show the regions as a node sees them
     Status(status::Status),
     /// Make a bucket with an access key of its own
@@ -89,9 +100,12 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<Exit, CliError> {
     let common = cli.common;
     match cli.command {
+        Command::Cluster(command) => cluster::run(&common, command),
         Command::Config(command) => config::run(&common, command),
+        Command::Dev(command) => dev::run(&common, command),
         Command::Health(command) => health::run(&common, command),
         Command::Keys(command) => keys::run(&common, command),
+        Command::Serve(command) => serve::run(&common, command),
         Command::Status(command) => status::run(&common, &command),
         Command::Storage(command) => storage::run(&common, command),
         Command::Version => version::run(&common),

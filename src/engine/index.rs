@@ -107,7 +107,7 @@ impl Engine {
 }
 
 /// Walks records in the order of the table, from the one after `after`.
-fn walk(
+pub(super) fn walk(
     snapshot: &Snapshot,
     mut after: RecordId,
     mut visit: impl FnMut(RecordId, Record) -> ControlFlow<()>,

@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 
 use crate::env::{BoxFuture, Env};
 use crate::limits;
-use crate::s3::body::Outgoing;
+use crate::s3::Outgoing;
 
 use super::shutdown::Stop;
 
@@ -71,7 +71,8 @@ pub(crate) async fn serve(env: Env, listener: TcpListener, handler: Handler, mut
         };
         match accepted {
             Ok((stream, client, permit)) => {
-                let connection = connection(env.clone(), stream, client, handler.clone(), stop.clone());
+                let connection =
+                    connection(env.clone(), stream, client, handler.clone(), stop.clone());
                 env.spawn("http connection", async move {
                     connection.await;
                     drop(permit);

@@ -1,3 +1,252 @@
 //! One node: everything below wired together, started and stopped in order.
+//!
+//! Start: store (which replays its log), mesh, drivers, engine, fronts, then ready. Stop: not ready,
+//! accept nothing more and finish what is in flight, background jobs, drivers, mesh, checkpoint.
+//! Invariant: what is started later may use what was started earlier, never the other way round.
 
+mod anycast;
+pub mod dev;
 pub mod env;
+mod error;
+mod files;
+mod http;
+pub mod identity;
+mod ops;
+mod readiness;
+mod settings;
+mod shutdown;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tracing::{debug, info, warn};
+
+use crate::admin::Admin;
+use crate::cluster::{self, Cluster, ClusterOptions};
+use crate::engine::{self, Engine};
+use crate::env::{Env, Peers};
+use crate::net::{Mesh, MeshOptions};
+use crate::obs::Metrics;
+use crate::s3;
+use crate::store::{self, Store};
+use crate::types::region::RegionId;
+
+pub use error::NodeError;
+use http::Handler;
+use identity::{FirstKey, Identity};
+use readiness::Readiness;
+use shutdown::{Stop, Stopper};
+use tasks::{Job, Round};
+
+/// What a node is made of.
+pub struct NodeOptions {
+    pub store: store::Options,
+    pub identity: Identity,
+    pub mesh: MeshOptions,
+    pub cluster: ClusterOptions,
+    pub engine: engine::Options,
+    pub s3: s3::Options,
+    /// What clients are told to use; without it, the address of the S3 listener.
+    pub endpoint: Option<String>,
+    pub stop_grace: Duration,
+}
+
+/// The listeners of a node, bound before anything is opened, so that a port in use is told at once.
+pub struct Listeners {
+    pub s3: TcpListener,
+    pub ops: TcpListener,
+}
+
+impl Listeners {
+    pub async fn bind(s3: SocketAddr, ops: SocketAddr) -> Result<Self, NodeError> {
+        Ok(Self { s3: bind(s3).await?, ops: bind(ops).await? })
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    http::bind(address).await.map_err(|source| NodeError::Bind { address, source })
+}
+
+/// A running node.
+pub struct Node {
+    env: Env,
+    region: RegionId,
+    store: Store,
+    mesh: Arc<Mesh>,
+    cluster: Cluster,
+    engine: Engine,
+    handler: Handler,
+    readiness: Readiness,
+    fronts: Stopper,
+    jobs: Stopper,
+    stop_grace: Duration,
+}
+
+/// Between two rounds of the store's clean-up.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// Pauses between attempts to make the first key known.
+const HAND_IN_PAUSE_MIN: Duration = Duration::from_millis(200);
+const HAND_IN_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// What the last steps of a stop may take.
+const JOBS_GRACE: Duration = Duration::from_secs(10);
+
+impl Node {
+    /// Starts everything; when this returns the node answers requests.
+    pub async fn start(
+        env: Env,
+        options: NodeOptions,
+        listeners: Listeners,
+    ) -> Result<Self, NodeError> {
+        let region = options.identity.region;
+        let readiness = Readiness::starting();
+        let metrics = Arc::new(Metrics::new());
+        let (fronts, jobs) = (Stopper::new(), Stopper::new());
+        // Health answers from the first moment, so that a slow replay is seen as such.
+        let ops = ops::handler(metrics.clone(), readiness.clone());
+        env.spawn("ops", http::serve(env.clone(), listeners.ops, ops, jobs.stop()));
+
+        let (store, report) = Store::open(env.clone(), options.store).await?;
+        info!(%region, ?report, "store open");
+        let handler = cluster::Handler::new();
+        let mesh = Mesh::start(env.clone(), options.mesh, handler.clone())
+            .map_err(|error| NodeError::Mesh(error.to_string()))?;
+        let peers: Arc<dyn Peers> = mesh.clone();
+        let members = options.identity.members.clone();
+        let cluster =
+            Cluster::start(env.clone(), store.clone(), peers, &handler, members, options.cluster)
+                .await?;
+        let engine = Engine::new(cluster.clone(), options.engine);
+
+        let address = listeners.s3.local_addr().map(|address| address.to_string());
+        let endpoint = options.endpoint.unwrap_or_else(|| {
+            format!("http://{}", address.unwrap_or_else(|_| "127.0.0.1:8080".to_owned()))
+        });
+        let s3 = front(&engine, options.s3, endpoint, readiness.clone());
+        metrics.add(s3.metrics());
+        metrics.add(cluster.metrics());
+        let handler: Handler = {
+            let s3 = s3.clone();
+            Arc::new(move |request, client| {
+                let s3 = s3.clone();
+                Box::pin(async move { s3.call(request, client).await })
+            })
+        };
+        env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
+        tasks::start(&env, background(&store), &jobs.stop());
+        if let Some(key) = options.identity.first_key {
+            env.spawn("first key", hand_in(env.clone(), engine.clone(), key, jobs.stop()));
+        }
+        readiness.set_ready();
+        info!(%region, "ready");
+        let stop_grace = options.stop_grace;
+        Ok(Self {
+            env,
+            region,
+            store,
+            mesh,
+            cluster,
+            engine,
+            handler,
+            readiness,
+            fronts,
+            jobs,
+            stop_grace,
+        })
+    }
+
+    pub fn region(&self) -> RegionId {
+        self.region
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What its S3 listener does with a request.
+    pub(crate) fn handler(&self) -> Handler {
+        self.handler.clone()
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Stops in order. What was answered is on disk whatever happens here; a clean stop makes the
+    /// next start quick.
+    pub async fn stop(self) {
+        let region = self.region;
+        self.readiness.set_not_ready("stopping");
+        if self.fronts.finish(&self.env, self.stop_grace).await.is_err() {
+            warn!(%region, "requests were cut off after the grace time");
+        }
+        if self.jobs.finish(&self.env, JOBS_GRACE).await.is_err() {
+            warn!(%region, "a background job did not end in time");
+        }
+        self.cluster.stop().await;
+        self.mesh.stop().await;
+        match self.store.close().await {
+            Ok(()) => info!(%region, "stopped"),
+            Err(error) => warn!(%region, %error, "no checkpoint; the next start replays the log"),
+        }
+    }
+}
+
+/// The S3 front, with the admin API for what is not S3.
+fn front(
+    engine: &Engine,
+    options: s3::Options,
+    endpoint: String,
+    readiness: Readiness,
+) -> s3::Service {
+    let admin = Admin::new(engine.clone(), endpoint);
+    let own: s3::Own = Arc::new(move |s3: s3::Service, request, _client| {
+        let (admin, not_ready) = (admin.clone(), readiness.reason());
+        Box::pin(async move { admin.call(&s3, request, not_ready).await })
+    });
+    s3::Service::new(engine.env().clone(), Arc::new(engine.clone()), options, own)
+}
+
+/// Makes the cluster's first key known, as soon as enough regions are there to keep it. A key that
+/// was revoked since stays revoked: that record is newer.
+async fn hand_in(env: Env, engine: Engine, key: FirstKey, mut stop: Stop) {
+    let mut pause = HAND_IN_PAUSE_MIN;
+    loop {
+        let known = engine.access_key(&key.access_key).await;
+        if matches!(known, Ok(Some(_))) {
+            return;
+        }
+        match engine.put_access_key(&key.access_key, key.record.clone()).await {
+            Ok(()) => return,
+            Err(error) => debug!(%error, "the first key is not known yet"),
+        }
+        tokio::select! {
+            biased;
+            () = stop.called() => return,
+            () = env.sleep(pause) => pause = (pause * 2).min(HAND_IN_PAUSE_MAX),
+        }
+    }
+}
+
+/// The node's background jobs. The drivers between regions have tasks of their own.
+fn background(store: &Store) -> Vec<Job> {
+    let store = store.clone();
+    let maintain = move || -> crate::env::BoxFuture<'static, Round> {
+        let store = store.clone();
+        Box::pin(async move {
+            match store.maintain().await {
+                Ok(true) => Round::More,
+                Ok(false) => Round::Idle,
+                Err(error) => {
+                    warn!(%error, "clean-up of the store failed; tried again later");
+                    Round::Idle
+                }
+            }
+        })
+    };
+    vec![Job { name: "store clean-up", every: MAINTAIN_EVERY, round: Box::new(maintain) }]
+}

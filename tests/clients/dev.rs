@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 /// What `godwit dev --json` prints.
 #[derive(Deserialize)]
+#[allow(dead_code, reason = "not every test that includes this file needs it")]
 pub struct Announced {
     pub endpoint: String,
     pub access_key: String,
@@ -18,6 +19,7 @@ pub struct Announced {
 }
 
 #[derive(Deserialize)]
+#[allow(dead_code, reason = "not every test that includes this file needs it")]
 pub struct Region {
     pub code: String,
     pub s3: String,
@@ -33,23 +35,43 @@ pub struct Dev {
 }
 
 impl Dev {
+    /// A cluster on ports that are free.
     pub fn start(arguments: &[&str], log: &Path) -> Self {
-        let port = free_ports();
-        let log = fs::File::create(log).unwrap();
+        Self::start_in(arguments, log, &std::env::temp_dir())
+    }
+
+    /// As [`Dev::start`], with its temporary directories in `folder`.
+    #[allow(dead_code, reason = "not every test that includes this file needs it")]
+    pub fn start_in(arguments: &[&str], log: &Path, folder: &Path) -> Self {
+        let port = free_ports().to_string();
+        let arguments = [&["--port", port.as_str()], arguments].concat();
+        Self::spawn(&arguments, log, folder)
+    }
+
+    /// A cluster whose directory says the ports.
+    #[allow(dead_code, reason = "not every test that includes this file needs it")]
+    pub fn resume(arguments: &[&str], log: &Path) -> Self {
+        Self::spawn(arguments, log, &std::env::temp_dir())
+    }
+
+    fn spawn(arguments: &[&str], log: &Path, temporary: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_godwit"))
-            .args(["dev", "--json", "--port", &port.to_string()])
+            .args(["dev", "--json"])
             .args(arguments)
+            .env("TMPDIR", temporary)
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(fs::File::create(log).unwrap())
             .spawn()
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let announced = serde_json::from_str(&line);
+        let announced: Result<Announced, _> = serde_json::from_str(&line);
         let announced = announced.unwrap_or_else(|error| {
             let _ = child.kill();
-            panic!("`godwit dev` said `{line}`: {error}")
+            let log = fs::read_to_string(log).unwrap_or_default();
+            panic!("`godwit dev` said `{line}`: {error}\n{log}")
         });
+        let port = announced.endpoint.rsplit(':').next().unwrap().parse().unwrap();
         Self { announced, port, child }
     }
 

@@ -1,0 +1,144 @@
+//! `godwit dev`: a whole cluster on this machine.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::error::{CliError, Exit};
+use super::{Common, files, output, process};
+use crate::config::LogFormat;
+use crate::node::dev::{Announcement, Dev as Cluster, DevOptions, PORT_DEFAULT, REGIONS};
+use crate::types::region::RegionId;
+
+/// Starts regional nodes in one process, joined over an emulated wide area, and a global endpoint
+/// that routes each request to the region nearest to the client (which the header
+/// `X-Godwit-Client-Region: fra` says; without it, the first region).
+///
+/// Ports on loopback, with N the first: N is the global endpoint; region i has S3 and the admin API
+/// at N+i, metrics and health at N+10+i, and its mesh at UDP N+i.
+#[derive(Args)]
+pub(super) struct Dev {
+    /// How many regions (1 to 9), or which: iad,fra,nrt
+    #[arg(long, value_name = "N|CODES", value_parser = regions)]
+    regions: Option<Codes>,
+    /// The first of the ports used, the global endpoint's [default: 9000]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65_515))]
+    port: Option<u16>,
+    /// Keep data, access key and ports here for the next time; without it nothing is kept
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// No emulated delays between the regions
+    #[arg(long)]
+    no_wan: bool,
+}
+
+/// The regions to start, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Codes(Vec<RegionId>);
+
+fn regions(text: &str) -> Result<Codes, String> {
+    let names: Vec<&str> = match text.parse::<usize>() {
+        Ok(count) if (1..=REGIONS.len()).contains(&count) => REGIONS[..count].to_vec(),
+        Ok(_) => return Err(format!("1 to {} regions", REGIONS.len())),
+        Err(_) => text.split(',').map(str::trim).collect(),
+    };
+    if names.len() > REGIONS.len() {
+        return Err(format!("1 to {} regions", REGIONS.len()));
+    }
+    let codes: Result<Vec<RegionId>, _> = names.iter().map(|name| name.parse()).collect();
+    Ok(Codes(codes.map_err(|error| format!("{error}"))?))
+}
+
+pub(super) fn run(common: &Common, command: Dev) -> Result<Exit, CliError> {
+    let level = if common.json { "info" } else { "warn" };
+    process::log(level, LogFormat::Text)?;
+    let mut temporary = None;
+    let dir = match &command.data {
+        Some(dir) => {
+            files::private_dir(dir)?;
+            dir.clone()
+        }
+        None => temporary.insert(files::Temporary::new()?).path().to_owned(),
+    };
+    let options = DevOptions {
+        regions: command.regions.map(|codes| codes.0),
+        port: command.port,
+        dir: dir.clone(),
+        wan: !command.no_wan,
+    };
+    process::run(&dir, async |env, stop| {
+        let cluster = Cluster::start(env, options).await.map_err(failed)?;
+        announce(common, cluster.announcement(), command.data.as_deref());
+        stop.await;
+        if !common.json {
+            output::note("stopping");
+        }
+        cluster.stop().await;
+        Ok(Exit::Ok)
+    })
+}
+
+fn failed(error: crate::node::NodeError) -> CliError {
+    let port_taken = matches!(&error, crate::node::NodeError::Bind { .. });
+    let error = CliError::new(Exit::Failure, "Start", error);
+    if port_taken {
+        return error.hint(format!("choose other ports: godwit dev --port {}", PORT_DEFAULT + 100));
+    }
+    error
+}
+
+fn announce(common: &Common, cluster: &Announcement, data: Option<&Path>) {
+    if common.json {
+        output::json(cluster);
+        return;
+    }
+    let Announcement { endpoint, access_key, secret_key, regions } = cluster;
+    output::line(&format!("godwit is running: {} regions on this machine", regions.len()));
+    output::line("");
+    output::line(&format!("  global   {endpoint}"));
+    for region in regions {
+        output::line(&format!(
+            "  {}      {}   metrics {}/metrics",
+            region.code, region.s3, region.admin
+        ));
+    }
+    let kept = match data {
+        Some(dir) => format!("kept in {}", dir.display()),
+        None => "in a temporary directory, removed at the end".to_owned(),
+    };
+    output::line(&format!("  data     {kept}"));
+    output::line("");
+    output::line("Paste into another terminal:");
+    output::line("");
+    output::line(&format!("  export AWS_ENDPOINT_URL_S3={endpoint} AWS_REGION=auto \\"));
+    output::line(&format!("    AWS_ACCESS_KEY_ID={access_key} \\"));
+    output::line(&format!("    AWS_SECRET_ACCESS_KEY={secret_key}"));
+    output::line("  aws s3 mb s3://first && aws s3 cp README.md s3://first/");
+    output::line("  godwit where s3://first/README.md");
+    output::line("");
+    output::line("Ctrl-C stops it.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_are_a_number_or_codes() {
+        let codes = |text: &str| regions(text).map(|codes| codes.0.len());
+        assert_eq!(codes("3"), Ok(3));
+        assert_eq!(codes("9"), Ok(9));
+        assert_eq!(codes("ams, fra"), Ok(2));
+        for bad in ["0", "10", "frankfurt", "", "a,b"] {
+            assert!(regions(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_region_that_a_number_takes_is_known() {
+        let known = crate::config::Regions::built_in();
+        for code in REGIONS {
+            assert!(known.find(code.parse().unwrap()).is_ok(), "{code}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What people ask of a region that is not S3: its peers, and the access keys of an account.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use crate::types::name::{AccessKeyId, AccountId};
+use crate::types::record::{AccessKeyRecord, Record, RecordId};
+use crate::types::region::RegionInfo;
+
+use super::index::walk;
+use super::{Engine, Error};
+
+/// One member, as this region sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegionView {
+    pub info: RegionInfo,
+    pub voter: bool,
+    /// `None`: this region itself.
+    pub peer: Option<PeerView>,
+}
+
+/// Another region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    pub connected: bool,
+    pub rtt: Option<Duration>,
+    /// Changes of this region that it has not applied.
+    pub behind: u64,
+    /// Changes of its own that this region has not applied.
+    pub ahead: u64,
+}
+
+impl Engine {
+    /// All members, by code.
+    pub fn regions(&self) -> Vec<RegionView> {
+        let members = self.cluster.members();
+        let peers = self.cluster.status();
+        let view = |info: &RegionInfo| {
+            let peer = peers.iter().find(|peer| peer.region == info.id);
+            RegionView {
+                info: info.clone(),
+                voter: members.is_voter(info.id),
+                peer: peer.map(|peer| PeerView {
+                    connected: peer.connected,
+                    rtt: peer.rtt,
+                    behind: peer.behind,
+                    ahead: peer.ahead,
+                }),
+            }
+        };
+        members.regions().map(view).collect()
+    }
+
+    /// The keys of an account that this region knows and that are not revoked, by id.
+    pub async fn access_keys(
+        &self,
+        account: &AccountId,
+    ) -> Result<Vec<(AccessKeyId, AccessKeyRecord)>, Error> {
+        let account = account.clone();
+        self.look(move |snapshot| {
+            let mut keys = Vec::new();
+            let first = RecordId::AccessKey(AccessKeyId("".into()));
+            walk(snapshot, first, |id, record| {
+                let (RecordId::AccessKey(id), Record::AccessKey(record)) = (id, record) else {
+                    return ControlFlow::Break(());
+                };
+                if record.account == account && !record.revoked {
+                    keys.push((id, record));
+                }
+                ControlFlow::Continue(())
+            })?;
+            Ok(keys)
+        })
+        .await
+    }
+}

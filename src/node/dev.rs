@@ -1,0 +1,316 @@
+//! `godwit dev`: a whole cluster in one process, for a look, for demonstrations and for tests.
+//!
+//! Every region is a real node with its own directory, store, QUIC endpoint and listeners on
+//! loopback; only the wide area between them is emulated. Ports: the first is the global endpoint's;
+//! region i (from 1) has S3 and admin API at `first + i`, metrics and health at `first + 10 + i`, and
+//! its mesh at UDP `first + i`.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tracing::warn;
+
+use crate::cluster::ClusterOptions;
+use crate::config::Regions;
+use crate::engine;
+use crate::env::Env;
+use crate::net::MeshOptions;
+use crate::net::link::{self, Link};
+use crate::s3;
+use crate::store;
+use crate::types::region::{RegionId, RegionInfo};
+
+use super::anycast::{Anycast, Site};
+use super::identity::{self, Charter, FirstKey};
+use super::shutdown::Stopper;
+use super::{Listeners, Node, NodeError, NodeOptions, files, http};
+
+/// The first port when none is given.
+pub const PORT_DEFAULT: u16 = 9000;
+
+/// Regions that `--regions N` takes, in this order.
+pub const REGIONS: [&str; 9] = ["iad", "fra", "nrt", "syd", "gru", "lhr", "sin", "lax", "jnb"];
+
+/// How many of them when nothing is said.
+pub const REGIONS_DEFAULT: usize = 3;
+
+/// Where the ports of metrics and health begin, after the first port.
+const OPS_OFFSET: u16 = 10;
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct DevOptions {
+    /// `None`: those of the directory, else the first three.
+    pub regions: Option<Vec<RegionId>>,
+    /// `None`: that of the directory, else [`PORT_DEFAULT`].
+    pub port: Option<u16>,
+    /// An existing directory.
+    pub dir: PathBuf,
+    /// Delays of the wide area between the regions.
+    pub wan: bool,
+}
+
+/// What `godwit dev --json` prints: the line that programs wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Announcement {
+    pub endpoint: String,
+    pub access_key: String,
+    pub secret_key: String,
+    pub regions: Vec<AnnouncedRegion>,
+}
+
+/// One region in [`Announcement`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AnnouncedRegion {
+    pub code: RegionId,
+    /// Its own S3 endpoint.
+    pub s3: String,
+    /// Metrics and health.
+    pub admin: String,
+    pub pid: u32,
+}
+
+/// A running cluster.
+pub struct Dev {
+    env: Env,
+    nodes: Vec<Node>,
+    front: Stopper,
+    announcement: Announcement,
+}
+
+impl Dev {
+    /// Starts all regions, and returns when every one is ready and the key works everywhere.
+    pub async fn start(env: Env, options: DevOptions) -> Result<Self, NodeError> {
+        let remembered = files::load(&env, &options.dir, REMEMBERED_FILE);
+        let charter = Charter::load(&env, &options.dir)?;
+        let remembered = remembered.map_err(|source| file(&options.dir, source))?;
+        let (plan, charter) = match (remembered, charter) {
+            (Some(remembered), Some(charter)) => (again(&options, remembered)?, charter),
+            _ => fresh(&env, &options)?,
+        };
+        // Ports first: one that is taken is told before anything is written.
+        let global = super::bind(plan.global()).await?;
+        let mut listeners = Vec::new();
+        for index in 0..plan.regions.len() {
+            listeners.push(Listeners::bind(plan.s3(index), plan.ops(index)).await?);
+        }
+        charter.save(&env, &options.dir)?;
+        files::save(&env, &options.dir, REMEMBERED_FILE, &plan)
+            .map_err(|source| file(&options.dir, source))?;
+        let starts = listeners.into_iter().enumerate().map(|(index, listeners)| {
+            let node = node(&env, &options, &plan, &charter, index);
+            let env = env.clone();
+            async move { Node::start(env, node?, listeners).await }
+        });
+        let nodes = futures_util::future::try_join_all(starts).await?;
+        let dev = Self::front(env, &plan, &charter, nodes, global);
+        dev.settle(&charter).await?;
+        Ok(dev)
+    }
+
+    fn front(
+        env: Env,
+        plan: &Plan,
+        charter: &Charter,
+        nodes: Vec<Node>,
+        global: TcpListener,
+    ) -> Self {
+        let front = Stopper::new();
+        let sites = nodes.iter().filter_map(|node| {
+            let info = charter.members().get(node.region())?;
+            Some(Site::of(node, info.coordinates))
+        });
+        let handler = Anycast::new(sites.collect(), Regions::built_in()).handler();
+        env.spawn("global endpoint", http::serve(env.clone(), global, handler, front.stop()));
+        Self { announcement: announcement(plan, charter), env, nodes, front }
+    }
+
+    /// Waits until the regions see each other, and hands in the key.
+    async fn settle(&self, charter: &Charter) -> Result<(), NodeError> {
+        let FirstKey { access_key, record } = charter.first_key();
+        let deadline = self.env.monotonic() + SETTLE_MAX;
+        loop {
+            let engine = self.nodes[0].engine();
+            let away = |node: &Node| {
+                let regions = node.engine().regions();
+                regions.iter().any(|r| r.peer.is_some_and(|peer| !peer.connected))
+            };
+            let connected = !self.nodes.iter().any(away);
+            let why = if connected {
+                match engine.put_access_key(access_key, record.clone()).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error.to_string(),
+                }
+            } else {
+                "the regions do not reach each other".to_owned()
+            };
+            if self.env.monotonic() > deadline {
+                return Err(NodeError::Mesh(why));
+            }
+            self.env.sleep(SETTLE_STEP).await;
+        }
+    }
+
+    /// What to print.
+    pub fn announcement(&self) -> &Announcement {
+        &self.announcement
+    }
+
+    /// Stops the global endpoint, then all nodes at the same time.
+    pub async fn stop(self) {
+        if self.front.finish(&self.env, STOP_GRACE).await.is_err() {
+            warn!("requests at the global endpoint were cut off");
+        }
+        futures_util::future::join_all(self.nodes.into_iter().map(Node::stop)).await;
+    }
+}
+
+/// How long the regions have to find each other, and the pause between two looks.
+const SETTLE_MAX: Duration = Duration::from_secs(30);
+const SETTLE_STEP: Duration = Duration::from_millis(20);
+
+/// Ctrl-C should not take long.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Copies of what is written into a bucket that was made here: one region of three starts without
+/// the bytes, so that there is something to see.
+const COPIES: u8 = 2;
+
+/// What a directory remembers, so that the next run has the same ports and regions. The key is in
+/// the charter beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plan {
+    port: u16,
+    regions: Vec<RegionId>,
+}
+
+const REMEMBERED_FILE: &str = "dev.json";
+
+impl Plan {
+    fn address(&self, offset: usize) -> SocketAddr {
+        let offset = u16::try_from(offset).expect("at most nine regions");
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.saturating_add(offset)))
+    }
+
+    fn global(&self) -> SocketAddr {
+        self.address(0)
+    }
+
+    fn s3(&self, index: usize) -> SocketAddr {
+        self.address(1 + index)
+    }
+
+    fn ops(&self, index: usize) -> SocketAddr {
+        self.address(usize::from(OPS_OFFSET) + 1 + index)
+    }
+
+    /// UDP, so the number may be that of the S3 port.
+    fn mesh(&self, index: usize) -> SocketAddr {
+        self.s3(index)
+    }
+}
+
+/// A directory that was used before keeps its regions.
+fn again(options: &DevOptions, remembered: Plan) -> Result<Plan, NodeError> {
+    if let Some(wanted) = &options.regions
+        && *wanted != remembered.regions
+    {
+        let codes: Vec<String> = remembered.regions.iter().map(ToString::to_string).collect();
+        return Err(NodeError::Identity(format!(
+            "the data directory has the regions {}; leave --regions out, or take another directory",
+            codes.join(",")
+        )));
+    }
+    Ok(Plan { port: options.port.unwrap_or(remembered.port), ..remembered })
+}
+
+fn fresh(env: &Env, options: &DevOptions) -> Result<(Plan, Charter), NodeError> {
+    let first =
+        || REGIONS.iter().take(REGIONS_DEFAULT).filter_map(|code| RegionId::parse(code)).collect();
+    let regions: Vec<RegionId> = options.regions.clone().unwrap_or_else(first);
+    let known = Regions::built_in();
+    let infos: Result<Vec<RegionInfo>, NodeError> = regions
+        .iter()
+        .map(|code| match known.find(*code) {
+            Ok(region) => Ok(region.info()),
+            Err(error) => Err(NodeError::Identity(error.to_string())),
+        })
+        .collect();
+    let charter = Charter::new(env, infos?)?;
+    Ok((Plan { port: options.port.unwrap_or(PORT_DEFAULT), regions }, charter))
+}
+
+/// One region's node.
+fn node(
+    env: &Env,
+    options: &DevOptions,
+    plan: &Plan,
+    charter: &Charter,
+    index: usize,
+) -> Result<NodeOptions, NodeError> {
+    let region = plan.regions[index];
+    let dir = options.dir.join(region.to_string());
+    env.disk.create_dir_all(&dir).map_err(|source| file(&dir, source))?;
+    let identity = identity::of_charter(env, &dir, region, charter)?;
+    let others = (0..plan.regions.len()).filter(|other| *other != index);
+    let addresses = others.map(|other| (plan.regions[other], plan.mesh(other).to_string()));
+    let mesh = MeshOptions {
+        certificate: identity.certificate.clone(),
+        bind: plan.mesh(index),
+        addresses: addresses.collect(),
+        members: plan.regions.clone(),
+        mtu: None,
+        link: options.wan.then(|| wan(plan, charter, index)),
+    };
+    Ok(NodeOptions {
+        store: store::Options::new(dir.join("store"), region),
+        mesh,
+        identity,
+        cluster: ClusterOptions::default(),
+        engine: engine::Options { copies: COPIES, ..engine::Options::default() },
+        s3: s3::Options::new(region),
+        endpoint: Some(format!("http://{}", plan.global())),
+        stop_grace: STOP_GRACE,
+    })
+}
+
+/// Delays from one region to all others, by their places.
+fn wan(plan: &Plan, charter: &Charter, index: usize) -> Link {
+    let link = Link::default();
+    let place = |region: RegionId| charter.members().get(region).map(|info| info.coordinates);
+    for (other, region) in plan.regions.iter().enumerate() {
+        if let (Some(from), Some(to)) = (place(plan.regions[index]), place(*region)) {
+            let delay = link::delay(from, to);
+            let path = link::Path { delay, jitter: delay / 20, ..link::Path::default() };
+            link.set(plan.mesh(other), path);
+        }
+    }
+    link
+}
+
+fn announcement(plan: &Plan, charter: &Charter) -> Announcement {
+    let FirstKey { access_key, record } = charter.first_key();
+    let regions = plan.regions.iter().enumerate();
+    Announcement {
+        endpoint: format!("http://{}", plan.global()),
+        access_key: access_key.to_string(),
+        secret_key: record.secret.0.to_string(),
+        regions: regions
+            .map(|(index, code)| AnnouncedRegion {
+                code: *code,
+                s3: format!("http://{}", plan.s3(index)),
+                admin: format!("http://{}", plan.ops(index)),
+                pid: std::process::id(),
+            })
+            .collect(),
+    }
+}
+
+fn file(path: &Path, source: io::Error) -> NodeError {
+    NodeError::File { what: path.display().to_string(), source }
+}

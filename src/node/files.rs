@@ -1,0 +1,46 @@
+//! Small files of a node besides its store, replaced whole: its identity, what `dev` remembers.
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::env::{Env, OpenMode};
+
+/// Nothing of ours is larger.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The document in `dir`, `None` when there is no such file.
+pub(crate) fn load<T: DeserializeOwned>(
+    env: &Env,
+    dir: &Path,
+    name: &str,
+) -> io::Result<Option<T>> {
+    let file = match env.disk.open(&dir.join(name), OpenMode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let size = file.size()?;
+    if size > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{name} is too large")));
+    }
+    let mut bytes = vec![0; usize::try_from(size).expect("at most 1 MiB")];
+    file.read_exact_at(0, &mut bytes)?;
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{name}: {error}")))
+}
+
+/// Writes the document so that after a crash either the old one or the new one is there.
+pub(crate) fn save(env: &Env, dir: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let bytes = serde_json::to_vec_pretty(value).map_err(io::Error::other)?;
+    let new = dir.join(format!("{name}.new"));
+    let file = env.disk.open(&new, OpenMode::ReadWrite)?;
+    file.set_len(0)?;
+    file.write_all_at(0, &[&bytes])?;
+    file.sync()?;
+    env.disk.rename(&new, &dir.join(name))?;
+    env.disk.sync_dir(dir)
+}

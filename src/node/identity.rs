@@ -1,0 +1,227 @@
+//! Who a node is: its cluster, its region, its certificate; and how it gets to be that.
+//!
+//! `godwit cluster init` makes a [`Charter`]: the cluster's authority and first members. From it
+//! come [`Identity`]s, one a region: put into a token, or made by each node for itself where a
+//! platform hands the same secret to all of them. An identity lies in the data directory and is used
+//! from then on; whatever is handed in later is ignored.
+//!
+//! Invariant: a charter or an identity is a secret; neither shows in a log or an error.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::Members;
+use crate::env::Env;
+use crate::net::tls;
+use crate::types::id::ClusterId;
+use crate::types::name::{AccessKeyId, AccountId, SecretKey};
+use crate::types::record::{AccessKeyRecord, KeyScope};
+use crate::types::region::{RegionId, RegionInfo};
+use crate::types::stamp::{Hlc, Stamp};
+
+use super::{NodeError, files};
+
+const CHARTER_FILE: &str = "cluster.json";
+const IDENTITY_FILE: &str = "identity.json";
+
+/// The first access key of a cluster, made before there is a node to make one.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct FirstKey {
+    pub access_key: AccessKeyId,
+    pub record: AccessKeyRecord,
+}
+
+impl FirstKey {
+    /// A new key of a new account. Every node that hands it in gives the same record, so that they
+    /// do not compete.
+    pub fn new(env: &Env, region: RegionId) -> Self {
+        const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+        let id: String = env
+            .random::<18>()
+            .iter()
+            .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
+            .collect();
+        let now_ms = env.now_ms();
+        Self {
+            access_key: AccessKeyId(format!("GW{id}").into()),
+            record: AccessKeyRecord {
+                stamp: Stamp { hlc: Hlc::from_ms(now_ms), region },
+                account: AccountId(hex::encode(env.random::<32>()).into()),
+                secret: SecretKey(URL_SAFE_NO_PAD.encode(env.random::<30>()).into()),
+                scope: KeyScope::Admin,
+                revoked: false,
+                created_ms: now_ms,
+            },
+        }
+    }
+}
+
+/// A cluster's authority: whoever has it can make nodes of the cluster.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Charter {
+    members: Members,
+    authority: tls::Authority,
+    first_key: FirstKey,
+}
+
+/// A node's place in a cluster.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Identity {
+    pub region: RegionId,
+    pub members: Members,
+    pub certificate: tls::Certificate,
+    /// Handed in by the node until a majority knows it.
+    pub first_key: Option<FirstKey>,
+}
+
+impl Charter {
+    /// A new cluster of these regions; the first one makes the first key.
+    pub fn new(env: &Env, regions: Vec<RegionInfo>) -> Result<Self, NodeError> {
+        let first = regions.first().map(|region| region.id);
+        let cluster = ClusterId(env.random());
+        let members = Members::new(cluster, regions)
+            .map_err(|error| NodeError::Identity(error.to_string()))?;
+        let first = first.expect("members are never empty");
+        let authority = tls::Authority::new(cluster).map_err(wrong)?;
+        Ok(Self { members, authority, first_key: FirstKey::new(env, first) })
+    }
+
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    pub fn first_key(&self) -> &FirstKey {
+        &self.first_key
+    }
+
+    /// The identity of a member.
+    pub fn identity(&self, region: RegionId) -> Result<Identity, NodeError> {
+        if !self.members.contains(region) {
+            return Err(NodeError::Identity(format!("region {region} is no member")));
+        }
+        let certificate = self.authority.issue(self.members.cluster(), region).map_err(wrong)?;
+        let first_key = Some(self.first_key.clone());
+        Ok(Identity { region, members: self.members.clone(), certificate, first_key })
+    }
+
+    /// As one word, for the environment of a platform.
+    pub fn to_text(&self) -> String {
+        to_text(self)
+    }
+
+    pub fn from_text(text: &str) -> Result<Self, NodeError> {
+        from_text(text)
+    }
+
+    pub fn load(env: &Env, dir: &Path) -> Result<Option<Self>, NodeError> {
+        load(env, dir, CHARTER_FILE)
+    }
+
+    pub fn save(&self, env: &Env, dir: &Path) -> Result<(), NodeError> {
+        save(env, dir, CHARTER_FILE, self)
+    }
+}
+
+impl Identity {
+    /// As one word: a join token.
+    pub fn to_text(&self) -> String {
+        to_text(self)
+    }
+
+    pub fn from_text(text: &str) -> Result<Self, NodeError> {
+        from_text(text)
+    }
+
+    pub fn load(env: &Env, dir: &Path) -> Result<Option<Self>, NodeError> {
+        load(env, dir, IDENTITY_FILE)
+    }
+
+    pub fn save(&self, env: &Env, dir: &Path) -> Result<(), NodeError> {
+        save(env, dir, IDENTITY_FILE, self)
+    }
+}
+
+/// Where a node may get its identity from when its directory has none.
+#[derive(Clone, Debug, Default)]
+pub struct Offered<'a> {
+    pub token: Option<&'a str>,
+    pub charter: Option<&'a str>,
+}
+
+/// The identity in `dir`; a directory without one takes what is offered, and keeps it.
+pub fn establish(
+    env: &Env,
+    dir: &Path,
+    region: RegionId,
+    offered: &Offered<'_>,
+) -> Result<Identity, NodeError> {
+    let (identity, new) = match (Identity::load(env, dir)?, offered) {
+        (Some(identity), _) => (identity, false),
+        (None, Offered { token: Some(token), .. }) => (Identity::from_text(token)?, true),
+        (None, Offered { charter: Some(charter), .. }) => {
+            (Charter::from_text(charter)?.identity(region)?, true)
+        }
+        (None, Offered { token: None, charter: None }) => match Charter::load(env, dir)? {
+            Some(charter) => (charter.identity(region)?, true),
+            None => return Err(NodeError::Identity(NOWHERE.to_owned())),
+        },
+    };
+    if identity.region != region {
+        return Err(NodeError::OtherRegion { found: identity.region, wanted: region });
+    }
+    if new {
+        identity.save(env, dir)?;
+    }
+    Ok(identity)
+}
+
+/// The identity in `dir`, or a new one of this charter, which is kept.
+pub(super) fn of_charter(
+    env: &Env,
+    dir: &Path,
+    region: RegionId,
+    charter: &Charter,
+) -> Result<Identity, NodeError> {
+    if let Some(identity) = Identity::load(env, dir)? {
+        return Ok(identity);
+    }
+    let identity = charter.identity(region)?;
+    identity.save(env, dir)?;
+    Ok(identity)
+}
+
+const NOWHERE: &str = "this node belongs to no cluster yet: run `godwit cluster init --regions ...` \
+                       on one node, or give it the token that `godwit cluster token REGION` prints \
+                       there";
+
+fn wrong(error: impl std::fmt::Display) -> NodeError {
+    NodeError::Identity(error.to_string())
+}
+
+fn to_text(value: &impl Serialize) -> String {
+    let bytes = serde_json::to_vec(value).expect("plain structs with text keys");
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The text is secret: an error does not repeat any of it.
+fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, NodeError> {
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim()).ok();
+    let value = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    value.ok_or_else(|| wrong("the token or secret is not whole; copy it again"))
+}
+
+fn load<T: DeserializeOwned>(env: &Env, dir: &Path, name: &str) -> Result<Option<T>, NodeError> {
+    files::load(env, dir, name).map_err(|source| file(dir, name, source))
+}
+
+fn save(env: &Env, dir: &Path, name: &str, value: &impl Serialize) -> Result<(), NodeError> {
+    files::save(env, dir, name, value).map_err(|source| file(dir, name, source))
+}
+
+fn file(dir: &Path, name: &str, source: std::io::Error) -> NodeError {
+    NodeError::File { what: dir.join(name).display().to_string(), source }
+}

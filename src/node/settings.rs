@@ -1,0 +1,77 @@
+//! From the settings of a real node to what it is made of.
+
+use crate::cluster::ClusterOptions;
+use crate::config::{Config, PeerAddress, RegionFile, Regions};
+use crate::engine;
+use crate::env::Env;
+use crate::net::MeshOptions;
+use crate::s3;
+use crate::store;
+use crate::types::region::RegionId;
+
+use super::identity::{self, Offered};
+use super::{NodeError, NodeOptions};
+
+impl NodeOptions {
+    /// What `config` says, with what `region` has of its own. The node takes its identity from its
+    /// data directory, or from the token or secret in the settings the first time.
+    pub fn from_settings(
+        env: &Env,
+        config: &Config,
+        regions: &Regions,
+        region: &RegionFile,
+    ) -> Result<Self, NodeError> {
+        let offered = Offered {
+            token: config.cluster.token.as_deref(),
+            charter: config.cluster.secret.as_deref(),
+        };
+        let code = region.code;
+        let identity = identity::establish(env, &config.data, code, &offered)?;
+        let others = identity.members.regions().map(|info| info.id);
+        let others: Vec<RegionId> = others.filter(|id| *id != code).collect();
+        let address = |id| {
+            let stated = PeerAddress::find(&config.mesh.peers, id);
+            stated.or_else(|| regions.find(id).ok()?.mesh.address.clone())
+        };
+        let mesh = MeshOptions {
+            certificate: identity.certificate.clone(),
+            bind: config.mesh.listen,
+            addresses: others.iter().filter_map(|id| Some((*id, address(*id)?))).collect(),
+            members: others,
+            mtu: config.mesh.mtu,
+            link: None,
+        };
+        let mut auth = s3::Options::new(code).auth;
+        auth.signature_v2 = config.s3.sigv2;
+        auth.regions.extend(identity.members.regions().map(|info| info.id.to_string()));
+        let domains = config.s3.domains.clone();
+        Ok(Self {
+            store: store_options(config, region),
+            mesh,
+            identity,
+            cluster: ClusterOptions::default(),
+            engine: engine::Options::default(),
+            s3: s3::Options { domains, auth, ..s3::Options::new(code) },
+            endpoint: config.s3.endpoint.clone().or_else(|| region.endpoints.s3.clone()),
+            stop_grace: config.s3.stop_grace.0,
+        })
+    }
+}
+
+/// The settings, and where they say nothing of their own, the region's capacity.
+fn store_options(config: &Config, region: &RegionFile) -> store::Options {
+    let defaults = crate::config::Store::default();
+    let pick = |stated, default, own: Option<crate::config::Size>| {
+        if stated == default { own.unwrap_or(stated) } else { stated }
+    };
+    let memory =
+        pick(config.store.memory_cache, defaults.memory_cache, region.capacity.memory_cache);
+    let disk = pick(config.store.disk_cache, defaults.disk_cache, region.capacity.disk_cache);
+    let mut options = store::Options::new(config.data.join("store"), region.code);
+    options.memory_cache_bytes = memory.bytes();
+    options.disk_cache_bytes = disk.bytes();
+    options.index_cache_bytes =
+        usize::try_from(config.store.index_cache.bytes()).unwrap_or(usize::MAX);
+    options.blob_grace = config.store.blob_grace.0;
+    options
+}

@@ -1,0 +1,197 @@
+//! `godwit dev` and the client commands from outside, as a user meets them.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
+
+#[path = "../clients/dev.rs"]
+mod dev;
+mod s3;
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use dev::Dev;
+use s3::Client;
+
+fn start(arguments: &[&str], folder: &Path) -> Dev {
+    Dev::start(arguments, &folder.join("godwit.log"))
+}
+
+/// A client command against a cluster, signed with its key.
+fn godwit(dev: &Dev, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"));
+    command.args(arguments).envs(dev.variables());
+    command.output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn client(dev: &Dev, endpoint: &str) -> Client {
+    Client::new(endpoint, &dev.announced.access_key, &dev.announced.secret_key)
+}
+
+/// Asks until it is so, for at most 30 s.
+fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn dev_announces_what_it_started_and_answers_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = start(&["--regions", "iad,fra"], folder.path());
+    let codes: Vec<&str> = dev.announced.regions.iter().map(|r| r.code.as_str()).collect();
+    assert_eq!(codes, ["iad", "fra"]);
+    assert_eq!(dev.announced.endpoint, format!("http://127.0.0.1:{}", dev.port));
+    for (index, region) in (1..).zip(&dev.announced.regions) {
+        assert_eq!(region.s3, format!("http://127.0.0.1:{}", dev.port + index));
+        assert!(region.pid > 0);
+        assert_eq!(s3::get(&region.s3, "/-/health/ready").status, 200);
+        let metrics = s3::get(&region.admin, "/metrics");
+        assert!(metrics.text().contains("# TYPE godwit_s3_requests"), "{}", metrics.text());
+        assert_eq!(s3::get(&region.admin, "/-/health/live").status, 200);
+        assert_eq!(s3::get(&region.admin, "/-/admin/v1/status").status, 404);
+    }
+    let anonymous = s3::get(&dev.announced.endpoint, "/-/admin/v1/status");
+    assert_eq!(anonymous.status, 403, "{}", anonymous.text());
+    dev.stop();
+}
+
+#[test]
+fn a_request_goes_to_the_region_nearest_to_its_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = start(&["--no-wan"], folder.path());
+    let client = client(&dev, &dev.announced.endpoint);
+    assert_eq!(client.send("PUT", "/routed", &[], b"").status, 200);
+    let put = client.send("PUT", "/routed/key", &[], b"hello");
+    assert_eq!(put.status, 200, "{}", put.text());
+    for (place, region) in [("", "iad"), ("fra", "fra"), ("arn", "fra"), ("syd", "nrt")] {
+        let extra = [("X-Godwit-Client-Region", place)];
+        let extra = if place.is_empty() { &extra[1..] } else { &extra[..] };
+        let served = eventually("the key is everywhere", || {
+            let got = client.send("GET", "/routed/key", extra, b"");
+            (got.status == 200).then_some(got)
+        });
+        assert_eq!(served.header("x-godwit-served-from"), Some(region), "from `{place}`");
+        assert_eq!(served.body, b"hello");
+    }
+    dev.stop();
+}
+
+#[test]
+fn a_data_directory_keeps_objects_key_ports_and_regions() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let data = data.to_str().unwrap();
+    let dev = start(&["--regions", "2", "--data", data], folder.path());
+    let body = vec![7_u8; 100_000];
+    let first = client(&dev, &dev.announced.endpoint);
+    assert_eq!(first.send("PUT", "/kept-bucket", &[], b"").status, 200);
+    assert_eq!(first.send("PUT", "/kept-bucket/key", &[], &body).status, 200);
+    let (port, key) = (dev.port, dev.announced.access_key.clone());
+    dev.stop();
+
+    let again = Dev::resume(&["--data", data], &folder.path().join("again.log"));
+    assert_eq!(again.announced.access_key, key);
+    assert_eq!(again.announced.endpoint, format!("http://127.0.0.1:{port}"));
+    assert_eq!(again.announced.regions.len(), 2);
+    let got = client(&again, &again.announced.endpoint).send("GET", "/kept-bucket/key", &[], b"");
+    assert_eq!((got.status, got.body.len()), (200, body.len()));
+    again.stop();
+}
+
+#[test]
+fn without_a_data_directory_nothing_is_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let temporary = folder.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let dev = Dev::start_in(&["--regions", "1"], &folder.path().join("log"), &temporary);
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 1);
+    let port = dev.port;
+    dev.stop();
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the port is free again");
+}
+
+#[test]
+fn storage_create_makes_a_bucket_and_a_key_for_it_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = start(&["--regions", "1"], folder.path());
+    let made = json(&godwit(&dev, &["storage", "create", "--format", "json"]));
+    let bucket = made["BUCKET_NAME"].as_str().unwrap();
+    let parts: Vec<&str> = bucket.split('-').collect();
+    assert!(parts.len() == 3 && parts[2].len() == 4, "like polished-thunder-5646: {bucket}");
+    assert_eq!(made["AWS_ENDPOINT_URL_S3"], dev.announced.endpoint);
+    assert_eq!(made["AWS_REGION"], "auto");
+    let own = Client::new(
+        &dev.announced.endpoint,
+        made["AWS_ACCESS_KEY_ID"].as_str().unwrap(),
+        made["AWS_SECRET_ACCESS_KEY"].as_str().unwrap(),
+    );
+    assert_eq!(own.send("PUT", &format!("/{bucket}/key"), &[], b"hello").status, 200);
+    assert_eq!(own.send("GET", &format!("/{bucket}/key"), &[], b"").body, b"hello");
+    let env = godwit(&dev, &["storage", "create", "given-name"]);
+    let text = String::from_utf8(env.stdout).unwrap();
+    assert!(text.ends_with("BUCKET_NAME=given-name\n"), "{text}");
+    assert_eq!(own.send("PUT", "/given-name/key", &[], b"").status, 403);
+    assert_eq!(own.send("GET", "/-/admin/v1/status", &[], b"").status, 403);
+    let taken = godwit(&dev, &["storage", "create", "given-name"]);
+    assert_eq!(taken.status.code(), Some(5), "{}", String::from_utf8_lossy(&taken.stderr));
+    let bad = godwit(&dev, &["storage", "create", "Not_A_Name"]);
+    assert_eq!(bad.status.code(), Some(1), "{}", String::from_utf8_lossy(&bad.stderr));
+    dev.stop();
+}
+
+#[test]
+fn status_where_keys_and_health_tell_what_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = start(&["--regions", "3"], folder.path());
+    let status = json(&godwit(&dev, &["status", "--json"]));
+    assert_eq!(status["region"], "iad");
+    assert_eq!(status["regions"].as_array().unwrap().len(), 3);
+    eventually("everything is in sync", || {
+        godwit(&dev, &["status", "--check"]).status.success().then_some(())
+    });
+    let client = client(&dev, &dev.announced.endpoint);
+    assert_eq!(client.send("PUT", "/told-bucket", &[], b"").status, 200);
+    let body = vec![1_u8; 200_000];
+    assert_eq!(client.send("PUT", "/told-bucket/a%20key", &[], &body).status, 200);
+    let found = json(&godwit(&dev, &["where", "--json", "s3://told-bucket/a key"]));
+    assert_eq!(found["primary"], "iad");
+    assert_eq!(found["size"], 200_000);
+    let holders = found["holders"].as_array().unwrap();
+    assert!(holders.len() >= 2 && holders.contains(&Value::from("iad")), "{found}");
+    for list in ["cached", "moves"] {
+        assert!(found[list].is_array(), "{found}");
+    }
+    assert!(found["heat"].is_object(), "{found}");
+    let missing = godwit(&dev, &["where", "s3://told-bucket/other"]);
+    assert_eq!(missing.status.code(), Some(3));
+    let key = json(&godwit(&dev, &["keys", "create", "--bucket", "told-bucket", "--json"]));
+    let listed = json(&godwit(&dev, &["keys", "ls", "--json"]));
+    let listed = listed["keys"].as_array().unwrap();
+    assert!(listed.iter().any(|k| k["access_key"] == key["access_key"]), "{listed:?}");
+    assert!(!format!("{listed:?}").contains(key["secret_key"].as_str().unwrap()));
+    let health = godwit(&dev, &["health", "live"]);
+    assert_eq!((health.status.code(), health.stdout.as_slice()), (Some(0), &b"ok\n"[..]));
+    let wrong = Command::new(env!("CARGO_BIN_EXE_godwit"))
+        .args(["status", "--endpoint", &dev.announced.endpoint])
+        .env("AWS_ACCESS_KEY_ID", &dev.announced.access_key)
+        .env("AWS_SECRET_ACCESS_KEY", "wrong")
+        .output()
+        .unwrap();
+    assert_eq!(wrong.status.code(), Some(4), "{}", String::from_utf8_lossy(&wrong.stderr));
+    dev.stop();
+}
