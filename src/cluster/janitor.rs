@@ -15,7 +15,7 @@ use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
-use super::{Cluster, stopped};
+use super::Cluster;
 
 type Positions = BTreeMap<(RegionId, Incarnation), u64>;
 
@@ -36,15 +36,10 @@ struct Sweep {
 
 impl Cluster {
     pub(super) async fn keep_house(self) {
-        let mut stop = self.inner.stopping();
         let mut sweep = Sweep::default();
         let mut next_sweep = self.env().monotonic() + self.inner.options.sweep_interval;
         loop {
-            tokio::select! {
-                biased;
-                () = stopped(&mut stop) => return,
-                () = self.env().sleep(limits::PENDING_INTERVAL) => {}
-            }
+            self.env().sleep(limits::PENDING_INTERVAL).await;
             let now = self.env().monotonic();
             self.inner.stages.sweep(now);
             if let Err(why) = self.resolve_pending().await {

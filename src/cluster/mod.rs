@@ -111,7 +111,7 @@ struct Inner {
     /// Something new was heard of the logs of others.
     learnt: Notify,
     /// A log has a gap that only the digests can fill.
-    compare: Notify,
+    compare: AtomicBool,
     stop: watch::Sender<bool>,
     /// Every task has one; the first is dropped by `stop`, and the channel closes with the last.
     running: Mutex<Option<mpsc::Sender<()>>>,
@@ -183,7 +183,7 @@ impl Cluster {
                 rolled_back: AtomicBool::new(false),
                 grown: watch::channel(own_head).0,
                 learnt: Notify::new(),
-                compare: Notify::new(),
+                compare: AtomicBool::new(false),
                 stop,
                 running: Mutex::new(Some(running)),
                 ended: tokio::sync::Mutex::new(ended),
@@ -264,11 +264,17 @@ impl Cluster {
         tx.put(Table::Local, CLOCK_KEY, &stamp)
     }
 
-    /// Runs a task until it ends; `stop` waits for it.
+    /// Runs a task until it ends or the node stops, which may be wherever it waits: what must be
+    /// whole is one write of the store.
     fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let Some(running) = self.running().clone() else { return };
+        let mut stop = self.inner.stopping();
         self.env().spawn(name, async move {
-            task.await;
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => {}
+                () = task => {}
+            }
             drop(running);
         });
     }

@@ -44,7 +44,7 @@ impl Outlet {
         let (pieces, queue) = mpsc::channel(limits::STAGE_QUEUE_MAX);
         let (tell, done) = oneshot::channel();
         let sender = cluster.clone();
-        cluster.env().spawn("body-outlet", async move {
+        cluster.spawn("body-outlet", async move {
             let outcome = sender.pump(region, blob, queue).await;
             // A body that was given up has nobody who listens.
             let _ = tell.send(outcome);

@@ -4,6 +4,7 @@
 //! peer does the same the other way round.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use crate::env::Class;
 use crate::limits;
@@ -12,8 +13,8 @@ use crate::store::{self, Table};
 use crate::types::record::RecordId;
 use crate::types::region::RegionId;
 
+use super::Cluster;
 use super::receive::{Cursor, log_key};
-use super::{Cluster, stopped};
 
 /// Why a comparison ended early.
 #[derive(Debug)]
@@ -41,16 +42,11 @@ impl Cluster {
     /// Compares with every connected peer each minute, with a new one at once, and when a log has a
     /// gap that nobody can fill.
     pub(super) async fn compare_digests(self) {
-        let mut stop = self.inner.stopping();
         let mut connected: BTreeMap<RegionId, bool> = BTreeMap::new();
         let mut next_round = self.env().monotonic() + limits::DIGEST_INTERVAL;
         loop {
-            let mut all = tokio::select! {
-                biased;
-                () = stopped(&mut stop) => return,
-                () = self.inner.compare.notified() => true,
-                () = self.env().sleep(limits::HEADS_INTERVAL) => false,
-            };
+            self.env().sleep(limits::HEADS_INTERVAL).await;
+            let mut all = self.inner.compare.swap(false, Ordering::Relaxed);
             let now = self.env().monotonic();
             if now >= next_round {
                 all = true;

@@ -20,9 +20,9 @@ use crate::store::{self, Table};
 use crate::types::id::Incarnation;
 use crate::types::region::RegionId;
 
+use super::Cluster;
 use super::batch;
 use super::receive::{Cursor, log_of, oldest_quarantined};
-use super::{Cluster, stopped};
 
 /// Pushes that are under way: the peer's cursor after each.
 type Flying = FuturesUnordered<BoxFuture<'static, Result<u64, String>>>;
@@ -47,15 +47,12 @@ enum Event {
 }
 
 impl Pusher {
-    async fn run(mut self, mut grown: watch::Receiver<u64>, mut stop: watch::Receiver<bool>) {
+    async fn run(mut self, mut grown: watch::Receiver<u64>) {
         loop {
             if !self.synced && !self.greet().await {
                 self.flying.clear();
-                tokio::select! {
-                    biased;
-                    () = stopped(&mut stop) => return,
-                    () = self.cluster.env().sleep(limits::RECONNECT_WAIT) => continue,
-                }
+                self.cluster.env().sleep(limits::RECONNECT_WAIT).await;
+                continue;
             }
             let head = *grown.borrow_and_update();
             if self.sent < head && self.flying.len() < limits::LOG_WINDOW {
@@ -68,7 +65,6 @@ impl Pusher {
             let more = self.sent < *grown.borrow() && !full;
             let event = tokio::select! {
                 biased;
-                () = stopped(&mut stop) => Event::Stop,
                 Some(answer) = self.flying.next() => Event::Answer(answer),
                 () = std::future::ready(()), if more => Event::Grown,
                 changed = grown.changed(), if !full => match changed {
@@ -151,8 +147,7 @@ impl Cluster {
             synced: false,
             flying: FuturesUnordered::new(),
         };
-        let (grown, stop) = (self.inner.grown.subscribe(), self.inner.stopping());
-        self.spawn("log-pusher", pusher.run(grown, stop));
+        self.spawn("log-pusher", pusher.run(self.inner.grown.subscribe()));
     }
 
     async fn push_batch(&self, peer: RegionId, batch: LogBatch) -> Result<u64, String> {
@@ -279,12 +274,10 @@ impl Cluster {
 
     /// Swaps heads with every peer and pulls what is missing, for as long as the node runs.
     pub(super) async fn follow_logs(self) {
-        let mut stop = self.inner.stopping();
         let mut stalled: BTreeMap<(RegionId, Incarnation), (u64, Duration)> = BTreeMap::new();
         loop {
             tokio::select! {
                 biased;
-                () = stopped(&mut stop) => return,
                 () = self.inner.learnt.notified() => {}
                 () = self.env().sleep(limits::HEADS_INTERVAL) => {
                     let connected = self.others().into_iter().filter(|r| self.is_connected(r.id));
@@ -375,7 +368,7 @@ impl Cluster {
             .all(|(_, head)| head.complete_after > applied);
         if cut_off && holders.iter().any(|(p, head)| reachable(p) && head.applied > applied) {
             // Nobody has the stretch any more: the digests tell what is missing.
-            self.inner.compare.notify_one();
+            self.inner.compare.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

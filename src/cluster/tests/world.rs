@@ -460,6 +460,11 @@ impl World {
         self.nodes[&region(code)].tasks.spawn("client", Box::pin(work));
     }
 
+    /// Virtual time since the world began.
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     pub fn skew(&self, code: &str, skew_ms: i64) {
         self.nodes[&region(code)].clock.skew_ms.store(skew_ms, Ordering::Relaxed);
     }
