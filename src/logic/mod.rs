@@ -7,3 +7,6 @@ pub mod merge;
 pub mod parts;
 pub mod precondition;
 pub mod register;
+pub mod copies;
+pub mod heat;
+pub mod placement;
