@@ -1,16 +1,11 @@
 //! Every schedule of a small world for the drop rule; the order of places.
 
+use std::collections::HashSet;
+
 use super::*;
 
 fn region(code: &str) -> RegionId {
     RegionId::parse(code).unwrap()
-}
-
-/// A message of a round: asked by, of, round.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Message {
-    Ask { from: RegionId, to: RegionId, number: u64 },
-    Yes { from: RegionId, to: RegionId, number: u64 },
 }
 
 /// Which rule is left out, to see that the walk finds the loss.
@@ -21,113 +16,138 @@ enum Without {
     FreshRounds,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+const NODES: usize = 3;
+const ROUNDS: u64 = 2;
+
+/// A node, small enough that millions of worlds fit in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Node {
     held: bool,
-    /// Number of the open round and who confirmed it.
-    round: Option<(u64, BTreeSet<RegionId>)>,
-    /// Rounds that were ever begun; survives nothing but is never reused (the boot counter is in it).
-    begun: u64,
+    /// Number of the open round, 0 for none, and who confirmed it, a bit a node.
+    round: u8,
+    confirmed: u8,
+    /// Rounds that were ever begun; never reused.
+    begun: u8,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct World {
-    nodes: BTreeMap<RegionId, Node>,
-    /// A set: messages may be lost (never delivered), repeated and overtaken.
-    wire: BTreeSet<Message>,
+    nodes: [Node; NODES],
+    /// A bit a message. A message stays: it may be lost (never delivered), repeated, overtaken.
+    asks: u32,
+    yeses: u32,
     crashes_left: u8,
 }
 
-/// The states after every possible next step. Uses [`Rounds`] for every decision.
+fn id(node: usize) -> RegionId {
+    region(["fra", "iad", "nrt"][node])
+}
+
+/// The bit of the message of `round` from one node to another.
+fn bit(from: usize, to: usize, round: u8) -> u32 {
+    1 << ((from * NODES + to) * (ROUNDS as usize + 1) + usize::from(round))
+}
+
+fn rounds_of(node: Node, copies: usize) -> Rounds<()> {
+    let confirmed = (0..NODES).filter(|n| node.confirmed & (1 << n) != 0).map(id).collect();
+    let round = Round { number: u64::from(node.round), needed: copies, confirmed };
+    let open = (node.round != 0).then_some(((), round));
+    Rounds { open: open.into_iter().collect(), last: u64::from(node.begun) }
+}
+
+/// The states after every possible next step. [`Rounds`] makes every decision.
 fn steps(world: &World, copies: usize, without: Without) -> Vec<World> {
     let mut next = Vec::new();
-    for (id, node) in &world.nodes {
-        if node.held && node.round.is_none() && node.begun < 2 {
-            let mut world = world.clone();
-            let others: Vec<RegionId> =
-                world.nodes.keys().copied().filter(|other| other != id).collect();
-            let mut rounds: Rounds<()> = Rounds { open: BTreeMap::new(), last: node.begun };
-            let number = rounds.declare((), copies);
-            let node = world.nodes.get_mut(id).unwrap();
-            (node.begun, node.round) = (number, Some((number, BTreeSet::new())));
-            for to in others {
-                world.wire.insert(Message::Ask { from: *id, to, number });
-            }
+    for n in 0..NODES {
+        let node = world.nodes[n];
+        if node.held && node.round == 0 && u64::from(node.begun) < ROUNDS {
+            let number = rounds_of(node, copies).declare((), copies) as u8;
+            let mut world = *world;
+            world.nodes[n] = Node { round: number, confirmed: 0, begun: number, ..node };
+            (0..NODES).filter(|to| *to != n).for_each(|to| world.asks |= bit(n, to, number));
             next.push(world);
         }
-        if node.round.is_some() {
-            let mut given_up = world.clone();
-            given_up.nodes.get_mut(id).unwrap().round = None;
+        if node.round != 0 {
+            let mut given_up = *world;
+            given_up.nodes[n].round = 0;
             next.push(given_up);
         }
         if world.crashes_left > 0 {
-            let mut crashed = world.clone();
+            let mut crashed = *world;
             crashed.crashes_left -= 1;
-            crashed.nodes.get_mut(id).unwrap().round = None;
+            crashed.nodes[n].round = 0;
             next.push(crashed);
         }
     }
-    for message in &world.wire {
-        next.extend(deliver(world, message, copies, without));
+    for (from, to, round) in messages() {
+        if world.asks & bit(from, to, round) != 0 {
+            next.extend(asked(world, (from, to, round), copies, without));
+        }
+        if world.yeses & bit(from, to, round) != 0 {
+            next.push(answered(world, (from, to, round), copies, without));
+        }
     }
     next
 }
 
-fn rounds_of(node: &Node, copies: usize) -> Rounds<()> {
-    let open = node.round.clone().map(|(number, confirmed)| {
-        ((), Round { number, needed: copies, confirmed })
-    });
-    Rounds { open: open.into_iter().collect(), last: node.begun }
+fn messages() -> impl Iterator<Item = (usize, usize, u8)> {
+    let pairs = (0..NODES).flat_map(|from| (0..NODES).map(move |to| (from, to)));
+    pairs.flat_map(|(from, to)| (1..=ROUNDS as u8).map(move |round| (from, to, round)))
 }
 
-fn deliver(world: &World, message: &Message, copies: usize, without: Without) -> Option<World> {
-    let mut world = world.clone();
-    match message {
-        Message::Ask { from, to, number } => {
-            let node = &world.nodes[to];
-            let says_yes = if without == Without::DeclaredStaysSilent {
-                node.held
-            } else {
-                rounds_of(node, copies).confirms(&(), node.held)
-            };
-            says_yes.then(|| {
-                world.wire.insert(Message::Yes { from: *to, to: *from, number: *number });
-                world
-            })
+fn asked(
+    world: &World,
+    (from, to, round): (usize, usize, u8),
+    copies: usize,
+    without: Without,
+) -> Option<World> {
+    let node = world.nodes[to];
+    let yes = match without {
+        Without::DeclaredStaysSilent => node.held,
+        Without::Nothing | Without::FreshRounds => {
+            rounds_of(node, copies).confirms(&(), node.held)
         }
-        Message::Yes { from, to, number } => {
-            let node = &world.nodes[to];
-            let mut rounds = rounds_of(node, copies);
-            let counted = match (without, &node.round) {
-                (Without::FreshRounds, Some((current, _))) => *current,
-                (Without::Nothing | Without::DeclaredStaysSilent | Without::FreshRounds, _) => *number,
-            };
-            let drops = rounds.confirmed(&(), counted, *from);
-            let node = world.nodes.get_mut(to).unwrap();
-            node.round = rounds.open.remove(&()).map(|r| (r.number, r.confirmed));
-            if drops {
-                (node.held, node.round) = (false, None);
-            }
-            Some(world)
-        }
+    };
+    let mut world = *world;
+    world.yeses |= bit(to, from, round);
+    yes.then_some(world)
+}
+
+fn answered(
+    world: &World,
+    (from, to, round): (usize, usize, u8),
+    copies: usize,
+    without: Without,
+) -> World {
+    let mut world = *world;
+    let node = world.nodes[to];
+    let mut rounds = rounds_of(node, copies);
+    let counted = if without == Without::FreshRounds { node.round } else { round };
+    if node.round != 0 && rounds.confirmed(&(), u64::from(counted), id(from)) {
+        world.nodes[to] = Node { held: false, round: 0, ..node };
+    } else if let Some(round) = rounds.open.get(&()) {
+        let bits = (0..NODES).filter(|n| round.confirmed.contains(&id(*n)));
+        world.nodes[to].confirmed = bits.fold(0, |all, n| all | (1 << n));
     }
+    world
 }
 
 /// Walks all states; the fewest copies that any of them has, and how many there are.
 fn fewest_copies(copies: usize, without: Without) -> (usize, usize) {
-    let fresh = Node { held: true, round: None, begun: 0 };
-    let nodes = ["fra", "iad", "nrt"].map(|code| (region(code), fresh.clone()));
-    let start = World { nodes: nodes.into(), wire: BTreeSet::new(), crashes_left: 1 };
-    let mut seen = BTreeSet::from([start.clone()]);
+    let fresh = Node { held: true, round: 0, confirmed: 0, begun: 0 };
+    let start = World { nodes: [fresh; NODES], asks: 0, yeses: 0, crashes_left: 1 };
+    let mut seen = HashSet::from([start]);
     let mut queue = vec![start];
     let mut fewest = usize::MAX;
     while let Some(world) = queue.pop() {
-        fewest = fewest.min(world.nodes.values().filter(|node| node.held).count());
+        fewest = fewest.min(world.nodes.iter().filter(|node| node.held).count());
         if fewest < copies && without != Without::Nothing {
             break;
         }
-        for next in steps(&world, copies, without) {
-            if seen.insert(next.clone()) {
+        for mut next in steps(&world, copies, without) {
+            // A round that is over leaves nothing behind.
+            next.nodes.iter_mut().filter(|n| n.round == 0).for_each(|n| n.confirmed = 0);
+            if seen.insert(next) {
                 queue.push(next);
             }
         }

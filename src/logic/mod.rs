@@ -1,12 +1,12 @@
 //! Sans-IO cores and pure rules: no tokio, no clock, no disk, no randomness of their own.
 
 pub mod clock;
+pub mod copies;
+pub mod heat;
 pub mod listing;
 pub mod membership;
 pub mod merge;
 pub mod parts;
+pub mod placement;
 pub mod precondition;
 pub mod register;
-pub mod copies;
-pub mod heat;
-pub mod placement;
