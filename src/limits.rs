@@ -250,6 +250,29 @@ pub const GOSSIP_QUEUE_MAX: usize = 256;
 /// Datagrams between nodes, below QUIC's smallest path MTU.
 pub const DATAGRAM_BYTES_MAX: usize = 1100;
 
+/// Objects whose reads are counted at one node.
+pub const HEAT_COUNTERS: usize = 65_536;
+/// A count of reads halves in this time.
+pub const HEAT_HALF_LIFE: Duration = Duration::from_secs(3600);
+/// Accesses in one report to a primary.
+pub const HEAT_ITEMS_MAX: usize = 1000;
+/// Objects whose regret a primary remembers.
+pub const REGRETS_MAX: usize = 65_536;
+/// Moves that a node remembers.
+pub const MOVES_KEPT: usize = 10_000;
+/// Between two looks at heat and copies.
+pub const PLACEMENT_INTERVAL: Duration = Duration::from_secs(30);
+/// A primary that was silent for this long is replaced.
+pub const PRIMARY_GONE_AFTER: Duration = Duration::from_secs(15 * 60);
+/// A copy or move that was asked for and did not come is asked for again after this.
+pub const COPY_PATIENCE: Duration = Duration::from_secs(120);
+/// Copies that a node makes at the same time, and those it lets wait.
+pub const COPIES_AT_ONCE: usize = 4;
+pub const COPIES_WAITING_MAX: usize = 10_000;
+/// Changed rows that one look at the copies takes, and rows of the slow walk over all of them.
+pub const ATTENTION_MAX: usize = 10_000;
+pub const PLACEMENT_PAGE: usize = 1000;
+
 const _: () = assert!(RIDING_BYTES_MAX as usize <= INLINE_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= SEGMENT_BLOB_BYTES_MAX);
 const _: () = assert!(SEGMENT_BLOB_BYTES_MAX <= CHUNK_BYTES);

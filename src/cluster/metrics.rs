@@ -7,7 +7,10 @@ use prometheus_client::registry::Registry;
 #[derive(Clone, Default)]
 pub struct ClusterMetrics {
     pub(super) bad_chunks: Counter,
+    pub(super) copies_dropped: Counter,
+    pub(super) copies_made: Counter,
     pub(super) fetched_chunks: Counter,
+    pub(super) primaries_moved: Counter,
     pub(super) quarantined: Counter,
     pub(super) records_repaired: Counter,
     pub(super) tombstones_dropped: Counter,
@@ -21,6 +24,9 @@ impl Group for ClusterMetrics {
                 "Chunks from peers that failed their checksum",
                 &self.bad_chunks,
             ),
+            ("cluster_copies_dropped", "Copies given up by the drop rule", &self.copies_dropped),
+            ("cluster_copies_made", "Copies made for others or for a move", &self.copies_made),
+            ("cluster_primaries_moved", "Primaries moved away from here", &self.primaries_moved),
             ("cluster_fetched_chunks", "Chunks read from peers", &self.fetched_chunks),
             ("cluster_quarantined", "Changes of peers that could not be merged", &self.quarantined),
             (

@@ -18,6 +18,7 @@ use crate::env::{Class, Env, PeerError, Peers};
 use crate::limits;
 use crate::logic::clock::{Ahead, Clock};
 use crate::logic::membership::Node;
+use crate::logic::placement::PlacementConfig;
 use crate::net::message::{Request, Response};
 use crate::store::{self, Store, Table, Tx};
 use crate::types::id::Incarnation;
@@ -30,14 +31,17 @@ mod active;
 mod batch;
 mod body;
 mod commit;
+mod copies;
 mod error;
 mod fetch;
+mod heat;
 mod hold;
 mod janitor;
 mod lookup;
 mod members;
 mod membership;
 mod metrics;
+mod migrate;
 mod names;
 mod outlet;
 mod pending;
@@ -72,11 +76,22 @@ pub struct ClusterOptions {
     pub tombstone_age: Duration,
     /// Between two steps of housekeeping.
     pub sweep_interval: Duration,
+    /// Between two looks at heat and copies; reports go to the primaries as often.
+    pub placement_interval: Duration,
+    /// A primary that was silent for this long is replaced.
+    pub primary_gone_after: Duration,
+    pub placement: PlacementConfig,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { tombstone_age: limits::TOMBSTONE_AGE, sweep_interval: limits::SWEEP_INTERVAL }
+        Self {
+            tombstone_age: limits::TOMBSTONE_AGE,
+            sweep_interval: limits::SWEEP_INTERVAL,
+            placement_interval: limits::PLACEMENT_INTERVAL,
+            primary_gone_after: limits::PRIMARY_GONE_AFTER,
+            placement: PlacementConfig::default(),
+        }
     }
 }
 
@@ -101,6 +116,7 @@ struct Inner {
     stages: stage::Stages,
     flights: fetch::Flights,
     absences: lookup::Absences,
+    placing: heat::Placing,
     views: Mutex<BTreeMap<RegionId, view::PeerView>>,
     registers: register::RegisterState,
     gossip: membership::Gossip,
@@ -177,6 +193,7 @@ impl Cluster {
                 stages: stage::Stages::default(),
                 flights: fetch::Flights::default(),
                 absences: lookup::Absences::default(),
+                placing: heat::Placing::default(),
                 views: Mutex::new(BTreeMap::new()),
                 registers,
                 gossip,
@@ -199,6 +216,7 @@ impl Cluster {
         cluster.spawn("log-follower", cluster.clone().follow_logs());
         cluster.spawn("digests", cluster.clone().compare_digests());
         cluster.spawn("housekeeping", cluster.clone().keep_house());
+        cluster.spawn("placement", cluster.clone().keep_places());
         Ok(cluster)
     }
 }

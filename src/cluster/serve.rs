@@ -85,6 +85,15 @@ impl Cluster {
             Request::Chunk { blob, index, of } => {
                 self.give_chunk(&blob, index, of.as_ref()).await?
             }
+            Request::Heat(items) => {
+                self.take_heat(from, items)?;
+                Response::Done
+            }
+            Request::MakeCopy { of, homes } => done_or_declined(self.accept_copy(of, homes)),
+            Request::Confirm(of) => Response::Confirmed(self.confirm(&of).await?),
+            Request::Whereabouts { bucket, key } => {
+                Response::Whereabouts(self.known_here(bucket, &key)?)
+            }
             Request::Register(request) => {
                 Response::Register(Box::new(self.registers().answer(from, *request).await?))
             }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: all bytes of one stream are of one version, the one that was asked for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use futures_util::stream::FuturesOrdered;
 
 use crate::env::BoxFuture;
 use crate::limits;
-use crate::net::message::VersionOf;
+use crate::net::message::{Move, VersionOf};
 use crate::types::bucket::BucketConfig;
 use crate::types::name::ObjectKey;
 use crate::types::object::{BlobRef, Content, ObjectMeta, Primary, Version};
@@ -36,14 +36,18 @@ pub struct Whereabouts {
     pub primary: Option<Primary>,
     /// Regions that say that they have it whole, durably.
     pub holders: Vec<RegionId>,
-    /// This node has a cached copy of all of it.
-    pub cached_here: bool,
+    /// Regions that have a cached copy of all of it.
+    pub cached: Vec<RegionId>,
     /// The body travels with the row: every allowed region has it.
     pub rides: bool,
     /// Decayed reads a region, largest first, where this node counts them.
     pub heat: Vec<(RegionId, f64)>,
-    /// Past moves of the primary: milliseconds since 1970, and why.
-    pub moves: BTreeMap<u64, String>,
+    /// Past moves of the primary, latest first, as far as somebody remembers.
+    pub moves: Vec<Move>,
+    /// Why the primary does not move now.
+    pub verdict: Option<String>,
+    /// Regions that could not be asked.
+    pub silent: Vec<RegionId>,
 }
 
 /// A piece of one chunk that the range covers.
@@ -83,6 +87,7 @@ impl Cluster {
         range: Range<u64>,
     ) -> Result<BodyStream, ReadError> {
         let Content::Object(meta) = &version.content else { return Err(ReadError::Gone) };
+        let bytes = range.end - range.start;
         let of = VersionOf { bucket: config.id, key: key.clone(), stamp: version.stamp };
         let keep = self.may_keep(config);
         let mut stream = BodyStream {
@@ -99,24 +104,8 @@ impl Cluster {
             stream.first = Some(bytes);
             stream.source = source;
         }
+        self.note_read(&stream.wanted.of, version, stream.source, bytes);
         Ok(stream)
-    }
-
-    /// Where the current version of a key is; `None` when there is no object here.
-    pub fn whereabouts(
-        &self,
-        config: &BucketConfig,
-        key: &ObjectKey,
-    ) -> Result<Option<Whereabouts>, crate::store::Error> {
-        let Some(row) = self.inner.store.read()?.row(config.id, key)? else { return Ok(None) };
-        Ok(row.object().map(|(version, meta)| Whereabouts {
-            primary: version.placement.primary,
-            holders: version.placement.held().collect(),
-            cached_here: !meta.parts.is_empty()
-                && meta.parts.iter().all(|part| self.inner.store.cached(&part.blob).whole),
-            rides: meta.rides,
-            ..Whereabouts::default()
-        }))
     }
 }
 

@@ -86,7 +86,7 @@ impl Engine {
         key: &ObjectKey,
     ) -> Result<Whereabouts, Error> {
         let config = self.bucket(bucket).await?;
-        let found = self.cluster.whereabouts(&config, key).map_err(index::store_error)?;
+        let found = self.cluster.whereabouts(&config, key).await.map_err(index::store_error)?;
         found.ok_or(Error::NoSuchKey)
     }
 

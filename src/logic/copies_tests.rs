@@ -104,9 +104,7 @@ fn asked(
     let node = world.nodes[to];
     let yes = match without {
         Without::DeclaredStaysSilent => node.held,
-        Without::Nothing | Without::FreshRounds => {
-            rounds_of(node, copies).confirms(&(), node.held)
-        }
+        Without::Nothing | Without::FreshRounds => rounds_of(node, copies).confirms(&(), node.held),
     };
     let mut world = *world;
     world.yeses |= bit(to, from, round);

@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::region::RegionId;
 
 /// The waits and weights of the rule.
@@ -39,7 +41,7 @@ impl Default for PlacementConfig {
 }
 
 /// Accesses of one region to one object since the last report.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Accesses {
     /// Reads that were answered from a copy in that region.
     pub hits: u32,
@@ -151,7 +153,10 @@ impl Regret {
             return stay("nobody would be nearer to it elsewhere".to_owned());
         }
         let cached = self.cached_whole.get(&to).copied().unwrap_or(false);
-        let back = self.homes.get(&to).is_some_and(|left_ms| within(now_ms, *left_ms, config.return_window));
+        let back = self
+            .homes
+            .get(&to)
+            .is_some_and(|left_ms| within(now_ms, *left_ms, config.return_window));
         let factor = config.threshold_factor * if back { 2.0 } else { 1.0 };
         let threshold = factor * self.move_cost(size, cached) * rtt_ms(primary, to);
         let share = self.share(to);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::logic::placement::Accesses;
 use crate::types::id::{BlobId, BucketId, Incarnation};
 use crate::types::name::ObjectKey;
 use crate::types::object::{BlobRef, Row};
@@ -67,6 +68,20 @@ pub enum Request {
         of: Option<VersionOf>,
     },
     Register(Box<RegisterRequest>),
+    /// Accesses in the sender's region to objects whose primary is here.
+    Heat(Vec<HeatItem>),
+    /// Become a holder of this version; its former homes and when they were left.
+    MakeCopy {
+        of: VersionOf,
+        homes: Vec<(RegionId, u64)>,
+    },
+    /// I want to give up my copy: do you have this version, and stay?
+    Confirm(VersionOf),
+    /// What do you know of where this key is?
+    Whereabouts {
+        bucket: BucketId,
+        key: ObjectKey,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -103,6 +118,8 @@ pub enum Response {
         row: Option<Row>,
     },
     Register(Box<RegisterResponse>),
+    Confirmed(bool),
+    Whereabouts(KnownHere),
 }
 
 /// The version of the messages: the first byte of each.
@@ -179,6 +196,8 @@ impl Response {
             Self::Chunk(_) => "Chunk",
             Self::Absent { .. } => "Absent",
             Self::Register(_) => "Register",
+            Self::Confirmed(_) => "Confirmed",
+            Self::Whereabouts(_) => "Whereabouts",
         }
     }
 }
@@ -259,4 +278,33 @@ pub struct VersionOf {
     pub bucket: BucketId,
     pub key: ObjectKey,
     pub stamp: Stamp,
+}
+
+/// Accesses to one version since the last report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeatItem {
+    pub of: VersionOf,
+    pub accesses: Accesses,
+}
+
+/// What one region knows of where a key is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KnownHere {
+    /// It has a cached copy of all of it.
+    pub cached: bool,
+    /// Decayed accesses by region, where it keeps count.
+    pub heat: Vec<(RegionId, f64)>,
+    pub moves: Vec<Move>,
+    /// Why the primary does not move now; from the primary alone.
+    pub verdict: Option<String>,
+}
+
+/// A move of a primary.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Move {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    pub from: RegionId,
+    pub to: RegionId,
+    pub reason: String,
 }

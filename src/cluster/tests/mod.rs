@@ -7,6 +7,7 @@
 mod chaos;
 mod gossip;
 mod names;
+mod placement;
 mod reads;
 mod replication;
 mod world;

@@ -23,7 +23,8 @@ async fn a_remote_read_comes_from_the_nearest_holder_and_is_cached() {
     let (read, source) = get(&nrt, &config, "k").await.unwrap();
     assert_eq!(read, bytes);
     assert_eq!(source, Source::Region(region("iad")));
-    assert!(nrt.whereabouts(&config, &key("k")).unwrap().unwrap().cached_here);
+    let whereabouts = nrt.whereabouts(&config, &key("k")).await.unwrap().unwrap();
+    assert_eq!(whereabouts.cached, [region("nrt")]);
     world.kill_links("nrt", &["fra", "iad"]);
     let (read, source) = get(&nrt, &config, "k").await.unwrap();
     assert_eq!(read, bytes);

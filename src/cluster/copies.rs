@@ -1,0 +1,284 @@
+//! Keeping the number of copies: the driver of `logic::copies`.
+//!
+//! Invariant: a region says in the row that it holds a version only after every byte of it is on its
+//! disk, synced, in the same change; and it takes that back, before any byte goes, only after
+//! `copies` other holders have confirmed theirs in the same round.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::env::Class;
+use crate::limits;
+use crate::logic::copies::{Place, next_holder, surplus_holder};
+use crate::net::message::{Request, Response, VersionOf};
+use crate::store::{self, SealedBlob, Source};
+use crate::types::bucket::BucketConfig;
+use crate::types::object::{BlobRef, HoldState, Holding, Primary, Row, Version};
+use crate::types::record::{Record, RecordId};
+use crate::types::region::{RegionId, Role};
+
+use super::Cluster;
+use super::fetch::Wanted;
+use super::heat::{Object, placed};
+use super::migrate::copies_name;
+use super::outlet::chunks_of;
+
+impl Cluster {
+    /// The regions that may hold a bucket's bytes.
+    fn places(&self, config: &BucketConfig) -> Vec<Place> {
+        let own = self.region();
+        let members = self.members();
+        let may_hold = members
+            .regions()
+            .filter(|info| info.role != Role::Cache && config.location.allows(info.id));
+        may_hold
+            .map(|info| Place {
+                region: info.id,
+                failure_domain: info.failure_domain.clone(),
+                reachable: info.id == own || self.is_connected(info.id),
+            })
+            .collect()
+    }
+
+    /// Looks at one version: whether it needs another copy, has one too many, or lost its primary.
+    pub(super) async fn attend(
+        &self,
+        config: &BucketConfig,
+        object: &Object,
+        version: &Version,
+    ) -> Result<(), store::Error> {
+        let own = self.region();
+        let places = self.places(config);
+        let holders: BTreeSet<RegionId> = version.placement.held().collect();
+        let copies = usize::from(config.copies).clamp(1, places.len().max(1));
+        let name = copies_name(object, version);
+        let (bucket, key) = object.clone();
+        let of = VersionOf { bucket, key, stamp: version.stamp };
+        let Some(primary) = version.placement.primary else {
+            // Parts came in at several regions: the one that completed it pulls them together.
+            let makes_it = version.stamp.region == own
+                || (!self.is_connected(version.stamp.region)
+                    && places.iter().find(|p| p.reachable).is_some_and(|p| p.region == own));
+            if makes_it && places.iter().any(|place| place.region == own) {
+                self.request_copy(own, of).await;
+            }
+            return Ok(());
+        };
+        if primary.region != own {
+            self.maybe_take_over(object, version, primary).await?;
+        } else if let Some(region) = next_holder(&name, &holders, copies, &places) {
+            self.request_copy(region, of.clone()).await;
+        }
+        let moving = self.inner.placing.lock().moving.contains_key(object);
+        let too_many = surplus_holder(&name, &holders, copies, primary.region, &places);
+        if too_many == Some(own) && !moving {
+            self.give_up_copy(config, object, version).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks a region, or this one, to make a copy; not again before it had time for it.
+    async fn request_copy(&self, region: RegionId, of: VersionOf) {
+        let now = self.env().monotonic();
+        {
+            let mut state = self.inner.placing.lock();
+            let copy = ((of.bucket, of.key.clone()), of.stamp);
+            if state.asked.len() >= limits::COPIES_WAITING_MAX {
+                state.asked.retain(|_, at| now.saturating_sub(*at) < limits::COPY_PATIENCE);
+            }
+            let lately = state.asked.get(&copy);
+            if lately.is_some_and(|at| now.saturating_sub(*at) < limits::COPY_PATIENCE) {
+                return;
+            }
+            state.asked.insert(copy, now);
+        }
+        if region == self.region() {
+            if let Err(why) = self.accept_copy(of, Vec::new()) {
+                tracing::warn!(why, "a copy cannot be made here");
+            }
+            return;
+        }
+        let request = Request::MakeCopy { of, homes: Vec::new() };
+        match self.call(region, Class::Repair, &request, limits::ACK_TIMEOUT).await {
+            Ok(Response::Done) => {}
+            Ok(other) => tracing::info!(%region, answer = other.name(), "a copy was declined"),
+            Err(why) => tracing::debug!(%region, %why, "a copy could not be asked for"),
+        }
+    }
+
+    /// Begins to make a copy here, in the background.
+    pub(super) fn accept_copy(
+        &self,
+        of: VersionOf,
+        homes: Vec<(RegionId, u64)>,
+    ) -> Result<(), String> {
+        let object = (of.bucket, of.key.clone());
+        {
+            let mut state = self.inner.placing.lock();
+            if !homes.is_empty() {
+                let now_ms = self.env().now_ms();
+                let regret = state.regret(&object);
+                regret.homes = homes.into_iter().collect();
+                regret.moved_ms = Some(now_ms);
+            }
+            if !state.copying.contains(&(object.clone(), of.stamp))
+                && state.copying.len() >= limits::COPIES_AT_ONCE
+            {
+                return Err("busy with other copies".to_owned());
+            }
+            if !state.copying.insert((object.clone(), of.stamp)) {
+                return Ok(());
+            }
+        }
+        let cluster = self.clone();
+        self.spawn("copy", async move {
+            if let Err(why) = cluster.make_copy(&object, &of).await {
+                tracing::warn!(bucket = %of.bucket, why, "a copy was not made; asked for again");
+            }
+            cluster.inner.placing.lock().copying.remove(&(object, of.stamp));
+        });
+        Ok(())
+    }
+
+    /// Fetches what is missing and becomes a holder, in one change.
+    async fn make_copy(&self, object: &Object, of: &VersionOf) -> Result<(), String> {
+        let row = self.store().read().and_then(|s| s.row(of.bucket, &of.key));
+        let row = row.map_err(|why| why.to_string())?.unwrap_or_default();
+        let found = row.versions.iter().find(|version| version.stamp == of.stamp);
+        let Some((version, meta)) = found.and_then(|v| Some((v, placed(v)?))) else {
+            return Err("the version is not known here".to_owned());
+        };
+        let wanted = Arc::new(Wanted::new(of.clone(), version, meta, false));
+        let mut sealed = Vec::new();
+        for part in &meta.parts {
+            let here = self.store().holds(&part.blob.id).map_err(|why| why.to_string())?;
+            if here || self.store().promote(&part.blob).await.map_err(|why| why.to_string())? {
+                continue;
+            }
+            sealed.push(self.fetch_blob(&wanted, part.blob).await?);
+        }
+        let parts: Vec<BlobRef> = meta.parts.iter().map(|part| part.blob).collect();
+        self.become_holder(object, of, sealed, parts).await.map_err(|why| why.to_string())
+    }
+
+    async fn fetch_blob(&self, wanted: &Arc<Wanted>, blob: BlobRef) -> Result<SealedBlob, String> {
+        let mut writer = self.store().blob_writer(blob.id);
+        for index in 0..chunks_of(blob.len) {
+            let chunk = self.chunk_of(wanted.clone(), blob, index).await;
+            let (bytes, _) = chunk.map_err(|why| why.to_string())?;
+            writer.write(bytes).await.map_err(|why| why.to_string())?;
+        }
+        let sealed = writer.finish().await.map_err(|why| why.to_string())?;
+        if sealed.blob() == blob { Ok(sealed) } else { Err("other bytes than named".to_owned()) }
+    }
+
+    async fn become_holder(
+        &self,
+        (bucket, key): &Object,
+        of: &VersionOf,
+        sealed: Vec<SealedBlob>,
+        parts: Vec<BlobRef>,
+    ) -> Result<(), store::Error> {
+        let (own, bucket, key, stamp) = (self.region(), *bucket, key.clone(), of.stamp);
+        let seq = self
+            .store()
+            .write(move |tx| {
+                let row = tx.row(bucket, &key)?.unwrap_or_default();
+                let found = row.versions.into_iter().find(|version| version.stamp == stamp);
+                let Some(mut version) = found else { return Ok(None) };
+                for blob in sealed {
+                    if !tx.holds(&blob.blob().id)? {
+                        tx.attach(blob)?;
+                    }
+                }
+                for blob in parts {
+                    if !tx.holds(&blob.id)? {
+                        return Ok(None);
+                    }
+                }
+                set_holding(&mut version, own, HoldState::Held);
+                version.placement.primary.get_or_insert(Primary { epoch: 1, region: own });
+                let record = Record::Row(Row { versions: vec![version] });
+                let merged = tx.merge(RecordId::Row(bucket, key), record, Source::Local)?;
+                Ok::<_, store::Error>(merged.seq)
+            })
+            .await?;
+        if let Some(seq) = seq {
+            self.inner.metrics.copies_made.inc();
+            self.log_grew(seq);
+        }
+        Ok(())
+    }
+
+    /// Does this region have the version, and will it keep it while the asker decides?
+    pub(super) async fn confirm(&self, of: &VersionOf) -> Result<bool, store::Error> {
+        let own = self.region();
+        let row = self.store().read()?.row(of.bucket, &of.key)?.unwrap_or_default();
+        let found = row.versions.iter().find(|version| version.stamp == of.stamp);
+        let Some((version, meta)) = found.and_then(|v| Some((v, placed(v)?))) else {
+            return Ok(false);
+        };
+        let mut held = version.placement.held().any(|region| region == own);
+        for part in &meta.parts {
+            held = held && self.store().verify(&part.blob).await?;
+        }
+        let copy = ((of.bucket, of.key.clone()), of.stamp);
+        Ok(self.inner.placing.lock().rounds.confirms(&copy, held))
+    }
+
+    /// One round of the drop rule for this region's copy.
+    async fn give_up_copy(
+        &self,
+        config: &BucketConfig,
+        object: &Object,
+        version: &Version,
+    ) -> Result<(), store::Error> {
+        let own = self.region();
+        let copy = (object.clone(), version.stamp);
+        let copies = usize::from(config.copies).max(1);
+        let number = self.inner.placing.lock().rounds.declare(copy.clone(), copies);
+        let (bucket, key) = object.clone();
+        let of = VersionOf { bucket, key, stamp: version.stamp };
+        let mut may_drop = false;
+        for holder in version.placement.held().filter(|region| *region != own) {
+            let request = Request::Confirm(of.clone());
+            let answer = self.call(holder, Class::Repair, &request, limits::ACK_TIMEOUT).await;
+            if let Ok(Response::Confirmed(true)) = answer {
+                may_drop = self.inner.placing.lock().rounds.confirmed(&copy, number, holder);
+            }
+        }
+        if may_drop {
+            let dropped = self.drop_copy(object, version).await;
+            self.inner.placing.lock().rounds.end(&copy);
+            return dropped;
+        }
+        self.inner.placing.lock().rounds.end(&copy);
+        Ok(())
+    }
+
+    /// Says that the copy is gone, durably, and then lets the bytes go.
+    async fn drop_copy(&self, object: &Object, version: &Version) -> Result<(), store::Error> {
+        let own = self.region();
+        let changed = self
+            .change_placement(object, version.stamp, move |version| {
+                let primary = version.placement.primary.is_some_and(|p| p.region == own);
+                (!primary).then(|| set_holding(version, own, HoldState::Absent))
+            })
+            .await?;
+        let Some(meta) = placed(version).filter(|_| changed) else { return Ok(()) };
+        self.inner.metrics.copies_dropped.inc();
+        for part in &meta.parts {
+            // A copy of the object names the same bytes and counts them as its own.
+            if self.store().read()?.named_by(&part.blob.id, 2)?.len() <= 1 {
+                self.store().drop_blob(part.blob.id).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set_holding(version: &mut Version, region: RegionId, state: HoldState) {
+    let known = version.placement.holders.get(&region).map_or(0, |holding| holding.counter);
+    let holding = Holding { counter: known + 1, state };
+    version.placement.holders.insert(region, holding);
+}

@@ -1,0 +1,315 @@
+//! Moving primaries: the driver of `logic::placement`, and the loop that looks after places.
+//!
+//! A move from p to r: r becomes a holder and says so in the row; p sees it and writes
+//! `primary = (epoch + 1, r)`; the holder that is now too many goes by the drop rule (`copies`).
+//! Invariant: every step leaves at least as many holders as before; whatever step a crash hits, the
+//! object stays readable and the move is made again or not at all.
+
+use std::collections::BTreeMap;
+
+use crate::env::Class;
+use crate::limits;
+use crate::logic::copies;
+use crate::logic::placement::{Candidate, Verdict};
+use crate::net::message::{Move, Request, Response, VersionOf};
+use crate::store::{self, Source};
+use crate::types::bucket::{BucketConfig, NameState};
+use crate::types::id::{BucketId, Incarnation};
+use crate::types::name::BucketName;
+use crate::types::object::{Primary, Row, Version};
+use crate::types::record::{Record, RecordId};
+use crate::types::region::{RegionId, Role};
+
+use super::heat::{Moving, Object, placed};
+use super::{Cluster, stopped};
+
+/// How far the loop has looked.
+#[derive(Default)]
+struct Looked {
+    /// Position in each log.
+    logs: BTreeMap<(RegionId, Incarnation), u64>,
+    /// The slow walk over all rows.
+    walk: Option<RecordId>,
+}
+
+impl Cluster {
+    pub(super) async fn keep_places(self) {
+        let mut stop = self.inner.stopping();
+        let mut looked = Looked::default();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => return,
+                () = self.env().sleep(self.inner.options.placement_interval) => {}
+            }
+            if let Err(why) = self.look_after_places(&mut looked).await {
+                tracing::error!(%why, "placement cannot be looked after");
+            }
+        }
+    }
+
+    async fn look_after_places(&self, looked: &mut Looked) -> Result<(), store::Error> {
+        self.report_heat().await?;
+        self.judge_touched().await?;
+        self.finish_moves().await?;
+        let configs = self.bucket_configs()?;
+        for (bucket, key) in self.changed_rows(looked)? {
+            let Some(config) = configs.get(&bucket) else { continue };
+            let Some(row) = self.store().read()?.row(bucket, &key)? else { continue };
+            for version in row.versions.iter().filter(|version| placed(version).is_some()) {
+                self.attend(config, &(bucket, key.clone()), version).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows that changed since the last look, and the next page of the walk over all.
+    fn changed_rows(&self, looked: &mut Looked) -> Result<Vec<Object>, store::Error> {
+        let snapshot = self.store().read()?;
+        let mut rows = Vec::new();
+        for (log, head) in snapshot.heads()? {
+            let after = looked.logs.entry(log).or_default();
+            let changes = snapshot.log(log.0, log.1, *after, limits::ATTENTION_MAX)?;
+            *after = changes.last().map_or(head, |(seq, _)| *seq);
+            rows.extend(changes.into_iter().filter_map(|(_, id)| object(id)));
+        }
+        let page = snapshot.records(looked.walk.as_ref(), limits::PLACEMENT_PAGE)?;
+        looked.walk = page.last().map(|(id, _)| id.clone());
+        rows.extend(page.into_iter().filter_map(|(id, _)| object(id)));
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(rows)
+    }
+
+    /// Every bucket that is in use, by id.
+    fn bucket_configs(&self) -> Result<BTreeMap<BucketId, BucketConfig>, store::Error> {
+        let first = BucketName::parse("000").expect("three digits are a name");
+        let mut after = RecordId::Name(first);
+        let mut configs = BTreeMap::new();
+        loop {
+            let page = self.store().read()?.records(Some(&after), limits::PLACEMENT_PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(configs) };
+            after = last.clone();
+            for (id, record) in page {
+                let RecordId::Name(_) = id else { return Ok(configs) };
+                if let Record::Name(name) = record
+                    && let NameState::Active(config) = name.state
+                {
+                    configs.insert(config.id, config);
+                }
+            }
+        }
+    }
+
+    /// What the rule says of an object whose primary is here; `None` when it is not here.
+    pub(super) fn verdict(
+        &self,
+        object: &Object,
+        version: &Version,
+    ) -> Result<Option<Verdict>, store::Error> {
+        let Some(meta) = placed(version) else { return Ok(None) };
+        let own = self.region();
+        if version.placement.primary.is_none_or(|primary| primary.region != own) {
+            return Ok(None);
+        }
+        let configs = self.bucket_configs()?;
+        let Some(config) = configs.get(&object.0) else { return Ok(None) };
+        let members = self.members();
+        let candidates: Vec<Candidate> = members
+            .regions()
+            .map(|info| Candidate {
+                region: info.id,
+                allowed: info.role == Role::Full
+                    && config.location.allows(info.id)
+                    && (info.id == own || self.is_connected(info.id)),
+            })
+            .collect();
+        let state = self.inner.placing.lock();
+        let regret = state.regrets.get(object).cloned().unwrap_or_default();
+        let now_ms = self.env().now_ms();
+        Ok(Some(regret.judge(
+            &self.inner.options.placement,
+            (own, meta.size, now_ms),
+            &candidates,
+            &self.distances(),
+            None,
+        )))
+    }
+
+    /// Judges what was read since the last time, and begins the moves that are due.
+    async fn judge_touched(&self) -> Result<(), store::Error> {
+        let touched = std::mem::take(&mut self.inner.placing.lock().touched);
+        for object in touched {
+            let Some(row) = self.store().read()?.row(object.0, &object.1)? else { continue };
+            let Some(version) = row.current() else { continue };
+            let Some(verdict) = self.verdict(&object, version)? else { continue };
+            let Some(to) = verdict.move_to else { continue };
+            self.begin_move(object, version, to, verdict.reason).await;
+        }
+        Ok(())
+    }
+
+    async fn begin_move(&self, object: Object, version: &Version, to: RegionId, reason: String) {
+        let stamp = version.stamp;
+        let homes = {
+            let mut state = self.inner.placing.lock();
+            if state.moving.contains_key(&object) {
+                return;
+            }
+            let since = self.env().monotonic();
+            state.moving.insert(object.clone(), Moving { to, stamp, since, reason });
+            let mut homes = state.regret(&object).homes.clone();
+            homes.insert(self.region(), self.env().now_ms());
+            homes.into_iter().collect()
+        };
+        if version.placement.held().any(|holder| holder == to) {
+            return;
+        }
+        let (bucket, key) = object.clone();
+        let request = Request::MakeCopy { of: VersionOf { bucket, key, stamp }, homes };
+        match self.call(to, Class::Migration, &request, limits::ACK_TIMEOUT).await {
+            Ok(Response::Done) => {}
+            Ok(other) => {
+                tracing::info!(%to, answer = other.name(), "a move was declined");
+                self.inner.placing.lock().moving.remove(&object);
+            }
+            Err(why) => {
+                tracing::info!(%to, %why, "a move could not begin");
+                self.inner.placing.lock().moving.remove(&object);
+            }
+        }
+    }
+
+    /// Hands the primary over where the new holder has its copy; gives up what takes too long.
+    async fn finish_moves(&self) -> Result<(), store::Error> {
+        let moving = self.inner.placing.lock().moving.clone();
+        for (object, moving) in moving {
+            let row = self.store().read()?.row(object.0, &object.1)?;
+            let version = row.and_then(|row| {
+                row.versions.into_iter().find(|version| version.stamp == moving.stamp)
+            });
+            let holds =
+                version.as_ref().is_some_and(|v| v.placement.held().any(|r| r == moving.to));
+            if holds {
+                self.hand_over(&object, &moving).await?;
+            }
+            let waited = self.env().monotonic().saturating_sub(moving.since);
+            if version.is_none() || holds || waited >= limits::COPY_PATIENCE {
+                self.inner.placing.lock().moving.remove(&object);
+            }
+        }
+        Ok(())
+    }
+
+    async fn hand_over(&self, object: &Object, moving: &Moving) -> Result<(), store::Error> {
+        let (own, to) = (self.region(), moving.to);
+        let done = self
+            .change_placement(object, moving.stamp, move |version| {
+                let primary = version.placement.primary?;
+                let holds = version.placement.held().any(|region| region == to);
+                (primary.region == own && holds).then(|| {
+                    let epoch = primary.epoch + 1;
+                    version.placement.primary = Some(Primary { epoch, region: to });
+                })
+            })
+            .await?;
+        if !done {
+            return Ok(());
+        }
+        tracing::info!(bucket = %object.0, from = %own, %to, reason = moving.reason, "primary moved");
+        self.inner.metrics.primaries_moved.inc();
+        let at_ms = self.env().now_ms();
+        let moved = Move { at_ms, from: own, to, reason: moving.reason.clone() };
+        let mut state = self.inner.placing.lock();
+        state.remember(object.clone(), moved);
+        state.regrets.remove(object);
+        Ok(())
+    }
+
+    /// Changes the placement of one version in a change of its own; false when `change` declines or
+    /// the version is no more.
+    pub(super) async fn change_placement(
+        &self,
+        (bucket, key): &Object,
+        stamp: crate::types::stamp::Stamp,
+        change: impl FnOnce(&mut Version) -> Option<()> + Send + 'static,
+    ) -> Result<bool, store::Error> {
+        let (bucket, key) = (*bucket, key.clone());
+        let seq = self
+            .store()
+            .write(move |tx| {
+                let row = tx.row(bucket, &key)?.unwrap_or_default();
+                let found = row.versions.into_iter().find(|version| version.stamp == stamp);
+                let Some(mut version) = found else { return Ok(None) };
+                if change(&mut version).is_none() {
+                    return Ok(None);
+                }
+                let record = Record::Row(Row { versions: vec![version] });
+                let merged = tx.merge(RecordId::Row(bucket, key), record, Source::Local)?;
+                Ok::<_, store::Error>(Some(merged.seq))
+            })
+            .await?;
+        if let Some(Some(seq)) = seq {
+            self.log_grew(seq);
+        }
+        Ok(seq.is_some())
+    }
+
+    /// The primary is gone for long: the first holder in rendezvous order takes over.
+    pub(super) async fn maybe_take_over(
+        &self,
+        object: &Object,
+        version: &Version,
+        gone: Primary,
+    ) -> Result<(), store::Error> {
+        let silent = {
+            let views = self.inner.views();
+            let contact = views.get(&gone.region).and_then(|view| view.last_contact);
+            self.env().monotonic().saturating_sub(contact.unwrap_or_default())
+        };
+        if self.is_connected(gone.region) || silent < self.inner.options.primary_gone_after {
+            return Ok(());
+        }
+        let own = self.region();
+        let holders = version.placement.held().collect();
+        let reachable = |region| region == own || self.is_connected(region);
+        let name = copies_name(object, version);
+        if copies::successor(&name, &holders, gone.region, &reachable) != Some(own) {
+            return Ok(());
+        }
+        let took = self
+            .change_placement(object, version.stamp, move |version| {
+                (version.placement.primary == Some(gone)).then(|| {
+                    let epoch = gone.epoch + 1;
+                    version.placement.primary = Some(Primary { epoch, region: own });
+                })
+            })
+            .await?;
+        if took {
+            let reason = format!("{} was silent for {} s", gone.region, silent.as_secs());
+            let at_ms = self.env().now_ms();
+            let moved = Move { at_ms, from: gone.region, to: own, reason };
+            self.inner.placing.lock().remember(object.clone(), moved);
+        }
+        Ok(())
+    }
+}
+
+/// What the order of holders is computed from: the same everywhere.
+pub(super) fn copies_name(object: &Object, version: &Version) -> Vec<u8> {
+    let mut name = object.0.0.to_vec();
+    name.extend_from_slice(object.1.as_bytes());
+    name.extend_from_slice(&version.stamp.to_bytes());
+    name
+}
+
+fn object(id: RecordId) -> Option<Object> {
+    match id {
+        RecordId::Row(bucket, key) => Some((bucket, key)),
+        RecordId::AccessKey(_)
+        | RecordId::Bucket(_)
+        | RecordId::Name(_)
+        | RecordId::Part(..)
+        | RecordId::Upload(_) => None,
+    }
+}
