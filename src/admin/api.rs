@@ -160,15 +160,23 @@ impl Api {
             etag: info.meta.etag.0.to_string(),
             primary: found.primary.map(|primary| primary.region),
             holders: found.holders,
-            cached: if found.cached_here { vec![self.engine.region()] } else { Vec::new() },
+            cached: found.cached,
             heat: found.heat.into_iter().collect(),
             moves: found
                 .moves
                 .into_iter()
-                .rev()
-                .map(|(at_ms, reason)| Move { at_ms, reason })
+                .map(|moved| Move {
+                    at_ms: moved.at_ms,
+                    from: moved.from,
+                    to: moved.to,
+                    reason: moved.reason,
+                })
                 .collect(),
-            note: found.rides.then(|| "rides in its row: every allowed region has it".to_owned()),
+            note: if found.rides {
+                Some("rides in its row: every allowed region has it".to_owned())
+            } else {
+                found.verdict
+            },
         })
     }
 }

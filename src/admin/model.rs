@@ -121,8 +121,10 @@ pub struct Where {
 /// One move of a primary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Move {
+    /// Milliseconds since 1970.
     pub at_ms: u64,
-    /// From where to where, and why.
+    pub from: RegionId,
+    pub to: RegionId,
     pub reason: String,
 }
 

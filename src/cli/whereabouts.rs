@@ -57,7 +57,7 @@ fn print(found: &model::Where) {
     output::line(&format!("heat      {heat}"));
     for (index, step) in found.moves.iter().enumerate() {
         let head = if index == 0 { "moves" } else { "" };
-        output::line(&format!("{head:<9} {}", step.reason));
+        output::line(&format!("{head:<9} {} -> {}: {}", step.from, step.to, step.reason));
     }
     if let Some(note) = &found.note {
         output::line(&format!("next      {note}"));
