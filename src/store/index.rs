@@ -1,12 +1,14 @@
 //! The index: redb over a file of our own disk, every table of the schema in it.
 //!
 //! Invariant: only the writer changes it, in whole batches that are already in the synced log; a
-//! durable commit carries the log position that it has reached. Reads are snapshots.
+//! durable commit carries the log position that it has reached. Reads are snapshots. Closing makes
+//! nothing durable: redb would otherwise keep its last commits without their log position.
 
 use std::fmt;
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use redb::{
@@ -32,33 +34,59 @@ fn definition(space: Space) -> Definition {
 
 /// redb's storage on a [`DiskFile`].
 #[derive(Debug)]
-struct Backend(Arc<dyn DiskFile>);
+struct Backend {
+    file: Arc<dyn DiskFile>,
+    frozen: Arc<AtomicBool>,
+}
+
+impl Backend {
+    fn check(&self) -> io::Result<()> {
+        if self.frozen.load(Ordering::SeqCst) {
+            return Err(io::Error::other("closed at the last checkpoint"));
+        }
+        Ok(())
+    }
+}
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.size()
+        self.file.size()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(offset, out)
+        self.file.read_exact_at(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.check()?;
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
+        self.check()?;
+        self.file.sync()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(offset, &[data])
+        self.check()?;
+        self.file.write_all_at(offset, &[data])
     }
 }
 
 /// The index of one data directory.
 pub(crate) struct Index {
     database: Database,
+    /// Commits since the last durable one.
+    ahead: AtomicBool,
+    frozen: Arc<AtomicBool>,
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if self.ahead.load(Ordering::SeqCst) {
+            self.frozen.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 impl fmt::Debug for Index {
@@ -73,11 +101,12 @@ impl Index {
         let file = disk
             .open(path, OpenMode::Exclusive)
             .map_err(|e| Error::io("opening the index (is another process using it?)", e))?;
+        let frozen = Arc::new(AtomicBool::new(false));
         let database = Database::builder()
             .set_cache_size(cache_bytes)
-            .create_with_backend(Backend(file))
+            .create_with_backend(Backend { file, frozen: Arc::clone(&frozen) })
             .map_err(Error::index)?;
-        Ok(Self { database })
+        Ok(Self { database, ahead: AtomicBool::new(false), frozen })
     }
 
     /// A snapshot.
@@ -104,7 +133,10 @@ impl Index {
                 .map_err(Error::index)?;
             }
         }
-        transaction.commit().map_err(Error::index)
+        self.ahead.store(true, Ordering::SeqCst);
+        transaction.commit().map_err(Error::index)?;
+        self.ahead.store(!durable, Ordering::SeqCst);
+        Ok(())
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     queue: Receiver<Job>,
     log: Log,
-    /// Since the last checkpoint.
+    /// Since the last checkpoint, which is due some time after the first change.
     log_bytes: u64,
     changes: u64,
     checkpoint_at: Duration,
@@ -87,7 +87,7 @@ struct Batch {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, queue: Receiver<Job>, log: Log, boot: u64) -> Self {
-        let checkpoint_at = shared.env.monotonic() + shared.options.checkpoint_interval;
+        let checkpoint_at = shared.env.monotonic();
         Self { shared, queue, log, log_bytes: 0, changes: 0, checkpoint_at, boot }
     }
 
@@ -307,6 +307,10 @@ impl Writer {
         let effects = std::mem::take(&mut batch.effects);
         lock(&self.shared.segments).note_len(position.segment, position.offset);
         publish(&self.shared, effects);
+        if self.changes == 0 {
+            let interval = self.shared.options.checkpoint_interval;
+            self.checkpoint_at = self.shared.env.monotonic() + interval;
+        }
         self.log_bytes += bytes;
         self.changes += batch.changes;
         let counters = &self.shared.counters;
@@ -340,8 +344,6 @@ impl Writer {
         }
         self.log_bytes = 0;
         self.changes = 0;
-        let interval = self.shared.options.checkpoint_interval;
-        self.checkpoint_at = self.shared.env.monotonic() + interval;
         Counters::add(&self.shared.counters.checkpoints, 1);
         Ok(())
     }

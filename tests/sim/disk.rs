@@ -1,0 +1,443 @@
+//! A simulated disk: everything in memory, with the ways in which real disks let one down.
+//!
+//! Invariant: only what was synced survives a crash for certain. Of written but unsynced bytes each
+//! sector survives or not, of unsynced directory changes each one, by the disk's own seeded choice;
+//! so one seed gives one history. Handles from before a crash fail. It does not simulate sectors
+//! torn within themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use godwit::env::{Disk, DiskFile, OpenMode};
+
+const SECTOR: usize = 512;
+
+/// What a sync and a read cost in virtual time, and how fast bytes go.
+const SYNC_COST: Duration = Duration::from_micros(200);
+const READ_COST: Duration = Duration::from_micros(50);
+const BYTES_PER_MICRO: u64 = 500;
+
+/// Which calls fail from some point on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Reads and writes fail.
+    Io,
+    /// Syncs of files fail; the bytes stay as uncertain as they were.
+    Sync,
+}
+
+/// A simulated disk; clones are the same disk.
+#[derive(Clone)]
+pub(crate) struct SimDisk(Arc<Mutex<World>>);
+
+struct World {
+    rng: u64,
+    /// Handles of an earlier one fail.
+    epoch: u64,
+    next_inode: u64,
+    files: BTreeMap<u64, File>,
+    dirs: BTreeSet<PathBuf>,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    unsynced_names: Vec<NameChange>,
+    locked: BTreeSet<u64>,
+    /// Fault, and after how many more of its calls it begins.
+    fault: Option<(Fault, u64)>,
+    capacity: u64,
+    debt: Duration,
+    syncs: BTreeMap<PathBuf, u64>,
+}
+
+#[derive(Default)]
+struct File {
+    data: Vec<u8>,
+    synced_len: usize,
+    /// What each sector written since the last sync had been.
+    before: BTreeMap<usize, Vec<u8>>,
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Put(PathBuf, u64),
+    Remove(PathBuf),
+    Rename(PathBuf, PathBuf, u64),
+}
+
+impl NameChange {
+    fn touches(&self, dir: &Path) -> bool {
+        match self {
+            Self::Put(path, _) | Self::Remove(path) => path.parent() == Some(dir),
+            Self::Rename(from, to, _) => from.parent() == Some(dir) || to.parent() == Some(dir),
+        }
+    }
+
+    fn apply(self, names: &mut BTreeMap<PathBuf, u64>) {
+        match self {
+            Self::Put(path, inode) => {
+                names.insert(path, inode);
+            }
+            Self::Remove(path) => {
+                names.remove(&path);
+            }
+            Self::Rename(from, to, inode) => {
+                names.remove(&from);
+                names.insert(to, inode);
+            }
+        }
+    }
+}
+
+impl SimDisk {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(World {
+            rng: seed,
+            epoch: 0,
+            next_inode: 1,
+            files: BTreeMap::new(),
+            dirs: BTreeSet::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            unsynced_names: Vec::new(),
+            locked: BTreeSet::new(),
+            fault: None,
+            capacity: u64::MAX,
+            debt: Duration::ZERO,
+            syncs: BTreeMap::new(),
+        })))
+    }
+
+    /// Power fails: unsynced bytes and names survive or not, open handles are dead, faults end.
+    pub(crate) fn crash(&self) {
+        let mut world = self.world();
+        world.epoch += 1;
+        world.locked.clear();
+        world.fault = None;
+        for change in std::mem::take(&mut world.unsynced_names) {
+            if world.chance(2) {
+                change.apply(&mut world.durable_names);
+            }
+        }
+        world.names = world.durable_names.clone();
+        let kept: BTreeSet<u64> = world.names.values().copied().collect();
+        let mut files = std::mem::take(&mut world.files);
+        files.retain(|inode, _| kept.contains(inode));
+        for file in files.values_mut() {
+            file.crash(&mut world);
+        }
+        world.files = files;
+    }
+
+    /// Lets calls of a kind fail after `calls` more of them.
+    pub(crate) fn fail_after(&self, fault: Fault, calls: u64) {
+        self.world().fault = Some((fault, calls));
+    }
+
+    pub(crate) fn heal(&self) {
+        self.world().fault = None;
+    }
+
+    /// Total size; writes beyond it fail with `StorageFull`, after having written a part.
+    pub(crate) fn set_capacity(&self, bytes: u64) {
+        self.world().capacity = bytes;
+    }
+
+    /// Bytes in all files that have a name.
+    pub(crate) fn used(&self) -> u64 {
+        self.world().used()
+    }
+
+    /// Flips one bit of a file, as decay does.
+    pub(crate) fn flip(&self, path: &Path, byte: usize, bit: u8) {
+        let mut world = self.world();
+        let inode = world.names[path];
+        let file = world.files.get_mut(&inode).expect("names have files");
+        file.data[byte] ^= 1 << bit;
+    }
+
+    /// The files below a directory, with their sizes.
+    pub(crate) fn tree(&self, dir: &Path) -> Vec<(PathBuf, u64)> {
+        let world = self.world();
+        let below = world.names.iter().filter(|(path, _)| path.starts_with(dir));
+        below.map(|(path, inode)| (path.clone(), world.files[inode].data.len() as u64)).collect()
+    }
+
+    /// The bytes of a file.
+    pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
+        let world = self.world();
+        world.files[&world.names[path]].data.clone()
+    }
+
+    /// How often files whose name ends so were synced.
+    pub(crate) fn syncs(&self, suffix: &str) -> u64 {
+        let world = self.world();
+        let matching = world.syncs.iter().filter(|(p, _)| p.to_string_lossy().ends_with(suffix));
+        matching.map(|(_, n)| n).sum()
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl World {
+    /// SplitMix64. Source: Steele, Lea, Flood, 2014.
+    fn random(&mut self) -> u64 {
+        self.rng = self.rng.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.rng;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// One in `n`.
+    fn chance(&mut self, n: u64) -> bool {
+        self.random() % n == 0
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().map(|inode| self.files[inode].data.len() as u64).sum()
+    }
+
+    fn check(&mut self, kind: Fault) -> io::Result<()> {
+        match &mut self.fault {
+            Some((fault, left)) if *fault == kind => match left.checked_sub(1) {
+                Some(fewer) => {
+                    *left = fewer;
+                    Ok(())
+                }
+                None => Err(io::Error::other("injected failure")),
+            },
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn charge(&mut self, fixed: Duration, bytes: usize) {
+        self.debt += fixed + Duration::from_micros(bytes as u64 / BYTES_PER_MICRO);
+    }
+
+    fn name(&mut self, change: NameChange) {
+        change.clone().apply(&mut self.names);
+        self.unsynced_names.push(change);
+    }
+}
+
+impl File {
+    fn remember(&mut self, from: usize, to: usize) {
+        for sector in from / SECTOR..to.div_ceil(SECTOR) {
+            let old = self.data.get(sector * SECTOR..).unwrap_or_default();
+            let old = &old[..old.len().min(SECTOR)];
+            self.before.entry(sector).or_insert_with(|| old.to_vec());
+        }
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        self.remember(at.min(self.data.len()), at + bytes.len());
+        if self.data.len() < at + bytes.len() {
+            self.data.resize(at + bytes.len(), 0);
+        }
+        self.data[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn set_len(&mut self, len: usize) {
+        let (low, high) = (len.min(self.data.len()), len.max(self.data.len()));
+        self.remember(low, high);
+        self.data.resize(len, 0);
+    }
+
+    fn sync(&mut self) {
+        self.before.clear();
+        self.synced_len = self.data.len();
+    }
+
+    /// Each unsynced sector keeps its new or its old bytes; the length is the old, the new, or one
+    /// between.
+    fn crash(&mut self, world: &mut World) {
+        let (low, high) =
+            (self.synced_len.min(self.data.len()), self.synced_len.max(self.data.len()));
+        let len = match world.random() % 3 {
+            0 => self.synced_len,
+            1 => self.data.len(),
+            _ => low + usize::try_from(world.random()).expect("64 bits") % (high - low + 1),
+        };
+        self.data.resize(high, 0);
+        for (sector, old) in std::mem::take(&mut self.before) {
+            if world.chance(2) {
+                let start = (sector * SECTOR).min(self.data.len());
+                let end = (start + SECTOR).min(self.data.len());
+                self.data[start..end].fill(0);
+                let n = old.len().min(end - start);
+                self.data[start..start + n].copy_from_slice(&old[..n]);
+            }
+        }
+        self.data.truncate(len);
+        self.sync();
+    }
+}
+
+struct SimFile {
+    disk: SimDisk,
+    path: PathBuf,
+    inode: u64,
+    epoch: u64,
+    locked: bool,
+}
+
+impl fmt::Debug for SimFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SimFile({})", self.path.display())
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut world = self.disk.world();
+        if self.locked && world.epoch == self.epoch {
+            world.locked.remove(&self.inode);
+        }
+    }
+}
+
+impl SimFile {
+    fn alive(&self) -> io::Result<MutexGuard<'_, World>> {
+        let world = self.disk.world();
+        if world.epoch == self.epoch && world.files.contains_key(&self.inode) {
+            Ok(world)
+        } else {
+            Err(io::Error::other("the machine went down"))
+        }
+    }
+}
+
+impl DiskFile for SimFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.alive()?.files[&self.inode].data.len() as u64)
+    }
+
+    fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()> {
+        let mut world = self.alive()?;
+        world.check(Fault::Io)?;
+        world.charge(READ_COST, out.len());
+        let start = usize::try_from(position).expect("small files");
+        let data = &world.files[&self.inode].data;
+        let bytes = data.get(start..start + out.len()).ok_or(ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write_all_at(&self, position: u64, parts: &[&[u8]]) -> io::Result<()> {
+        let mut world = self.alive()?;
+        world.check(Fault::Io)?;
+        let bytes = parts.concat();
+        world.charge(Duration::ZERO, bytes.len());
+        let at = usize::try_from(position).expect("small files");
+        let len = world.files[&self.inode].data.len();
+        let growth = (at + bytes.len()).saturating_sub(len) as u64;
+        let full = world.used() + growth > world.capacity;
+        let written = if full { bytes.len() / 2 } else { bytes.len() };
+        let file = world.files.get_mut(&self.inode).expect("alive");
+        file.write(at, &bytes[..written]);
+        if full { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut world = self.alive()?;
+        world.check(Fault::Io)?;
+        let len = usize::try_from(len).expect("small files");
+        let growth = len.saturating_sub(world.files[&self.inode].data.len()) as u64;
+        if growth > 0 && world.used() + growth > world.capacity {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        world.files.get_mut(&self.inode).expect("alive").set_len(len);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut world = self.alive()?;
+        world.check(Fault::Sync)?;
+        world.charge(SYNC_COST, 0);
+        *world.syncs.entry(self.path.clone()).or_default() += 1;
+        world.files.get_mut(&self.inode).expect("alive").sync();
+        Ok(())
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut world = self.world();
+        let known = world.names.get(path).copied();
+        let inode = match (known, mode) {
+            (Some(_), OpenMode::CreateNew) => return Err(ErrorKind::AlreadyExists.into()),
+            (None, OpenMode::Read) => return Err(ErrorKind::NotFound.into()),
+            (Some(inode), _) => inode,
+            (None, _) => {
+                let inode = world.next_inode;
+                world.next_inode += 1;
+                world.files.insert(inode, File::default());
+                world.name(NameChange::Put(path.to_owned(), inode));
+                inode
+            }
+        };
+        let locked = mode == OpenMode::Exclusive;
+        if locked && !world.locked.insert(inode) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let epoch = world.epoch;
+        Ok(Arc::new(SimFile { disk: self.clone(), path: path.to_owned(), inode, epoch, locked }))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let world = self.world();
+        if !world.dirs.contains(dir) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let inside = world.names.keys().filter(|path| path.parent() == Some(dir));
+        Ok(inside.filter_map(|path| path.file_name().map(PathBuf::from)).collect())
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.dirs.extend(dir.ancestors().map(Path::to_owned));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        if !world.names.contains_key(path) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        world.name(NameChange::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        let inode = *world.names.get(from).ok_or(ErrorKind::NotFound)?;
+        world.name(NameChange::Rename(from.to_owned(), to.to_owned(), inode));
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.check(Fault::Sync)?;
+        world.charge(SYNC_COST, 0);
+        let (synced, left) =
+            std::mem::take(&mut world.unsynced_names).into_iter().partition(|c| c.touches(dir));
+        let synced: Vec<NameChange> = synced;
+        world.unsynced_names = left;
+        synced.into_iter().for_each(|change| change.apply(&mut world.durable_names));
+        Ok(())
+    }
+
+    fn space(&self) -> io::Result<(u64, u64)> {
+        let world = self.world();
+        Ok((world.capacity, world.capacity.saturating_sub(world.used())))
+    }
+
+    fn take_debt(&self) -> Duration {
+        std::mem::take(&mut self.world().debt)
+    }
+}
