@@ -64,7 +64,8 @@ pub(super) fn split(
 fn check_size(parts: &Parts) -> Result<(), S3Error> {
     let line = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
     let headers = parts.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4);
-    if line + headers.sum::<usize>() <= limits::HEADER_BYTES_MAX {
+    let few = parts.headers.len() <= limits::HEADERS_MAX;
+    if few && line + headers.sum::<usize>() <= limits::HEADER_BYTES_MAX {
         return Ok(());
     }
     Err(S3Error::new(Code::RequestHeaderSectionTooLarge)

@@ -146,7 +146,7 @@ async fn server_with(change: impl FnOnce(&mut Options)) -> SocketAddr {
             });
             spawner.spawn("test connection", async move {
                 let mut builder = Builder::new(TokioExecutor::new());
-                builder.http1().timer(TokioTimer::new()).half_close(true);
+                builder.http1().timer(TokioTimer::new()).max_headers(200).half_close(true);
                 let _ = builder.serve_connection(TokioIo::new(stream), service).await;
             });
         }
@@ -429,6 +429,10 @@ async fn too_large_heads_and_too_many_requests_are_shed() {
     let mut client = Client::to(server().await).await;
     let long = format!("x-amz-meta-a: {}", "v".repeat(70_000));
     let answer = client.request("GET /open/1", &[&long], b"").await;
+    assert_eq!(answer.code(), "RequestHeaderSectionTooLarge");
+    let many: Vec<String> = (0..120).map(|i| format!("x-amz-meta-{i}: v")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let answer = client.request("GET /open/1", &many, b"").await;
     assert_eq!(answer.code(), "RequestHeaderSectionTooLarge");
     let mut client = Client::to(server_with(|options| options.room = 3).await).await;
     assert_eq!(client.request("GET /open/1", &[], b"").await.status, 200);
