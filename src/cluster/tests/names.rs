@@ -104,14 +104,14 @@ async fn of_two_creates_of_one_name_at_once_at_most_one_succeeds() {
 
 #[tokio::test(start_paused = true)]
 async fn regions_agree_when_the_maker_of_a_name_is_cut_off_at_any_moment() {
-    let mut made = 0;
+    let (mut made, mut answered) = (0, 0);
     for seed in 0..40 {
         let world = World::new(&THREE).await;
         let nrt = world.at("nrt");
         let bucket = name("photos");
         let create = nrt.create_bucket(&bucket, config(1));
-        let cut_after = Duration::from_millis(10 * seed);
-        assert_eq!(timeout(cut_after, create).await.is_ok(), seed >= 20 && seed > 24);
+        let cut_after = Duration::from_millis(4 * seed);
+        answered += usize::from(timeout(cut_after, create).await.is_ok());
         world.kill_links("nrt", &["fra", "iad"]);
         sleep(limits::REGISTER_SILENCE * 4).await;
         let seen = id_at(&world.at("fra"), "photos").await;
@@ -119,9 +119,14 @@ async fn regions_agree_when_the_maker_of_a_name_is_cut_off_at_any_moment() {
         made += usize::from(seen.is_some());
         world.net.heal();
         sleep(Duration::from_secs(30)).await;
-        assert_eq!(id_at(&nrt, "photos").await, seen, "seed {seed}");
+        // What only the maker had accepted is brought to its end when it is back.
+        let healed = id_at(&nrt, "photos").await;
+        assert!(seen.is_none() || healed == seen, "seed {seed}");
+        for code in THREE {
+            assert_eq!(id_at(&world.at(code), "photos").await, healed, "seed {seed} at {code}");
+        }
     }
-    assert!((5..40).contains(&made), "{made}");
+    assert!((1..made).contains(&answered) && made < 40, "{answered} of {made} answered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,7 +176,7 @@ async fn a_deletion_that_got_stuck_is_set_back_and_the_bucket_takes_writes_again
     let bucket = name("photos");
     let delete = nrt.delete_bucket(&bucket, config(1).id);
     // Long enough to mark the bucket and to ask, too short to end.
-    assert!(timeout(Duration::from_millis(270), delete).await.is_err());
+    assert!(timeout(Duration::from_millis(130), delete).await.is_err());
     world.kill_links("nrt", &["fra", "iad"]);
     sleep(Duration::from_secs(2)).await;
     assert!(put(&world.at("fra"), &config(1), "a").await.is_err());

@@ -364,6 +364,8 @@ struct Node {
     clock: Arc<VirtualClock>,
     tasks: Arc<NodeTasks>,
     cluster: Option<Cluster>,
+    /// Starts, so that no two draw the same numbers.
+    boots: u64,
 }
 
 pub struct World {
@@ -411,11 +413,15 @@ impl World {
             clock: Arc::new(VirtualClock { start, skew_ms: AtomicI64::new(0) }),
             tasks: Arc::default(),
             cluster: None,
+            boots: 0,
         });
         node.tasks = Arc::default();
+        node.boots += 1;
         let env = Env {
             clock: node.clock.clone(),
-            rng: Arc::new(Counting(AtomicU64::new(u64::from(id.to_u16()) << 32))),
+            rng: Arc::new(Counting(AtomicU64::new(
+                u64::from(id.to_u16()) << 32 | node.boots << 24,
+            ))),
             tasks: node.tasks.clone(),
             disk: node.disk.clone(),
         };
