@@ -850,6 +850,47 @@ fn deleted_bytes_give_their_space_back_at_full_size() {
     }
 }
 
+#[test]
+fn compaction_moves_what_is_sound_and_ends_where_a_body_is_not() {
+    let disk = SimDisk::new(26);
+    doors::life_and_crash(&disk, async {
+        let env = doors::env(&disk, 1, Duration::ZERO);
+        let (store, _) = open_with(env.clone(), options()).await;
+        let mut kept = Vec::new();
+        for n in 1..=60_u64 {
+            let blob = put(&store, &format!("k{n}"), n, 0, 60_000).await.unwrap();
+            if n % 6 == 0 {
+                kept.push((n, blob));
+            } else {
+                merge(&store, &format!("k{n}"), tombstone(1000 + n, n)).await.unwrap();
+            }
+        }
+        let (path, at) = find(&disk, &body(12, 60_000)[100..164]);
+        disk.flip(&path, at, 1);
+        env.sleep(limits::BLOB_GRACE * 2).await;
+        for _ in 0..3 {
+            maintain_all(&store).await;
+            store.checkpoint().await.unwrap();
+        }
+        let stats = store.stats();
+        assert!(stats.compacted_bytes > 60_000 && stats.corrupt_reads > 0, "{stats:?}");
+        assert!(!disk.tree(Path::new("/data/log")).iter().any(|(p, _)| p.ends_with("1.seg")));
+        for (n, blob) in kept {
+            match store.chunk(&blob, 0).await {
+                Ok(Some((bytes, _))) => assert_eq!(bytes, body(n, 60_000)),
+                other => assert!(n == 12 && matches!(other, Err(Error::Corrupt(_))), "{other:?}"),
+            }
+        }
+        assert_eq!(store.read().unwrap().damaged(9).unwrap().len(), 1);
+    });
+    doors::life(async {
+        let (store, report) = open(&disk).await;
+        assert_eq!(report.damage, Vec::new());
+        maintain_all(&store).await;
+        assert!(!store.holds(&blob_id(12)).unwrap() && store.holds(&blob_id(6)).unwrap());
+    });
+}
+
 async fn cache_whole(store: &Store, n: u64, len: usize) -> BlobRef {
     let bytes = body(n, len);
     let manifest = Arc::new(Manifest::of(&bytes));

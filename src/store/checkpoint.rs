@@ -88,7 +88,8 @@ pub(crate) fn write(shared: &Shared, position: Position, boot: u64) -> Result<Ve
     let incarnation = shared.own.incarnation;
     State { incarnation, boot, segment: position.segment, offset: position.offset }
         .put(&mut overlay);
-    for (group, leaves) in write_lock(&shared.sums).take_dirty() {
+    let dirty = write_lock(&shared.sums).take_dirty();
+    for (group, leaves) in dirty {
         overlay.put(Space::Sums, vec![group], Some(leaves));
     }
     let retired = put_segments(&mut lock(&shared.segments), position.segment, &mut overlay);

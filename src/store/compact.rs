@@ -44,7 +44,7 @@ pub(crate) struct Sweep {
     shard: u16,
     /// Segment under compaction, and the next frame in it.
     victim: Option<(u64, u64)>,
-    /// Segments with damaged bodies: they stay.
+    /// Segments with unreadable bodies: they stay until new copies replace those.
     stuck: BTreeSet<u64>,
 }
 
@@ -189,13 +189,11 @@ impl Store {
         let read = self.shared.env.blocking(move || shared.live_bodies(segment, from)).await;
         let (bodies, next) = read?;
         let mut moved = Vec::new();
-        let mut stuck = false;
         for Live { blob, place, bytes } in bodies {
             let sealed = SealedBlob::small(blob.id, bytes);
             if sealed.blob() == blob {
                 moved.push((sealed, place));
             } else {
-                stuck = true;
                 self.verify(&blob).await?;
             }
         }
@@ -208,11 +206,13 @@ impl Store {
             Ok::<_, Error>(copied)
         });
         Counters::add(&self.shared.counters.compacted_bytes, copied.await?);
-        let mut sweep = lock(&self.shared.sweep);
-        if stuck {
-            sweep.stuck.insert(segment);
+        if self.shared.compacted_to(segment, next) {
+            let shared = Arc::clone(&self.shared);
+            let left = self.shared.env.blocking(move || shared.blobs_in(segment)).await?;
+            for blob in left {
+                self.verify(&blob).await?;
+            }
         }
-        sweep.victim = next.map(|next| (segment, next));
         Ok(true)
     }
 }
@@ -251,6 +251,29 @@ impl Shared {
         let candidates = settled.filter(|(g, info)| worth(info) && !sweep.stuck.contains(g));
         let most_dead = candidates.min_by_key(|(_, info)| info.live * 1000 / info.len.max(1));
         most_dead.map(|(segment, _)| (*segment, 0))
+    }
+
+    /// Notes how far a segment is compacted. One that still has live bytes at its end has unreadable
+    /// ones: it is not tried again, and its blobs are to be looked at.
+    fn compacted_to(&self, segment: u64, next: Option<u64>) -> bool {
+        let mut sweep = lock(&self.sweep);
+        let left = lock(&self.segments).infos.get(&segment).map_or(0, |info| info.live);
+        sweep.victim = next.map(|next| (segment, next));
+        next.is_none() && left > 0 && sweep.stuck.insert(segment)
+    }
+
+    /// The held blobs in a segment. Looks through all of them: for damage only.
+    fn blobs_in(&self, segment: u64) -> Result<Vec<BlobRef>, Error> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let mut out = Vec::new();
+        for row in self.index.view()?.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
+            let (key, value) = row.map_err(Error::index)?;
+            let entry = BlobEntry::decode(value.value())?;
+            if matches!(entry.place, Place::Segment { segment: s, .. } if s == segment) {
+                out.push(entry.blob(schema::blob_id(key.value())?));
+            }
+        }
+        Ok(out)
     }
 
     /// Live bodies of a segment from a frame on, and where to go on; `None` at its end.

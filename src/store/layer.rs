@@ -21,6 +21,9 @@ use super::schema::{self, BlobEntry, Place, Space};
 /// Log entries that one call forgets at most.
 const TRIM_MAX: u64 = 10_000;
 
+/// A key and its value.
+pub(crate) type Entry = (Vec<u8>, Vec<u8>);
+
 /// Values set and removed, by table and key.
 #[derive(Default)]
 pub(crate) struct Overlay {
@@ -148,7 +151,7 @@ impl<'a> Layer<'a> {
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
         max: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    ) -> Result<Vec<Entry>, Error> {
         let mut over: BTreeMap<&[u8], Option<&[u8]>> = self.kept.range(space, from, to).collect();
         over.extend(self.top.range(space, from, to));
         let mut over = over.into_iter().peekable();

@@ -48,7 +48,7 @@ pub use blobs::{BlobWriter, Manifest, SealedBlob};
 pub use digest::DigestView;
 pub use error::Error;
 pub use schema::Table;
-pub use snapshot::Snapshot;
+pub use snapshot::{Head, Snapshot};
 pub use tx::{Merged, Source, Tx};
 
 use shared::{Counters, Shared};

@@ -193,7 +193,7 @@ impl Replay<'_> {
                 return Ok(End::Open(position));
             }
             let resume = next.map(|frame| frame.position);
-            self.damage(generation, position, resume.unwrap_or(reader.size()) - position);
+            self.damage(generation, position, resume.unwrap_or_else(|| reader.size()) - position);
             match resume {
                 Some(resume) => position = resume,
                 None => return Ok(End::Damaged),

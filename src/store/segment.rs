@@ -58,7 +58,7 @@ impl Log {
         position: Position,
         spares: Vec<PathBuf>,
     ) -> Result<Self, Error> {
-        assert!(position.offset % ALIGN as u64 == 0, "frames are aligned");
+        assert!(position.offset.is_multiple_of(ALIGN as u64), "frames are aligned");
         let file = begin(&files, position.segment, None)?;
         Ok(Self {
             files,

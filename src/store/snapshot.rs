@@ -17,6 +17,9 @@ use super::index::View;
 use super::schema::{self, BlobEntry, Space, Table};
 use super::tx::into_row;
 
+/// A log and its last number.
+pub type Head = ((RegionId, Incarnation), u64);
+
 /// A consistent view of the index.
 pub struct Snapshot {
     view: View,
@@ -116,7 +119,7 @@ impl Snapshot {
     }
 
     /// The last entry of every log stored here.
-    pub fn heads(&self) -> Result<Vec<((RegionId, Incarnation), u64)>, Error> {
+    pub fn heads(&self) -> Result<Vec<Head>, Error> {
         let all = (Bound::Unbounded, Bound::Unbounded);
         self.collect(Space::Heads, all.0, all.1, usize::MAX, |key, value| {
             Ok((schema::parse_origin(key)?, schema::number(value)?))

@@ -141,10 +141,11 @@ impl Writer {
 
     /// Every handle is gone: nobody is left to hear of a failure.
     fn end(mut self) {
-        if self.changes > 0 && !self.shared.is_poisoned() {
-            if let Err(error) = self.checkpoint() {
-                tracing::warn!(%error, "no last checkpoint; the log will be replayed");
-            }
+        if self.changes == 0 || self.shared.is_poisoned() {
+            return;
+        }
+        if let Err(error) = self.checkpoint() {
+            tracing::warn!(%error, "no last checkpoint; the log will be replayed");
         }
     }
 
