@@ -63,7 +63,9 @@ impl Header {
     ) -> [u8; HEADER_BYTES] {
         let (generation, position) = at;
         let len: usize = payload.iter().map(|part| part.len()).sum();
-        assert!(len <= PAYLOAD_BYTES_MAX && position.is_multiple_of(ALIGN as u64) && synced <= position);
+        assert!(
+            len <= PAYLOAD_BYTES_MAX && position.is_multiple_of(ALIGN as u64) && synced <= position
+        );
         let len = u32::try_from(len).expect("asserted above");
         let mut out = [0; HEADER_BYTES];
         out[..4].copy_from_slice(&MAGIC);
