@@ -32,8 +32,19 @@ pub(crate) type Handler = Arc<
     dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Response<Outgoing>> + Send + Sync,
 >;
 
-/// How long the head of a request may take (slow clients).
+/// How long the head of a request may take (slow clients), and the first bytes of a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// More than the fronts take, so that it is they who refuse, with an error that says why. Bodies are
+/// read in pieces of at most this size too.
+const READ_BYTES_MAX: usize = 4 * limits::HEADER_BYTES_MAX;
+const READ_HEADERS_MAX: usize = 2 * limits::HEADERS_MAX;
+
+/// How HTTP/2 begins; no method of HTTP/1 does. Source: RFC 9113, section 3.4.
+const HTTP2_START: &[u8; 4] = b"PRI ";
+
+/// Pause before looking again for the rest of a beginning that came in pieces.
+const START_PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections at the same time; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 8192;
@@ -103,21 +114,31 @@ async fn connection(
     handler: Handler,
     mut stop: Stop,
 ) {
+    let started = tokio::select! {
+        biased;
+        () = stop.called() => return,
+        started = env.timeout(HEADER_TIMEOUT, is_http2(&env, &stream)) => started,
+    };
+    let Ok(Ok(http2)) = started else {
+        debug!(%client, "a connection without a request");
+        return;
+    };
     let mut builder = Builder::new(Spawner(env));
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .max_headers(limits::HEADERS_MAX)
-        .max_buf_size(limits::HEADER_BYTES_MAX)
+        .max_headers(READ_HEADERS_MAX)
+        .max_buf_size(READ_BYTES_MAX)
         .half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())
         .adaptive_window(true)
-        .max_header_list_size(u32::try_from(limits::HEADER_BYTES_MAX).expect("64 KiB"))
+        .max_header_list_size(u32::try_from(READ_BYTES_MAX).expect("256 KiB"))
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(Duration::from_secs(30));
+    let builder = if http2 { builder.http2_only() } else { builder.http1_only() };
     let service = service_fn(move |request| {
         let answer = handler(request, client);
         async move { Ok::<_, Infallible>(answer.await) }
@@ -133,5 +154,117 @@ async fn connection(
     };
     if let Err(error) = ended {
         debug!(%client, error, "connection ended early");
+    }
+}
+
+/// Which version the client speaks, by its first bytes. The builder could tell as well, but would
+/// wait for them without end.
+async fn is_http2(env: &Env, stream: &TcpStream) -> io::Result<bool> {
+    let mut start = [0; HTTP2_START.len()];
+    loop {
+        let len = stream.peek(&mut start).await?;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !HTTP2_START.starts_with(&start[..len]) {
+            return Ok(false);
+        }
+        if len == start.len() {
+            return Ok(true);
+        }
+        env.sleep(START_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use crate::env::Clock;
+    use crate::node::env::real;
+    use crate::node::shutdown::Stopper;
+
+    use super::*;
+
+    /// Every pause is over at once.
+    struct Hasty;
+
+    impl Clock for Hasty {
+        fn now_ms(&self) -> u64 {
+            0
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    async fn listen(env: &Env) -> (SocketAddr, Stopper) {
+        let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let handler: Handler = Arc::new(|request: Request<Incoming>, _| {
+            let text = format!("{:?} {}", request.version(), request.headers().len());
+            Box::pin(std::future::ready(Response::new(Outgoing::from(text))))
+        });
+        let stopper = Stopper::new();
+        env.spawn("test listener", serve(env.clone(), listener, handler, stopper.stop()));
+        (address, stopper)
+    }
+
+    fn real_env() -> Env {
+        real(&tokio::runtime::Handle::current(), "/nowhere".as_ref())
+    }
+
+    /// What the server answers to these bytes, until it closes.
+    async fn exchange(address: SocketAddr, pieces: &[&str]) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        for piece in pieces {
+            stream.write_all(piece.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = Vec::new();
+        // A reset is how a close looks when bytes were left unread.
+        let end = stream.read_to_end(&mut answer).await.map_err(|error| error.kind());
+        assert!(matches!(end, Ok(_) | Err(io::ErrorKind::ConnectionReset)), "{end:?}");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_begin_is_let_go() {
+        let env = Env { clock: Arc::new(Hasty), ..real_env() };
+        let (address, _stopper) = listen(&env).await;
+        assert_eq!(exchange(address, &[]).await, "");
+        assert_eq!(exchange(address, &["PRI"]).await, "");
+    }
+
+    #[tokio::test]
+    async fn the_version_is_told_by_the_first_bytes() {
+        let (address, _stopper) = listen(&real_env()).await;
+        let rest = "UT / HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        let answer = exchange(address, &["P", rest]).await;
+        assert!(answer.ends_with("HTTP/1.1 2"), "{answer}");
+        let client =
+            hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+                .http2_only(true)
+                .build_http::<http_body_util::Empty<bytes::Bytes>>();
+        let answer = client.get(format!("http://{address}/").parse().unwrap()).await.unwrap();
+        assert_eq!(answer.version(), http::Version::HTTP_2);
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_stops_lets_idle_connections_go() {
+        let env = real_env();
+        let (address, stopper) = listen(&env).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut used = TcpStream::connect(address).await.unwrap();
+        used.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(used.read(&mut [0; 4096]).await.unwrap() > 0);
+        stopper.finish(&env, Duration::from_secs(10)).await.unwrap();
+        assert_eq!(silent.read(&mut [0; 16]).await.unwrap(), 0);
+        assert_eq!(used.read(&mut [0; 16]).await.unwrap(), 0);
     }
 }
