@@ -97,6 +97,12 @@ pub const REQUEST_SKEW_MAX: Duration = Duration::from_secs(15 * 60);
 /// Longest life of a presigned URL. Source: S3 user guide.
 pub const PRESIGN_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// A question of one engine to another takes this long at most: what is asked ends with a write.
+pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What is left of a message for everything but a forwarded question.
+pub const FORWARD_ENVELOPE_BYTES: usize = 1 << 10;
+
 /// A peer message with its body: a chunk and its envelope.
 pub const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES + (64 << 10);
 

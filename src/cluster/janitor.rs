@@ -11,7 +11,7 @@ use crate::limits;
 use crate::store;
 use crate::types::id::Incarnation;
 use crate::types::object::Content;
-use crate::types::record::{Record, RecordId};
+use crate::types::record::{Record, RecordId, UploadState};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
@@ -80,13 +80,24 @@ impl Cluster {
         Ok(())
     }
 
-    /// This record is a deletion and nothing else, old enough to be dropped.
+    /// This record is a deletion, or the rest of an upload that is over, and nothing else; old
+    /// enough to be dropped.
     pub(super) fn is_droppable(&self, record: &Record, now_ms: u64) -> bool {
-        let Record::Row(row) = record else { return false };
-        let [version] = row.versions.as_slice() else { return false };
-        let age_ms = now_ms.saturating_sub(version.stamp.hlc.ms());
-        matches!(version.content, Content::Tombstone)
-            && u128::from(age_ms) >= self.inner.options.tombstone_age.as_millis()
+        let stamp = match record {
+            Record::Row(row) => match row.versions.as_slice() {
+                [version] if matches!(version.content, Content::Tombstone) => version.stamp,
+                _ => return false,
+            },
+            Record::Part(part) if part.ended => part.stamp,
+            Record::Upload(upload) if upload.state != UploadState::Open => upload.stamp,
+            Record::AccessKey(_)
+            | Record::Bucket(_)
+            | Record::Name(_)
+            | Record::Part(_)
+            | Record::Upload(_) => return false,
+        };
+        let age_ms = now_ms.saturating_sub(stamp.hlc.ms());
+        u128::from(age_ms) >= self.inner.options.tombstone_age.as_millis()
     }
 
     /// The next page of the walk over all records; `None` when it has no old tombstone.

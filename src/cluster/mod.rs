@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -34,6 +34,7 @@ mod commit;
 mod copies;
 mod error;
 mod fetch;
+mod forward;
 mod heat;
 mod hold;
 mod janitor;
@@ -60,6 +61,7 @@ mod write;
 
 pub use body::{Body, BodySink};
 pub use error::{ReadError, Unavailable};
+pub use forward::AnswerForwarded;
 pub use members::{BadMembers, Members};
 pub use metrics::ClusterMetrics;
 pub use names::{CreateOutcome, DeleteOutcome};
@@ -117,6 +119,7 @@ struct Inner {
     flights: fetch::Flights,
     absences: lookup::Absences,
     placing: heat::Placing,
+    forwarded: OnceLock<AnswerForwarded>,
     views: Mutex<BTreeMap<RegionId, view::PeerView>>,
     registers: register::RegisterState,
     gossip: membership::Gossip,
@@ -194,6 +197,7 @@ impl Cluster {
                 flights: fetch::Flights::default(),
                 absences: lookup::Absences::default(),
                 placing: heat::Placing::default(),
+                forwarded: OnceLock::new(),
                 views: Mutex::new(BTreeMap::new()),
                 registers,
                 gossip,

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::env::BoxFuture;
 use crate::types::object::Checksum;
@@ -32,7 +33,7 @@ pub struct Digests {
 
 /// Why a body did not arrive whole and true. All are the client's or its network's doing; nothing
 /// of the body is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BodyError {
     /// A digest that the client sent is not that of the bytes; the header's name.
     BadDigest(String),

@@ -156,14 +156,10 @@ fn changed() -> Error {
 fn found(config: Arc<BucketConfig>, row: &Row, conditions: &Conditions) -> Result<Found, Error> {
     let (version, meta) = row.object().ok_or(Error::NoSuchKey)?;
     conditions.copy_source(current(meta)).map_err(|refusal| match refusal {
-        Refusal::Failed("If-Match") => Error::PreconditionFailed("x-amz-copy-source-if-match"),
-        Refusal::Failed("If-None-Match") => {
-            Error::PreconditionFailed("x-amz-copy-source-if-none-match")
+        Refusal::Failed(header) => {
+            let header = header.to_ascii_lowercase();
+            Error::PreconditionFailed(format!("x-amz-copy-source-{header}"))
         }
-        Refusal::Failed("If-Modified-Since") => {
-            Error::PreconditionFailed("x-amz-copy-source-if-modified-since")
-        }
-        Refusal::Failed(_) => Error::PreconditionFailed("x-amz-copy-source-if-unmodified-since"),
         Refusal::NoSuchKey => Error::NoSuchKey,
     })?;
     Ok(Found { config, version: version.clone(), meta: meta.clone() })

@@ -7,10 +7,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::body::BodyError;
 
 /// A failed operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Error {
     /// The caller may not do this; the reason.
     AccessDenied(String),
@@ -67,7 +69,7 @@ pub enum Error {
         modified_ms: u64,
     },
     /// A condition does not hold; the header's name.
-    PreconditionFailed(&'static str),
+    PreconditionFailed(String),
     /// The disk is too full for new bodies.
     StorageFull,
     /// A promise cannot be kept now; the reason, and when to come back.

@@ -10,11 +10,13 @@ mod bucket;
 mod copy;
 mod delete;
 pub mod error;
+mod forward;
 mod index;
 mod insight;
 mod listing;
 mod multipart;
 mod object;
+mod tidy;
 mod uploads;
 
 use std::sync::Arc;
@@ -67,6 +69,7 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(cluster: Cluster, options: Options) -> Self {
+        cluster.answer_forwarded(forward::answer);
         Self { cluster, options }
     }
 
@@ -157,7 +160,7 @@ fn mismatch(record: &Record) -> Error {
 fn judge(conditions: &Conditions, row: &Row) -> Result<(), Error> {
     let current = row.object().map(|(_, meta)| current(meta));
     conditions.write(current).map_err(|refusal| match refusal {
-        Refusal::Failed(header) => Error::PreconditionFailed(header),
+        Refusal::Failed(header) => Error::PreconditionFailed(header.into()),
         Refusal::NoSuchKey => Error::NoSuchKey,
     })
 }

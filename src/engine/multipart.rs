@@ -1,13 +1,15 @@
 //! Multipart uploads: begin, parts, complete, abort.
 //!
-//! Invariant: the region inside an upload's id alone decides whether it is completed or aborted;
-//! completing is one change that makes the object and ends every part, and doing it again gives the
+//! Invariant: the region inside an upload's id alone decides whether it is completed or aborted
+//! (asked of it by `forward`); completing is one change that makes the object and ends every part, and doing it again gives the
 //! same answer. The bytes of parts that no object took are named by nobody from then on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::cluster::{Body, Unavailable, View, Write};
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{Body, View, Write};
 use crate::limits;
 use crate::logic::parts::{self, Listed, Refusal};
 use crate::logic::precondition::Conditions;
@@ -64,7 +66,7 @@ pub struct Part {
 }
 
 /// Makes the object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CompleteUpload {
     pub bucket: BucketName,
     pub key: ObjectKey,
@@ -154,8 +156,10 @@ impl Engine {
             UploadState::Aborted => return Err(Error::NoSuchUpload),
             UploadState::Completed(stamp) => return self.completed(&place, &complete, stamp).await,
         }
-        self.decided_here(complete.upload)?;
-        let numbers = self.part_numbers(complete.upload).await?;
+        if complete.upload.0.region != self.region() {
+            return self.complete_elsewhere(&place, complete).await;
+        }
+        let numbers = self.gather_parts(&complete).await?;
         let (config, subject) = (place.config.clone(), place.row_id(&complete.key));
         let complete = Arc::new(complete);
         let judged = complete.clone();
@@ -179,7 +183,9 @@ impl Engine {
             UploadState::Aborted => return Ok(()),
             UploadState::Completed(_) => return Err(Error::NoSuchUpload),
         }
-        self.decided_here(upload)?;
+        if upload.0.region != self.region() {
+            return self.abort_elsewhere(bucket, key, upload).await;
+        }
         let numbers = self.part_numbers(upload).await?;
         let (config, subject) = (place.config.clone(), RecordId::Upload(upload));
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
@@ -217,16 +223,19 @@ impl Engine {
         if record.state == UploadState::Open { Ok(record) } else { Err(Error::NoSuchUpload) }
     }
 
-    /// Only the region that began an upload ends it: else two regions could end it differently.
-    fn decided_here(&self, upload: UploadId) -> Result<(), Error> {
-        let starter = upload.0.region;
-        if starter == self.region() {
-            return Ok(());
+    /// The numbers of the parts that are known here. A listed one that entered elsewhere and is
+    /// still on its way is looked for; the first that nobody has ends the search.
+    async fn gather_parts(&self, complete: &CompleteUpload) -> Result<Vec<u16>, Error> {
+        let mut numbers = self.part_numbers(complete.upload).await?;
+        for listed in &complete.parts {
+            let Err(at) = numbers.binary_search(&listed.number) else { continue };
+            let id = RecordId::Part(complete.upload, listed.number);
+            if self.cluster.record(&id).await?.is_none() {
+                break;
+            }
+            numbers.insert(at, listed.number);
         }
-        let reason = format!(
-            "this upload was begun in region {starter}, which alone completes or aborts it"
-        );
-        Err(Unavailable::new(reason).into())
+        Ok(numbers)
     }
 
     async fn store_part(

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Body, BodyStream, ReadError, Unavailable, Write};
 use crate::limits;
@@ -47,7 +48,7 @@ pub struct PutObject {
 }
 
 /// An object version that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
     pub version: Stamp,
     pub etag: ETag,
@@ -245,7 +246,7 @@ fn plain_parts(body: &Body) -> Vec<PartRef> {
 fn select(version: Stamp, meta: &Arc<ObjectMeta>, get: &GetObject) -> Result<ObjectInfo, Error> {
     match get.conditions.read(current(meta)) {
         Verdict::Proceed => {}
-        Verdict::Failed(header) => return Err(Error::PreconditionFailed(header)),
+        Verdict::Failed(header) => return Err(Error::PreconditionFailed(header.into())),
         Verdict::NotModified => {
             let etag = meta.etag.0.to_string();
             return Err(Error::NotModified { etag, modified_ms: meta.modified_ms });

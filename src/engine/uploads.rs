@@ -99,7 +99,10 @@ impl Engine {
     }
 
     pub(super) async fn part_numbers(&self, upload: UploadId) -> Result<Vec<u16>, Error> {
-        Ok(self.local_parts(upload).await?.iter().map(|part| part.part.number).collect())
+        let parts = self.local_parts(upload).await?;
+        let numbers: Vec<u16> = parts.iter().map(|part| part.part.number).collect();
+        assert!(numbers.windows(2).all(|w| w[0] < w[1]), "the table has parts by number");
+        Ok(numbers)
     }
 }
 

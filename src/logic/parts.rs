@@ -8,13 +8,14 @@ use std::ops::Range;
 
 use crc_fast::CrcAlgorithm;
 use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::types::object::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectMeta, PartRef};
 use crate::types::record::PartRecord;
 
 /// A part as the client lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     pub number: u16,
     /// Without quotes.

@@ -4,8 +4,10 @@
 //! Invariant: a verdict depends on the conditions and the current object alone. Dates have whole
 //! seconds, as HTTP has them. It does not parse headers.
 
+use serde::{Deserialize, Serialize};
+
 /// The conditions of a request; any of them may be missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conditions {
     pub if_match: Option<ETagMatch>,
     pub if_none_match: Option<ETagMatch>,
@@ -16,7 +18,7 @@ pub struct Conditions {
 }
 
 /// What an If-Match or If-None-Match header lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ETagMatch {
     /// `*`: any object.
     Any,

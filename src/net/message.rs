@@ -82,6 +82,8 @@ pub enum Request {
         bucket: BucketId,
         key: ObjectKey,
     },
+    /// A question of the engine there to the engine here.
+    Forward(Bytes),
 }
 
 /// The answer to a [`Request`].
@@ -120,6 +122,7 @@ pub enum Response {
     Register(Box<RegisterResponse>),
     Confirmed(bool),
     Whereabouts(KnownHere),
+    Forwarded(Bytes),
 }
 
 /// The version of the messages: the first byte of each.
@@ -198,6 +201,7 @@ impl Response {
             Self::Register(_) => "Register",
             Self::Confirmed(_) => "Confirmed",
             Self::Whereabouts(_) => "Whereabouts",
+            Self::Forwarded(_) => "Forwarded",
         }
     }
 }

@@ -1,45 +1,88 @@
-//! A cluster of one region over a directory of its own, real from the engine down.
+//! Nodes of one cluster in this process, each over a directory of its own: real from the engine
+//! down, but for the network, which hands messages over in memory.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
 use godwit::cluster::{Cluster, ClusterOptions, Handler, Members};
-use godwit::engine::{Engine, NewAccessKey, Options};
-use godwit::env::{BoxFuture, Class, Env, PeerError, Peers};
+use godwit::engine::{Engine, Options};
+use godwit::env::{BoxFuture, Class, Env, PeerError, PeerHandler as _, Peers};
 use godwit::node::env;
 use godwit::store::{self, Store};
 use godwit::types::id::ClusterId;
-use godwit::types::record::KeyScope;
 use godwit::types::region::{Coordinates, RegionId, RegionInfo, Role};
 
 pub const REGION: &str = "fra";
 
-/// Nobody is there.
-struct Alone;
+/// How long a condition may take to come true.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-impl Peers for Alone {
+/// The network: who can be reached by whom.
+#[derive(Default)]
+pub struct Wires {
+    handlers: Mutex<BTreeMap<RegionId, Arc<Handler>>>,
+    away: Mutex<BTreeSet<RegionId>>,
+}
+
+impl Wires {
+    /// Cuts a region off, or joins it again.
+    pub fn set_away(&self, region: RegionId, away: bool) {
+        let mut set = self.away.lock().unwrap();
+        if away { set.insert(region) } else { set.remove(&region) };
+    }
+
+    fn between(&self, from: RegionId, to: RegionId) -> Option<Arc<Handler>> {
+        let away = self.away.lock().unwrap();
+        if away.contains(&from) || away.contains(&to) {
+            return None;
+        }
+        self.handlers.lock().unwrap().get(&to).cloned()
+    }
+}
+
+/// One region's end of the wires.
+struct Wire {
+    own: RegionId,
+    wires: Arc<Wires>,
+    env: Env,
+}
+
+impl Peers for Wire {
     fn call(
         &self,
-        _to: RegionId,
+        to: RegionId,
         _class: Class,
-        _request: Bytes,
-        _deadline: Duration,
+        request: Bytes,
+        deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-        Box::pin(async { Err(PeerError::Unreachable) })
+        let (own, env, handler) = (self.own, self.env.clone(), self.wires.between(self.own, to));
+        Box::pin(async move {
+            let handler = handler.ok_or(PeerError::Unreachable)?;
+            match env.timeout(deadline, handler.handle(own, request)).await {
+                Ok(answer) => answer.map_err(PeerError::Refused),
+                Err(_) => Err(PeerError::Timeout),
+            }
+        })
     }
 
-    fn datagram(&self, _to: RegionId, _data: Bytes) {}
+    fn datagram(&self, to: RegionId, data: Bytes) {
+        if let Some(handler) = self.wires.between(self.own, to) {
+            handler.datagram(self.own, data);
+        }
+    }
 
     fn rtt(&self, _to: RegionId) -> Option<Duration> {
-        None
+        Some(Duration::from_millis(1))
     }
 
-    fn is_connected(&self, _to: RegionId) -> bool {
-        false
+    fn is_connected(&self, to: RegionId) -> bool {
+        self.wires.between(self.own, to).is_some()
     }
 }
 
@@ -48,38 +91,70 @@ pub struct Node {
     pub engine: Engine,
     pub cluster: Cluster,
     pub env: Env,
-    pub dir: TempDir,
+    pub wires: Arc<Wires>,
+    dir: TempDir,
+    regions: Vec<RegionInfo>,
 }
 
 impl Node {
+    /// A cluster of one.
     pub async fn start() -> Self {
-        Self::start_in(TempDir::new().unwrap()).await
+        let wires = Arc::new(Wires::default());
+        Self::start_in(TempDir::new().unwrap(), wires, REGION, vec![info(REGION)]).await
     }
 
-    pub async fn start_in(dir: TempDir) -> Self {
+    /// A cluster of these regions.
+    pub async fn cluster(codes: &[&str]) -> Vec<Self> {
+        let wires = Arc::new(Wires::default());
+        let regions: Vec<RegionInfo> = codes.iter().map(|code| info(code)).collect();
+        let mut nodes = Vec::new();
+        for code in codes {
+            let dir = TempDir::new().unwrap();
+            nodes.push(Self::start_in(dir, wires.clone(), code, regions.clone()).await);
+        }
+        nodes
+    }
+
+    async fn start_in(
+        dir: TempDir,
+        wires: Arc<Wires>,
+        code: &str,
+        regions: Vec<RegionInfo>,
+    ) -> Self {
         let env = env::real(&tokio::runtime::Handle::current(), dir.path());
-        let cluster = start_cluster(&env, dir.path()).await;
-        let engine = Engine::new(cluster.clone(), Options::default());
-        Self { engine, cluster, env, dir }
+        let cluster = start_cluster(&env, dir.path(), &wires, code, &regions).await;
+        let options = Options { copies: 2, ..Options::default() };
+        let engine = Engine::new(cluster.clone(), options);
+        Self { engine, cluster, env, wires, dir, regions }
     }
 
     /// Stops the node and starts it again on the same data.
     pub async fn restart(self) -> Self {
-        let Self { engine, cluster, env, dir } = self;
+        let Self { engine, cluster, env, wires, dir, regions } = self;
+        let code = cluster.region().to_string();
+        wires.handlers.lock().unwrap().remove(&cluster.region());
         cluster.stop().await;
         cluster.store().close().await.unwrap();
         drop((engine, cluster, env));
-        Self::start_in(dir).await
+        Self::start_in(dir, wires, &code, regions).await
     }
+}
 
-    pub async fn admin_key(&self) -> NewAccessKey {
-        self.engine.create_access_key(None, KeyScope::Admin).await.unwrap()
+fn info(code: &str) -> RegionInfo {
+    RegionInfo {
+        id: code.parse().unwrap(),
+        city: code.into(),
+        coordinates: Coordinates { lat: 50.1, lon: 8.7 },
+        geography: "eu".into(),
+        failure_domain: code.into(),
+        role: Role::Full,
+        voter: true,
     }
 }
 
 /// Opens the store; the tasks of a node that was just stopped may hold it for a moment.
 async fn open(env: &Env, options: store::Options) -> Store {
-    let deadline = env.monotonic() + Duration::from_secs(10);
+    let deadline = env.monotonic() + PATIENCE;
     loop {
         match Store::open(env.clone(), options.clone()).await {
             Ok((store, _report)) => return store,
@@ -89,23 +164,36 @@ async fn open(env: &Env, options: store::Options) -> Store {
     }
 }
 
-async fn start_cluster(env: &Env, dir: &Path) -> Cluster {
-    let region: RegionId = REGION.parse().unwrap();
-    let mut options = store::Options::new(dir.join("data"), region);
+async fn start_cluster(
+    env: &Env,
+    dir: &Path,
+    wires: &Arc<Wires>,
+    code: &str,
+    regions: &[RegionInfo],
+) -> Cluster {
+    let own: RegionId = code.parse().unwrap();
+    let mut options = store::Options::new(dir.join("data"), own);
     options.segment_bytes = 16 << 20;
     let store = open(env, options).await;
-    let info = RegionInfo {
-        id: region,
-        city: "Frankfurt".into(),
-        coordinates: Coordinates { lat: 50.1, lon: 8.7 },
-        geography: "eu".into(),
-        failure_domain: "fra".into(),
-        role: Role::Full,
-        voter: true,
-    };
-    let members = Members::new(ClusterId([7; 16]), vec![info]).unwrap();
+    let members = Members::new(ClusterId([7; 16]), regions.to_vec()).unwrap();
     let handler = Handler::new();
-    let peers: Arc<dyn Peers> = Arc::new(Alone);
+    let wire = Wire { own, wires: wires.clone(), env: env.clone() };
+    let peers: Arc<dyn Peers> = Arc::new(wire);
     let options = ClusterOptions::default();
-    Cluster::start(env.clone(), store, peers, &handler, members, options).await.unwrap()
+    let cluster = Cluster::start(env.clone(), store, peers, &handler, members, options).await;
+    wires.handlers.lock().unwrap().insert(own, handler);
+    cluster.unwrap()
+}
+
+/// Waits until a condition holds; panics with what was waited for.
+pub async fn eventually<F: Future<Output = bool>>(
+    env: &Env,
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) {
+    let deadline = env.monotonic() + PATIENCE;
+    while !condition().await {
+        assert!(env.monotonic() < deadline, "waited in vain until {what}");
+        env.sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -1,6 +1,7 @@
 //! The S3 port over real HTTP with real signatures: one node, its engine, its disk.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(unreachable_pub, reason = "modules of a test program")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -58,7 +58,8 @@ fn remark(name: &str) -> &'static str {
              `X-Tigris-Regions`) says the same."
         }
         "CompleteMultipartUpload" | "AbortMultipartUpload" => {
-            "In the region that began the upload; elsewhere ServiceUnavailable with its name."
+            "Decided by the region that began the upload, asked by the others; while it is away, \
+             ServiceUnavailable with its name."
         }
         "DeleteObject" | "PutObject" => {
             "If-Match, If-None-Match and the dates are judged in the region that the request enters."

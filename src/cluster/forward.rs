@@ -1,0 +1,76 @@
+//! Questions of one region's engine to another's: carried, not understood.
+//!
+//! Invariant: whoever answers is given this node's cluster and keeps nothing of it, so that a
+//! stopped node is let go.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::env::{BoxFuture, Class};
+use crate::limits;
+use crate::net::message::{Request, Response};
+use crate::types::record::RecordId;
+use crate::types::region::RegionId;
+
+use super::Cluster;
+use super::error::Unavailable;
+
+/// Answers a question that another region's engine sent.
+pub type AnswerForwarded = fn(Cluster, Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
+
+impl Cluster {
+    /// Says who answers questions from now on. The first one stays.
+    pub fn answer_forwarded(&self, by: AnswerForwarded) {
+        self.inner.forwarded.get_or_init(|| by);
+    }
+
+    /// Asks the engine of another region.
+    pub async fn forward(
+        &self,
+        to: RegionId,
+        question: Bytes,
+        limit: Duration,
+    ) -> Result<Bytes, Unavailable> {
+        if question.len() > limits::MESSAGE_BYTES_MAX - limits::FORWARD_ENVELOPE_BYTES {
+            return Err(Unavailable::new(format!("the request is too long to be sent to {to}")));
+        }
+        match self.call(to, Class::Log, &Request::Forward(question), limit).await {
+            Ok(Response::Forwarded(answer)) => Ok(answer),
+            Ok(Response::Declined(why)) => Err(Unavailable::new(format!("region {to}: {why}"))),
+            Ok(other) => {
+                Err(Unavailable::new(format!("region {to} answered {}", other.name())))
+            }
+            Err(why) => Err(Unavailable::new(format!("region {to}: {why}"))),
+        }
+    }
+
+    pub(super) async fn forwarded(&self, question: Bytes) -> Response {
+        let Some(answer) = self.inner.forwarded.get() else {
+            return Response::Declined("starting".to_owned());
+        };
+        match answer(self.clone(), question).await {
+            Ok(answer) => Response::Forwarded(answer),
+            Err(why) => Response::Declined(why),
+        }
+    }
+
+    /// Takes in records as another region has them, ahead of its log.
+    pub async fn learn_from(
+        &self,
+        region: RegionId,
+        ids: Vec<RecordId>,
+    ) -> Result<(), Unavailable> {
+        let limit = limits::ACK_TIMEOUT;
+        match self.call(region, Class::Read, &Request::Records(ids), limit).await {
+            Ok(Response::Records(records)) => {
+                self.take_in(records.into_iter().flatten().collect()).await?;
+                Ok(())
+            }
+            Ok(other) => {
+                Err(Unavailable::new(format!("region {region} answered {}", other.name())))
+            }
+            Err(why) => Err(Unavailable::new(format!("region {region}: {why}"))),
+        }
+    }
+}

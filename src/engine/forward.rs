@@ -1,0 +1,116 @@
+//! What only one region may decide, asked of that region: the end of a multipart upload.
+//!
+//! Invariant: the region that was asked has the last word; what it says is also in this region's
+//! records before the answer is given, so that a client reads what it wrote.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{Cluster, Unavailable};
+use crate::env::BoxFuture;
+use crate::limits;
+use crate::types::id::UploadId;
+use crate::types::name::{BucketName, ObjectKey};
+use crate::types::record::RecordId;
+
+use super::{CompleteUpload, Engine, Error, Options, Place, Stored};
+
+/// A question of another region.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Question {
+    Complete(CompleteUpload),
+    Abort { bucket: BucketName, key: ObjectKey, upload: UploadId },
+}
+
+/// Its answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Answer {
+    Aborted,
+    Completed(Stored),
+    Refused(Error),
+}
+
+impl Engine {
+    pub(super) async fn complete_elsewhere(
+        &self,
+        place: &Place,
+        complete: CompleteUpload,
+    ) -> Result<Stored, Error> {
+        let (upload, row) = (complete.upload, place.row_id(&complete.key));
+        match self.ask(upload, Question::Complete(complete)).await? {
+            Answer::Completed(stored) => {
+                self.learn(upload, vec![row, RecordId::Upload(upload)]).await;
+                Ok(stored)
+            }
+            Answer::Refused(why) => Err(why),
+            Answer::Aborted => Err(Error::Internal("a completion was answered as an abort".into())),
+        }
+    }
+
+    pub(super) async fn abort_elsewhere(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<(), Error> {
+        let question = Question::Abort { bucket: bucket.clone(), key: key.clone(), upload };
+        match self.ask(upload, question).await? {
+            Answer::Aborted => {
+                self.learn(upload, vec![RecordId::Upload(upload)]).await;
+                Ok(())
+            }
+            Answer::Refused(why) => Err(why),
+            Answer::Completed(_) => {
+                Err(Error::Internal("an abort was answered as a completion".into()))
+            }
+        }
+    }
+
+    async fn ask(&self, upload: UploadId, question: Question) -> Result<Answer, Error> {
+        let starter = upload.0.region;
+        let bytes = encode(&question);
+        let asked = self.cluster.forward(starter, bytes, limits::FORWARD_TIMEOUT).await;
+        let answer = asked.map_err(|why| {
+            let reason = format!(
+                "this upload was begun in region {starter}, which alone ends it: {}",
+                why.reason
+            );
+            Error::from(Unavailable { reason, ..why })
+        })?;
+        postcard::from_bytes(&answer)
+            .map_err(|why| Error::Internal(format!("an answer does not decode: {why}")))
+    }
+
+    /// What was decided elsewhere, for the next reader here. The log brings it anyway.
+    async fn learn(&self, upload: UploadId, ids: Vec<RecordId>) {
+        if let Err(why) = self.cluster.learn_from(upload.0.region, ids).await {
+            tracing::warn!(%why, %upload, "the end of an upload is not known here yet");
+        }
+    }
+}
+
+/// Answers a question of another region.
+pub(super) fn answer(
+    cluster: Cluster,
+    question: Bytes,
+) -> BoxFuture<'static, Result<Bytes, String>> {
+    Box::pin(async move {
+        let question = postcard::from_bytes(&question).map_err(|why| why.to_string())?;
+        // What is decided here depends on no option of new buckets.
+        let engine = Engine { cluster, options: Options::default() };
+        let answer = match question {
+            Question::Complete(complete) => {
+                engine.complete_upload(complete).await.map(Answer::Completed)
+            }
+            Question::Abort { bucket, key, upload } => {
+                engine.abort_upload(&bucket, &key, upload).await.map(|()| Answer::Aborted)
+            }
+        };
+        Ok(encode(&answer.unwrap_or_else(Answer::Refused)))
+    })
+}
+
+fn encode(message: &impl Serialize) -> Bytes {
+    let bytes = postcard::to_stdvec(message);
+    bytes.expect("messages have no type that postcard refuses").into()
+}

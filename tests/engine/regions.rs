@@ -1,0 +1,125 @@
+//! Three nodes: what was written at one is read at the others.
+
+use godwit::engine::Error;
+use godwit::logic::precondition::Conditions;
+
+use crate::common::node::{Node, eventually};
+use crate::user::*;
+
+const CODES: [&str; 3] = ["fra", "iad", "nrt"];
+const MIN: usize = 5 << 20;
+
+async fn three() -> Vec<Node> {
+    let nodes = Node::cluster(&CODES).await;
+    make_bucket(&nodes[0].engine).await;
+    nodes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_put_at_one_region_is_read_listed_and_deleted_at_the_others() {
+    let nodes = three().await;
+    let big = vec![5_u8; 2_500_000];
+    put(&nodes[0].engine, "big", big.clone()).await.unwrap();
+    put(&nodes[1].engine, "small", "s").await.unwrap();
+    for node in &nodes {
+        assert_eq!(get(&node.engine, "big").await.unwrap(), big);
+        assert_eq!(get(&node.engine, "small").await.unwrap(), b"s");
+        eventually(&node.env, "the list is whole", || async {
+            keys(&node.engine).await == ["big", "small"]
+        })
+        .await;
+    }
+    delete(&nodes[2].engine, "big").await;
+    assert_eq!(keys(&nodes[2].engine).await, ["small"]);
+    for node in &nodes {
+        eventually(&node.env, "the object is gone", || async {
+            get(&node.engine, "big").await == Err(Error::NoSuchKey)
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_begun_at_one_region_takes_parts_and_its_end_at_others() {
+    let nodes = three().await;
+    let (fra, iad, nrt) = (&nodes[0].engine, &nodes[1].engine, &nodes[2].engine);
+    let upload = begin(fra, "k").await;
+    let one = part(iad, "k", upload, 1, vec![1_u8; MIN]).await.unwrap();
+    let two = part(nrt, "k", upload, 2, "end").await.unwrap();
+    let made = complete(iad, "k", upload, &[(1, &one), (2, &two)]).await.unwrap();
+    let whole = [vec![1_u8; MIN], b"end".to_vec()].concat();
+    assert_eq!(get(iad, "k").await.unwrap(), whole, "what was written here is read here at once");
+    for node in &nodes {
+        eventually(&node.env, "the object is there", || async {
+            get(&node.engine, "k").await.is_ok_and(|body| body == whole)
+        })
+        .await;
+    }
+    assert_eq!(complete(nrt, "k", upload, &[(1, &one), (2, &two)]).await, Ok(made));
+    let upload = begin(fra, "gone").await;
+    part(nrt, "gone", upload, 1, "x").await.unwrap();
+    nrt.abort_upload(&bucket(), &key("gone"), upload).await.unwrap();
+    assert_eq!(part(nrt, "gone", upload, 2, "x").await, Err(Error::NoSuchUpload));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_region_is_away_waits_and_says_so() {
+    let nodes = three().await;
+    let upload = begin(&nodes[0].engine, "k").await;
+    let one = part(&nodes[1].engine, "k", upload, 1, "x").await.unwrap();
+    let fra = nodes[0].engine.region();
+    nodes[0].wires.set_away(fra, true);
+    let refused = complete(&nodes[1].engine, "k", upload, &[(1, &one)]).await;
+    let Err(Error::Unavailable { reason, .. }) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("fra"), "{reason}");
+    nodes[0].wires.set_away(fra, false);
+    complete(&nodes[1].engine, "k", upload, &[(1, &one)]).await.unwrap();
+    assert_eq!(get(&nodes[1].engine, "k").await.unwrap(), b"x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_too_few_regions_take_is_refused_and_invisible() {
+    let nodes = three().await;
+    for node in &nodes[1..] {
+        nodes[0].wires.set_away(node.engine.region(), true);
+    }
+    let refused = put(&nodes[0].engine, "k", vec![1_u8; 100_000]).await;
+    assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+    assert_eq!(get(&nodes[0].engine, "k").await, Err(Error::NoSuchKey));
+    assert!(keys(&nodes[0].engine).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_read_everywhere_after_its_source_is_gone() {
+    let nodes = three().await;
+    let body = vec![9_u8; 1_500_000];
+    put(&nodes[0].engine, "source", body.clone()).await.unwrap();
+    let source = godwit::engine::CopySource {
+        bucket: bucket(),
+        key: key("source"),
+        conditions: Conditions::default(),
+    };
+    let copy = godwit::engine::CopyObject {
+        source,
+        bucket: bucket(),
+        key: key("copy"),
+        owner: account(),
+        replace: None,
+        replace_tags: None,
+        storage_class: None,
+        conditions: Conditions::default(),
+    };
+    let caller = godwit::types::caller::Caller::Key {
+        access_key: godwit::types::name::AccessKeyId::parse("k").unwrap(),
+        account: account(),
+        scope: godwit::types::record::KeyScope::Admin,
+    };
+    nodes[1].engine.copy_object(&caller, copy).await.unwrap();
+    delete(&nodes[1].engine, "source").await;
+    for node in &nodes {
+        eventually(&node.env, "the copy is there", || async {
+            get(&node.engine, "copy").await.is_ok_and(|b| b == body)
+        })
+        .await;
+    }
+}
