@@ -38,9 +38,7 @@ impl Cluster {
         match self.call(to, Class::Log, &Request::Forward(question), limit).await {
             Ok(Response::Forwarded(answer)) => Ok(answer),
             Ok(Response::Declined(why)) => Err(Unavailable::new(format!("region {to}: {why}"))),
-            Ok(other) => {
-                Err(Unavailable::new(format!("region {to} answered {}", other.name())))
-            }
+            Ok(other) => Err(Unavailable::new(format!("region {to} answered {}", other.name()))),
             Err(why) => Err(Unavailable::new(format!("region {to}: {why}"))),
         }
     }

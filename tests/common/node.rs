@@ -34,7 +34,11 @@ impl Wires {
     /// Cuts a region off, or joins it again.
     pub fn set_away(&self, region: RegionId, away: bool) {
         let mut set = self.away.lock().unwrap();
-        if away { set.insert(region) } else { set.remove(&region) };
+        if away {
+            set.insert(region)
+        } else {
+            set.remove(&region)
+        };
     }
 
     fn between(&self, from: RegionId, to: RegionId) -> Option<Arc<Handler>> {
