@@ -41,7 +41,7 @@ impl Ballot {
 }
 
 /// What a register holds.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Value<V> {
     /// Above every stamp that its proposer saw.
     pub stamp: Stamp,
@@ -65,7 +65,7 @@ pub struct RowValue<V> {
 }
 
 /// What a proposer asks an acceptor.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ask<V> {
     /// What have you accepted? Promises nothing.
     Query,
