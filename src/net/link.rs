@@ -3,8 +3,8 @@
 //! It sits below QUIC, at the UDP socket, so that round trips, losses and recovery are those that
 //! QUIC sees on a real network. Used by `godwit dev` and by tests.
 //!
-//! Invariant: a link delays and drops whole packets; it never changes one, and it never sends one
-//! before its time.
+//! Invariant: a link delays and drops whole packets; it never changes one, it never sends one before
+//! its time, and it keeps the order of those to one place: QUIC takes what is overtaken for lost.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -79,7 +79,8 @@ impl Link {
     ) -> Arc<dyn AsyncUdpSocket> {
         let (queue, packets) = mpsc::channel(PACKETS_MAX);
         env.spawn("link", carry(env.clone(), socket.clone(), packets));
-        Arc::new(Delayed { env: env.clone(), link: self.clone(), socket, queue })
+        let last = Mutex::new(BTreeMap::new());
+        Arc::new(Delayed { env: env.clone(), link: self.clone(), last, socket, queue })
     }
 }
 
@@ -94,6 +95,8 @@ struct Packet {
 struct Delayed {
     env: Env,
     link: Link,
+    /// When the last packet to each place leaves.
+    last: Mutex<BTreeMap<SocketAddr, Duration>>,
     socket: Arc<dyn AsyncUdpSocket>,
     queue: mpsc::Sender<Packet>,
 }
@@ -101,6 +104,16 @@ struct Delayed {
 impl Debug for Delayed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Delayed")
+    }
+}
+
+impl Delayed {
+    /// When a packet leaves: not before the one ahead of it.
+    fn due(&self, to: SocketAddr, delay: Duration) -> Duration {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = last.entry(to).or_default();
+        *last = (self.env.monotonic() + delay).max(*last);
+        *last
     }
 }
 
@@ -119,7 +132,7 @@ impl AsyncUdpSocket for Delayed {
         let share = u32::try_from(random >> 32).expect("32 bits");
         let jitter = path.jitter.mul_f64(f64::from(share) / f64::from(u32::MAX));
         let packet = Packet {
-            due: self.env.monotonic() + path.delay + jitter,
+            due: self.due(transmit.destination, path.delay + jitter),
             to: transmit.destination,
             ecn: transmit.ecn,
             contents: Bytes::copy_from_slice(transmit.contents),
