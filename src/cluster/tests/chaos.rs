@@ -109,7 +109,7 @@ impl Run {
             let only = Location::Only(codes[1..3].iter().map(|code| region(code)).collect());
             buckets.push(with(4, Ack::Default, only));
         }
-        let lossy = codes.len() > 2 && rng.random_range(0..2) == 0;
+        let lossy = codes.len() > 2 && rng.random_range(0..3) > 0;
         let world = World::new(&codes).await;
         Self { world, rng, codes, buckets, ledger: Ledger::default(), lossy, wiped: false }
     }
@@ -176,11 +176,32 @@ impl Run {
         }
     }
 
+    /// A region is lost in the middle of answering.
+    async fn last_words(&mut self, code: &'static str) {
+        if !self.world.is_up(code) {
+            self.world.boot(code).await;
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        for _ in 0..8 {
+            let config = self.buckets[self.rng.random_range(0..self.buckets.len())].clone();
+            let rng = StdRng::seed_from_u64(self.rng.random());
+            let work = act(self.world.at(code), config, self.ledger.clone(), rng);
+            self.world.run_on(code, work);
+        }
+        // Before the first messages arrive, or while bodies are on their way.
+        let end_ms = if self.rng.random() { 20 } else { 150 };
+        tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..end_ms))).await;
+        self.world.kill(code);
+    }
+
     /// Everything works again, except perhaps one region that is gone for good.
     async fn calm(&mut self) {
         let gone =
-            (self.lossy && !self.wiped && self.rng.random_range(0..2) == 0).then(|| self.pick());
+            (self.lossy && !self.wiped && self.rng.random_range(0..4) > 0).then(|| self.pick());
         self.world.net.heal();
+        if let Some(code) = gone {
+            self.last_words(code).await;
+        }
         for code in self.codes.clone() {
             self.world.skew(code, 0);
             match (Some(code) == gone, self.world.is_up(code)) {
