@@ -18,6 +18,7 @@ use crate::cluster::ClusterOptions;
 use crate::config::Regions;
 use crate::engine;
 use crate::env::Env;
+use crate::logic::placement::PlacementConfig;
 use crate::net::MeshOptions;
 use crate::net::link::{self, Link};
 use crate::s3;
@@ -271,12 +272,28 @@ fn node(
         store: store::Options::new(dir.join("store"), region),
         mesh,
         identity,
-        cluster: ClusterOptions::default(),
+        cluster: placement(),
         engine: engine::Options { copies: COPIES, ..engine::Options::default() },
         s3: s3::Options::new(region),
         endpoint: Some(format!("http://{}", plan.global())),
         stop_grace: STOP_GRACE,
     })
+}
+
+/// Waits of placement that fit a demonstration: a key that is read once a second from one other
+/// region moves there within half a minute.
+fn placement() -> ClusterOptions {
+    ClusterOptions {
+        placement_interval: Duration::from_secs(1),
+        placement: PlacementConfig {
+            threshold_factor: 0.5,
+            stay_min: Duration::from_secs(10),
+            return_window: Duration::from_secs(30),
+            hit_weight: 0.3,
+            ..PlacementConfig::default()
+        },
+        ..ClusterOptions::default()
+    }
 }
 
 /// Delays from one region to all others, by their places.

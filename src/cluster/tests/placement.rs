@@ -116,7 +116,7 @@ async fn copies_reach_the_promise_soon_after_the_write() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_anywhere_in_a_move_leaves_the_promised_copies() {
-    for step_ms in (0..6000).step_by(250) {
+    for step_ms in (0..6000).step_by(500) {
         for victim in THREE {
             let (mut world, config) = three(2).await;
             let bytes = vec![9; 300_000];
