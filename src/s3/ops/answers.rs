@@ -98,7 +98,7 @@ pub(super) fn object_head(req: &Req, info: &ObjectInfo) -> Result<Reply, S3Error
         reply = reply.text("x-amz-tagging-count", &meta.tags.len().to_string())?;
     }
     if req.header("x-amz-checksum-mode")?.is_some_and(|m| m.eq_ignore_ascii_case("enabled")) {
-        reply = with_checksum(reply, checksum_of(req, info)?)?;
+        reply = with_checksum(reply, checksum_of(req, info)?, parts::parts_count(&info.meta))?;
     }
     Ok(reply)
 }
@@ -156,11 +156,16 @@ fn checksum_of<'a>(req: &Req, info: &'a ObjectInfo) -> Result<Option<&'a Checksu
     Ok(part.and_then(|part| part.checksum.as_ref()))
 }
 
-/// A checksum as headers.
-pub(super) fn with_checksum(reply: Reply, checksum: Option<&Checksum>) -> Result<Reply, S3Error> {
+/// A checksum as headers; `parts` is how many parts a composite one is over. Without that number
+/// behind it a client takes a composite checksum for one of the bytes, and the bytes for damaged.
+pub(super) fn with_checksum(
+    reply: Reply,
+    checksum: Option<&Checksum>,
+    parts: Option<usize>,
+) -> Result<Reply, S3Error> {
     let Some(checksum) = checksum else { return Ok(reply) };
     reply
-        .text(digest::algorithm_header(checksum.algorithm), &encoded(checksum, None))?
+        .text(digest::algorithm_header(checksum.algorithm), &encoded(checksum, parts))?
         .text(CHECKSUM_TYPE, kind_name(checksum.kind))
 }
 

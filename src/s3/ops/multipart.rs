@@ -142,7 +142,7 @@ fn upload_checksum(req: &Req) -> Result<Option<(ChecksumAlgorithm, ChecksumKind)
 async fn upload_part(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
     refuse_unkept(&req)?;
     let part = ctx.engine().upload_part(part_of(&req)?, &mut req.body).await?;
-    with_checksum(with_etag(Reply::ok(), &part.etag.0)?, part.checksum.as_ref())
+    with_checksum(with_etag(Reply::ok(), &part.etag.0)?, part.checksum.as_ref(), None)
 }
 
 async fn upload_part_copy(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {

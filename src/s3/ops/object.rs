@@ -81,7 +81,8 @@ async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
         conditions: conditions(&req)?,
     };
     let stored = ctx.engine().put_object(put, &mut req.body).await?;
-    let reply = with_checksum(with_etag(Reply::ok(), &stored.etag.0)?, stored.checksum.as_ref())?;
+    let reply =
+        with_checksum(with_etag(Reply::ok(), &stored.etag.0)?, stored.checksum.as_ref(), None)?;
     with_source(reply, None, ctx.env.monotonic().saturating_sub(began))
 }
 
