@@ -16,6 +16,10 @@ use godwit::env::{Disk, DiskFile, OpenMode};
 
 const SECTOR: usize = 512;
 
+/// Directory changes that wait for a sync; older ones reach the disk by themselves, as on any
+/// file system that writes back.
+const UNSYNCED_NAMES_MAX: usize = 512;
+
 /// What a sync and a read cost in virtual time, and how fast bytes go.
 const SYNC_COST: Duration = Duration::from_micros(200);
 const READ_COST: Duration = Duration::from_micros(50);
@@ -122,9 +126,8 @@ impl SimDisk {
             }
         }
         world.names = world.durable_names.clone();
-        let kept: BTreeSet<u64> = world.names.values().copied().collect();
+        world.forget_nameless();
         let mut files = std::mem::take(&mut world.files);
-        files.retain(|inode, _| kept.contains(inode));
         for file in files.values_mut() {
             file.crash(&mut world);
         }
@@ -222,6 +225,23 @@ impl World {
     fn name(&mut self, change: NameChange) {
         change.clone().apply(&mut self.names);
         self.unsynced_names.push(change);
+        if self.unsynced_names.len() > UNSYNCED_NAMES_MAX {
+            let oldest: Vec<NameChange> =
+                self.unsynced_names.drain(..UNSYNCED_NAMES_MAX / 2).collect();
+            oldest.into_iter().for_each(|change| change.apply(&mut self.durable_names));
+            self.forget_nameless();
+        }
+    }
+
+    /// Lets go of files that no crash can bring back.
+    fn forget_nameless(&mut self) {
+        let unsynced = self.unsynced_names.iter().filter_map(|change| match change {
+            NameChange::Put(_, inode) | NameChange::Rename(_, _, inode) => Some(*inode),
+            NameChange::Remove(_) => None,
+        });
+        let named = self.names.values().chain(self.durable_names.values()).copied();
+        let kept: BTreeSet<u64> = named.chain(unsynced).collect();
+        self.files.retain(|inode, _| kept.contains(inode));
     }
 }
 
