@@ -109,11 +109,14 @@ def multipart(s3):
 
 
 def presigned(s3, version):
-    url = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "signed " + version})
-    request = urllib.request.Request(url, data=b"by url", method="PUT")
+    where = {"Bucket": BUCKET, "Key": "signed " + version}
+    # Part of what is signed; without it urllib sends a type of its own.
+    url = s3.generate_presigned_url("put_object", Params={**where, "ContentType": "text/plain"})
+    headers = {"Content-Type": "text/plain"}
+    request = urllib.request.Request(url, data=b"by url", method="PUT", headers=headers)
     with urllib.request.urlopen(request) as answer:
         assert answer.status == 200
-    url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "signed " + version})
+    url = s3.generate_presigned_url("get_object", Params=where)
     with urllib.request.urlopen(url) as answer:
         assert answer.read() == b"by url"
 

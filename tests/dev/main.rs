@@ -4,6 +4,7 @@
 #[path = "../clients/dev.rs"]
 mod dev;
 mod s3;
+mod serve;
 
 use std::fs;
 use std::net::TcpStream;
