@@ -88,6 +88,9 @@ pub struct Node {
 /// Between two rounds of the store's clean-up.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
 
+/// A part that came after the end of its upload waits this long for its clean-up.
+const END_PARTS_EVERY: Duration = Duration::from_secs(60);
+
 /// Pauses between attempts to make the first key known.
 const HAND_IN_PAUSE_MIN: Duration = Duration::from_millis(200);
 const HAND_IN_PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -137,7 +140,7 @@ impl Node {
             })
         };
         env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
-        tasks::start(&env, background(&store), &jobs.stop());
+        tasks::start(&env, background(&store, &engine), &jobs.stop());
         if let Some(key) = options.identity.first_key {
             env.spawn("first key", hand_in(env.clone(), engine.clone(), key, jobs.stop()));
         }
@@ -233,8 +236,8 @@ async fn hand_in(env: Env, engine: Engine, key: FirstKey, mut stop: Stop) {
 }
 
 /// The node's background jobs. The drivers between regions have tasks of their own.
-fn background(store: &Store) -> Vec<Job> {
-    let store = store.clone();
+fn background(store: &Store, engine: &Engine) -> Vec<Job> {
+    let (store, engine) = (store.clone(), engine.clone());
     let maintain = move || -> crate::env::BoxFuture<'static, Round> {
         let store = store.clone();
         Box::pin(async move {
@@ -248,5 +251,17 @@ fn background(store: &Store) -> Vec<Job> {
             }
         })
     };
-    vec![Job { name: "store clean-up", every: MAINTAIN_EVERY, round: Box::new(maintain) }]
+    let end_parts = move || -> crate::env::BoxFuture<'static, Round> {
+        let engine = engine.clone();
+        Box::pin(async move {
+            if let Err(error) = engine.end_late_parts().await {
+                warn!(%error, "clean-up after uploads failed; tried again later");
+            }
+            Round::Idle
+        })
+    };
+    vec![
+        Job { name: "store clean-up", every: MAINTAIN_EVERY, round: Box::new(maintain) },
+        Job { name: "uploads clean-up", every: END_PARTS_EVERY, round: Box::new(end_parts) },
+    ]
 }
