@@ -123,3 +123,28 @@ async fn a_copy_is_read_everywhere_after_its_source_is_gone() {
         .await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_writes_of_one_key_from_everywhere_are_all_taken_and_converge() {
+    let nodes = three().await;
+    for round in 0..5_u8 {
+        let writes = (0..9_u8).map(|i| {
+            let engine = nodes[usize::from(i) % 3].engine.clone();
+            let body = vec![round * 16 + i; if i < 3 { 100 } else { 300_000 }];
+            async move { put(&engine, "k", body).await }
+        });
+        let answers = futures_util::future::join_all(writes).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        let newest = answers.iter().map(|a| a.as_ref().unwrap()).max_by_key(|s| s.version);
+        let etag = &newest.unwrap().etag;
+        for node in &nodes {
+            eventually(&node.env, "the newest write is what is read", || async {
+                let read = node.engine.head_object(&get_of("k")).await;
+                read.is_ok_and(|info| info.meta.etag == *etag)
+            })
+            .await;
+            let body = get(&node.engine, "k").await.unwrap();
+            assert!(body.iter().all(|b| *b == body[0]), "bytes of two versions");
+        }
+    }
+}

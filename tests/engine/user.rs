@@ -121,7 +121,7 @@ pub struct Broken {
 impl BodySource for Broken {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, BodyError>> {
         let piece = self.pieces.pop();
-        Box::pin(async move { piece.map(Some).ok_or(BodyError::Broken("cut".into())) })
+        Box::pin(async move { piece.map(Some).ok_or_else(|| BodyError::Broken("cut".into())) })
     }
 
     fn digests(&self) -> Digests {
