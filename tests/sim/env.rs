@@ -1,0 +1,106 @@
+//! The simulated doors to the world: virtual time with skew, a seeded generator, tasks that die with
+//! their node. The disk is in `disk.rs`, the peers in `net.rs`.
+//!
+//! Everything runs on one current-thread runtime whose clock is paused: time moves only when nothing
+//! else can run, so that a seed fixes the whole run.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use godwit::env::{BoxFuture, Clock, Rng, Tasks};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// Wall time at the start of every run: a fixed day.
+const EPOCH_MS: u64 = 1_800_000_000_000;
+
+/// One node's clock: virtual time plus an offset that a nemesis may change.
+pub(crate) struct SimClock {
+    start: Instant,
+    skew_ms: AtomicI64,
+}
+
+impl SimClock {
+    pub(crate) fn new(start: Instant) -> Arc<Self> {
+        Arc::new(Self { start, skew_ms: AtomicI64::new(0) })
+    }
+
+    pub(crate) fn set_skew_ms(&self, skew_ms: i64) {
+        self.skew_ms.store(skew_ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SimClock {
+    fn now_ms(&self) -> u64 {
+        let elapsed_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap();
+        (EPOCH_MS + elapsed_ms).saturating_add_signed(self.skew_ms.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// A seeded generator. Each node has its own, so that one node's draws do not move another's.
+pub(crate) struct SimRng(Mutex<StdRng>);
+
+impl SimRng {
+    pub(crate) fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(StdRng::seed_from_u64(seed))))
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&self, end: u64) -> u64 {
+        self.0.lock().unwrap().next_u64() % end
+    }
+
+    /// True once in `n` times.
+    pub(crate) fn one_in(&self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+impl Rng for SimRng {
+    fn fill(&self, out: &mut [u8]) {
+        self.0.lock().unwrap().fill_bytes(out);
+    }
+}
+
+/// The tasks of one life of one node; a kill ends them where they stand.
+#[derive(Default)]
+pub(crate) struct SimTasks {
+    running: Mutex<Vec<AbortHandle>>,
+}
+
+impl SimTasks {
+    pub(crate) fn kill(&self) {
+        for task in self.running.lock().unwrap().drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Tasks for SimTasks {
+    fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
+        let mut running = self.running.lock().unwrap();
+        if running.len() > 1000 {
+            running.retain(|task| !task.is_finished());
+        }
+        running.push(tokio::task::spawn(task).abort_handle());
+    }
+
+    fn spawn_thread(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.spawn(name, task);
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
+    }
+}

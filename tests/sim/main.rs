@@ -1,0 +1,338 @@
+//! The whole system on virtual time: clients write and read in several regions while links break,
+//! nodes lose power with torn and unsynced writes, and clocks drift. Whatever happens: an answered
+//! write is never lost, no read ever shows bytes of two versions, and in the end all regions agree.
+//!
+//! One seed, one run. `GODWIT_SEED=42 cargo test --test sim` repeats one; `GODWIT_SEEDS=5000` tries
+//! more than the usual number.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the doors of the simulation are tokio's paused clock and its one thread"
+)]
+
+#[allow(dead_code, reason = "faults that the store's own tests inject")]
+mod disk;
+mod env;
+mod ledger;
+mod net;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
+
+use bytes::Bytes;
+use godwit::cluster::Cluster;
+use godwit::engine::body::WholeBody;
+use godwit::engine::{Attributes, CreateBucket, Engine, Error, GetObject, ListObjects, PutObject};
+use godwit::logic::listing::{Entry, Query};
+use godwit::logic::precondition::Conditions;
+use godwit::types::bucket::BucketConfig;
+use godwit::types::name::{AccountId, BucketName, ObjectKey};
+use godwit::types::object::Content;
+use godwit::types::region::RegionId;
+use godwit::types::stamp::Stamp;
+use tokio::time::{Instant, sleep};
+
+use env::SimRng;
+use ledger::{Ledger, Outcome, pattern};
+use world::World;
+
+/// Seeds of an ordinary run.
+const SEEDS: u64 = 200;
+const REGIONS: [&str; 3] = ["fra", "iad", "nrt"];
+const KEYS: [&str; 6] = ["a", "b", "c", "d/1", "d/2", "e"];
+
+type Shared = Arc<Mutex<Ledger>>;
+
+fn bucket() -> BucketName {
+    BucketName::parse("simulated").unwrap()
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::parse(name).unwrap()
+}
+
+fn owner() -> AccountId {
+    AccountId("someone".into())
+}
+
+fn body_len(rng: &SimRng) -> usize {
+    let span = |from: u64, to: u64| usize::try_from(from + rng.below(to - from)).unwrap();
+    match rng.below(8) {
+        0..=2 => span(8, 4096),
+        3 | 4 => span(4097, 60_000),
+        5 => span(60_000, 250_000),
+        6 => span(250_000, 700_000),
+        _ => span(1 << 20, 3 << 20),
+    }
+}
+
+/// The outcome of a refusal: only an unavailable service leaves a write open.
+fn outcome_of(error: &Error) -> Outcome {
+    match error {
+        Error::Unavailable { .. } | Error::Internal(_) => Outcome::Open,
+        Error::PreconditionFailed(_) | Error::Conflict(_) | Error::NoSuchKey => Outcome::Refused,
+        other => panic!("a good write was answered {other}"),
+    }
+}
+
+async fn put(engine: Engine, ledger: Shared, name: &'static str, len: usize) {
+    let attempt = ledger.lock().unwrap().begin(name, engine.region(), Some(len));
+    let put = PutObject {
+        bucket: bucket(),
+        key: key(name),
+        owner: owner(),
+        attributes: Attributes::default(),
+        conditions: Conditions::default(),
+    };
+    let mut body = WholeBody::new(Bytes::from(pattern(attempt, len)));
+    let outcome = match engine.put_object(put, &mut body).await {
+        Ok(stored) => Outcome::Answered(stored.version),
+        Err(error) => outcome_of(&error),
+    };
+    ledger.lock().unwrap().end(attempt, outcome);
+}
+
+async fn delete(engine: Engine, cluster: Cluster, ledger: Shared, name: &'static str) {
+    let attempt = ledger.lock().unwrap().begin(name, engine.region(), None);
+    let config = match cluster.bucket(&bucket()).await {
+        Ok(Some(config)) => config,
+        Ok(None) => panic!("the bucket is gone"),
+        Err(_) => return,
+    };
+    let outcome = match engine.delete_object(&bucket(), &key(name), Conditions::default()).await {
+        // The stamp of a deletion is not told: a tombstone that is seen now is it or a later one.
+        Ok(()) => match current(&cluster, &config, name) {
+            Some((stamp, true)) => Outcome::Answered(stamp),
+            Some((_, false)) | None => Outcome::Open,
+        },
+        Err(error) => outcome_of(&error),
+    };
+    ledger.lock().unwrap().end(attempt, outcome);
+}
+
+/// The stamp of a key's current version here, and whether it is a deletion.
+fn current(cluster: &Cluster, config: &BucketConfig, name: &str) -> Option<(Stamp, bool)> {
+    let row = cluster.store().read().unwrap().row(config.id, &key(name)).unwrap()?;
+    let version = row.current()?;
+    Some((version.stamp, matches!(version.content, Content::Tombstone)))
+}
+
+/// Reads a whole object. `None`: it is not there, or cannot be had now.
+async fn read(engine: &Engine, name: &str) -> Result<Option<(Stamp, Vec<u8>)>, Error> {
+    let get = GetObject {
+        bucket: bucket(),
+        key: key(name),
+        conditions: Conditions::default(),
+        range: None,
+        part: None,
+    };
+    let mut read = match engine.get_object(&get).await {
+        Ok(read) => read,
+        Err(Error::NoSuchKey) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    while let Some(piece) = read.body.next().await {
+        bytes.extend_from_slice(&piece?);
+    }
+    Ok(Some((read.info.version, bytes)))
+}
+
+async fn check_read(engine: Engine, ledger: Shared, name: &'static str) {
+    let floor = ledger.lock().unwrap().floor(engine.region(), name);
+    match read(&engine, name).await {
+        Ok(Some((stamp, bytes))) => {
+            ledger.lock().unwrap().check_read(name, floor, stamp, &bytes);
+        }
+        Ok(None) | Err(Error::Unavailable { .. }) => {}
+        Err(error) => panic!("a read of {name} at {} was answered {error}", engine.region()),
+    }
+}
+
+/// One request of one client at a random region.
+fn client(world: &World, ledger: &Shared) {
+    let region = world.pick();
+    if !world.is_up(region) {
+        return;
+    }
+    let name = KEYS[usize::try_from(world.rng.below(KEYS.len() as u64)).unwrap()];
+    let (engine, ledger) = (world.engine(region), ledger.clone());
+    match world.rng.below(10) {
+        0..=4 => world.run_on(region, put(engine, ledger, name, body_len(&world.rng))),
+        5 => world.run_on(region, delete(engine, world.cluster(region), ledger, name)),
+        _ => world.run_on(region, check_read(engine, ledger, name)),
+    }
+}
+
+async fn harm(world: &mut World) {
+    let (a, b) = (world.pick(), world.pick());
+    match world.rng.below(10) {
+        0 | 1 if a != b => {
+            world.net.cut(a, b);
+            world.net.cut(b, a);
+        }
+        2 if a != b => world.net.cut(a, b),
+        3 | 4 => world.net.heal(),
+        5 | 6 => world.crash(a),
+        7 => world.net.set_faults(10 + world.rng.below(50), 5),
+        8 => world.skew(a, i64::try_from(world.rng.below(400)).unwrap() - 200),
+        _ => start_all(world).await,
+    }
+}
+
+async fn start_all(world: &mut World) {
+    for region in world.regions() {
+        if !world.is_up(region) {
+            world.boot(region).await;
+        }
+    }
+}
+
+async fn create_bucket(world: &World) {
+    let engine = world.engine(world.pick());
+    let create = CreateBucket { name: bucket(), owner: owner(), location: Vec::new() };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = engine.create_bucket(create.clone()).await {
+        if error == Error::BucketAlreadyOwnedByYou {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no bucket: {error}");
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn storm(world: &mut World, ledger: &Shared) {
+    for _ in 0..20 + world.rng.below(60) {
+        for _ in 0..world.rng.below(5) {
+            client(world, ledger);
+        }
+        if world.rng.one_in(4) {
+            harm(world).await;
+        }
+        let pause_ms =
+            if world.rng.one_in(5) { world.rng.below(4000) } else { world.rng.below(80) };
+        sleep(Duration::from_millis(pause_ms)).await;
+    }
+}
+
+/// Everything works again; waits until all regions agree.
+async fn calm(world: &mut World) -> Arc<BucketConfig> {
+    world.net.heal();
+    world.regions().into_iter().for_each(|region| world.skew(region, 0));
+    start_all(world).await;
+    let deadline = Instant::now() + Duration::from_secs(900);
+    let config = loop {
+        match world.cluster(world.pick()).bucket(&bucket()).await {
+            Ok(Some(config)) => break config,
+            other => assert!(Instant::now() < deadline, "the bucket: {other:?}"),
+        }
+        sleep(Duration::from_secs(1)).await;
+    };
+    sleep(Duration::from_secs(60)).await;
+    loop {
+        let states: Vec<_> = world.regions().into_iter().map(|r| rows(world, &config, r)).collect();
+        if states.windows(2).all(|two| two[0] == two[1]) {
+            return config;
+        }
+        assert!(Instant::now() < deadline, "the regions never agree: {states:#?}");
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn rows(world: &World, config: &BucketConfig, region: RegionId) -> Vec<Option<(Stamp, bool)>> {
+    let cluster = world.cluster(region);
+    KEYS.iter().map(|name| current(&cluster, config, name)).collect()
+}
+
+/// What every region shows at the end: the same to all, and what the ledger allows.
+async fn check(world: &World, config: &BucketConfig, ledger: &Shared) -> String {
+    let mut first: Option<BTreeMap<String, (Stamp, Option<Vec<u8>>)>> = None;
+    for region in world.regions() {
+        let (engine, cluster) = (world.engine(region), world.cluster(region));
+        let mut state = BTreeMap::new();
+        let mut present = Vec::new();
+        for name in KEYS {
+            let Some((stamp, _)) = current(&cluster, config, name) else { continue };
+            let shown = read(&engine, name).await;
+            let shown = shown.unwrap_or_else(|error| panic!("{name} at {region}: {error}"));
+            if let Some((read, _)) = &shown {
+                assert_eq!(*read, stamp, "{name} at {region}");
+                present.push(name.to_owned());
+            }
+            state.insert(name.to_owned(), (stamp, shown.map(|(_, bytes)| bytes)));
+        }
+        assert_eq!(listed(&engine).await, present, "the list at {region}");
+        ledger.lock().unwrap().check_end(&state);
+        match &first {
+            Some(first) => assert!(*first == state, "{region} shows something else"),
+            None => first = Some(state),
+        }
+    }
+    let ledger = ledger.lock().unwrap();
+    let stamps: Vec<Stamp> = first.unwrap().values().map(|(stamp, _)| *stamp).collect();
+    format!("{} attempts, {} reads, {stamps:?}", ledger.attempts.len(), ledger.reads)
+}
+
+async fn listed(engine: &Engine) -> Vec<String> {
+    let query = Query { prefix: String::new(), delimiter: None, after: None, max: 1000 };
+    let page = engine.list_objects(ListObjects { bucket: bucket(), query }).await.unwrap();
+    let name = |entry: Entry<_>| match entry {
+        Entry::Key(key, _) => key.to_string(),
+        Entry::Prefix(prefix) => prefix,
+    };
+    page.entries.into_iter().map(name).collect()
+}
+
+/// Some task panicked: a runtime keeps that to itself.
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
+fn watch_for_panics() {
+    static WATCH: Once = Once::new();
+    WATCH.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICKED.store(true, Ordering::Relaxed);
+            report(panic);
+        }));
+    });
+}
+
+/// Runs one seed; what came of it.
+fn run(seed: u64) -> String {
+    watch_for_panics();
+    println!("repeat with: GODWIT_SEED={seed} cargo test --test sim");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let began = Instant::now();
+        let mut world = World::start(seed, &REGIONS).await;
+        let ledger = Shared::default();
+        create_bucket(&world).await;
+        storm(&mut world, &ledger).await;
+        let config = calm(&mut world).await;
+        let end = check(&world, &config, &ledger).await;
+        assert!(!PANICKED.load(Ordering::Relaxed), "a task panicked; see above");
+        format!("{end} after {:?}", began.elapsed())
+    })
+}
+
+#[test]
+fn answered_writes_survive_and_all_regions_agree() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    match number("GODWIT_SEED") {
+        Some(seed) => println!("{}", run(seed)),
+        None => (0..number("GODWIT_SEEDS").unwrap_or(SEEDS)).for_each(|seed| drop(run(seed))),
+    }
+}
+
+#[test]
+fn one_seed_run_twice_gives_the_same_run() {
+    for seed in [1_000_001, 1_000_002] {
+        assert_eq!(run(seed), run(seed));
+    }
+}

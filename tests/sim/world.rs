@@ -1,0 +1,162 @@
+//! A world of regions: whole nodes, from the engine down to torn sectors, on virtual time.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use godwit::cluster::{Cluster, ClusterOptions, Handler, Members};
+use godwit::engine::{self, Engine};
+use godwit::env::{Env, Tasks};
+use godwit::logic::placement::PlacementConfig;
+use godwit::store::{self, Store};
+use godwit::types::id::ClusterId;
+use godwit::types::region::{Coordinates, RegionId, RegionInfo, Role};
+use tokio::time::Instant;
+
+use crate::disk::SimDisk;
+use crate::env::{SimClock, SimRng, SimTasks};
+use crate::net::{SimNet, SimPeers};
+
+/// One way between two regions.
+const ONE_WAY: Duration = Duration::from_millis(40);
+
+/// One life of a node, from its start to its kill.
+struct Life {
+    tasks: Arc<SimTasks>,
+    cluster: Cluster,
+    engine: Engine,
+}
+
+struct Node {
+    disk: SimDisk,
+    clock: Arc<SimClock>,
+    rng: Arc<SimRng>,
+    life: Option<Life>,
+}
+
+pub(crate) struct World {
+    pub(crate) net: Arc<SimNet>,
+    /// For the nemesis and the clients.
+    pub(crate) rng: Arc<SimRng>,
+    nodes: BTreeMap<RegionId, Node>,
+    members: Members,
+}
+
+fn info(id: RegionId) -> RegionInfo {
+    RegionInfo {
+        id,
+        city: id.to_string(),
+        coordinates: Coordinates { lat: f64::from(id.to_u16() % 90), lon: 0.0 },
+        geography: "eu".to_owned(),
+        failure_domain: id.to_string(),
+        role: Role::Full,
+        voter: true,
+    }
+}
+
+impl World {
+    /// Nodes in these regions, all started.
+    pub(crate) async fn start(seed: u64, codes: &[&str]) -> Self {
+        let rng = SimRng::new(seed);
+        let start = Instant::now();
+        let regions: Vec<RegionId> = codes.iter().map(|code| code.parse().unwrap()).collect();
+        let infos = regions.iter().copied().map(info).collect();
+        let mut nodes = BTreeMap::new();
+        for region in &regions {
+            let node = Node {
+                disk: SimDisk::new(rng.below(u64::MAX)),
+                clock: SimClock::new(start),
+                rng: SimRng::new(rng.below(u64::MAX)),
+                life: None,
+            };
+            nodes.insert(*region, node);
+        }
+        let net = SimNet::new(SimRng::new(rng.below(u64::MAX)), ONE_WAY);
+        let members = Members::new(ClusterId([7; 16]), infos).unwrap();
+        let mut world = Self { net, rng, nodes, members };
+        for region in &regions {
+            world.boot(*region).await;
+        }
+        world
+    }
+
+    pub(crate) fn regions(&self) -> Vec<RegionId> {
+        self.nodes.keys().copied().collect()
+    }
+
+    pub(crate) fn pick(&self) -> RegionId {
+        let regions = self.regions();
+        regions[usize::try_from(self.rng.below(regions.len() as u64)).unwrap()]
+    }
+
+    pub(crate) fn is_up(&self, region: RegionId) -> bool {
+        self.nodes[&region].life.is_some()
+    }
+
+    /// Starts a node on what its disk has.
+    pub(crate) async fn boot(&mut self, region: RegionId) {
+        let node = self.nodes.get_mut(&region).unwrap();
+        assert!(node.life.is_none(), "{region} runs already");
+        let tasks: Arc<SimTasks> = Arc::default();
+        let env = Env {
+            clock: node.clock.clone(),
+            rng: node.rng.clone(),
+            tasks: tasks.clone(),
+            disk: Arc::new(node.disk.clone()),
+        };
+        let mut options = store::Options::new(PathBuf::from("/data"), region);
+        options.segment_bytes = 16 << 20;
+        options.checkpoint_interval = Duration::from_secs(5);
+        let (store, report) = Store::open(env.clone(), options).await.unwrap();
+        assert!(
+            report.damage.is_empty(),
+            "{region}: nothing that was synced is damaged by a crash"
+        );
+        let handler = Handler::new();
+        let peers = Arc::new(SimPeers { net: self.net.clone(), me: region });
+        let options = ClusterOptions {
+            placement_interval: Duration::from_secs(1),
+            placement: PlacementConfig {
+                stay_min: Duration::from_secs(5),
+                threshold_factor: 0.2,
+                ..PlacementConfig::default()
+            },
+            ..ClusterOptions::default()
+        };
+        let members = self.members.clone();
+        let cluster = Cluster::start(env, store, peers, &handler, members, options).await.unwrap();
+        let engine_options = engine::Options { copies: 2, ..engine::Options::default() };
+        let engine = Engine::new(cluster.clone(), engine_options);
+        self.net.join(region, handler, tasks.clone());
+        node.life = Some(Life { tasks, cluster, engine });
+    }
+
+    /// Power fails at one node: tasks end where they stand, what was not synced is torn or lost.
+    pub(crate) fn crash(&mut self, region: RegionId) {
+        let node = self.nodes.get_mut(&region).unwrap();
+        let Some(life) = node.life.take() else { return };
+        self.net.leave(region);
+        life.tasks.kill();
+        node.disk.crash();
+    }
+
+    pub(crate) fn skew(&self, region: RegionId, skew_ms: i64) {
+        self.nodes[&region].clock.set_skew_ms(skew_ms);
+    }
+
+    pub(crate) fn engine(&self, region: RegionId) -> Engine {
+        self.nodes[&region].life.as_ref().expect("the node runs").engine.clone()
+    }
+
+    pub(crate) fn cluster(&self, region: RegionId) -> Cluster {
+        self.nodes[&region].life.as_ref().expect("the node runs").cluster.clone()
+    }
+
+    /// Runs a client's request, which dies with the node that it is sent to.
+    pub(crate) fn run_on(&self, region: RegionId, work: impl Future<Output = ()> + Send + 'static) {
+        if let Some(life) = &self.nodes[&region].life {
+            life.tasks.spawn("client", Box::pin(work));
+        }
+    }
+}
