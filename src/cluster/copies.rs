@@ -69,12 +69,22 @@ impl Cluster {
         } else if let Some(region) = next_holder(&name, &holders, copies, &places) {
             self.request_copy(region, of.clone()).await;
         }
-        let moving = self.inner.placing.lock().moving.contains_key(object);
         let too_many = surplus_holder(&name, &holders, copies, primary.region, &places);
-        if too_many == Some(own) && !moving {
+        if too_many == Some(own) && !self.moves_here_or_away(object) {
             self.give_up_copy(config, object, version).await?;
         }
         Ok(())
+    }
+
+    /// A move is under way: this region's primary goes, or this copy was made to become the primary
+    /// and its row does not say so yet.
+    fn moves_here_or_away(&self, object: &Object) -> bool {
+        let now_ms = self.env().now_ms();
+        let state = self.inner.placing.lock();
+        let patience = u64::try_from(limits::COPY_PATIENCE.as_millis()).unwrap_or(u64::MAX);
+        let came = state.regrets.get(object).and_then(|regret| regret.moved_ms);
+        state.moving.contains_key(object)
+            || came.is_some_and(|at| now_ms.saturating_sub(at) < patience)
     }
 
     /// Asks a region, or this one, to make a copy; not again before it had time for it.

@@ -196,3 +196,29 @@ fn status_where_keys_and_health_tell_what_is() {
     assert_eq!(wrong.status.code(), Some(4), "{}", String::from_utf8_lossy(&wrong.stderr));
     dev.stop();
 }
+
+#[test]
+fn an_object_moves_to_the_region_that_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = start(&["--regions", "iad,fra,nrt"], folder.path());
+    let writer = client(&dev, &dev.announced.endpoint);
+    assert_eq!(writer.send("PUT", "/moving", &[], b"").status, 200);
+    let body = vec![3_u8; 300_000];
+    assert_eq!(writer.send("PUT", "/moving/key", &[], &body).status, 200);
+    let place = || json(&godwit(&dev, &["where", "--json", "s3://moving/key"]));
+    assert_eq!(place()["primary"], "iad");
+    let reader = client(&dev, &dev.announced.regions[2].s3);
+    let moved = eventually("the primary is where the reader is", || {
+        for _ in 0..10 {
+            let got = reader.send("GET", "/moving/key", &[], b"");
+            assert_eq!((got.status, got.body.len()), (200, body.len()), "{}", got.status);
+        }
+        Some(place()).filter(|found| found["primary"] == "nrt")
+    });
+    let step = &moved["moves"][0];
+    assert_eq!((&step["from"], &step["to"]), (&Value::from("iad"), &Value::from("nrt")));
+    assert!(step["reason"].as_str().unwrap().contains("nrt reads"), "{moved}");
+    let text = godwit(&dev, &["where", "s3://moving/key"]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("iad -> nrt"));
+    dev.stop();
+}
