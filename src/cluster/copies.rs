@@ -48,6 +48,9 @@ impl Cluster {
         version: &Version,
     ) -> Result<(), store::Error> {
         let own = self.region();
+        if self.admit_loss(object, version).await? {
+            return Ok(());
+        }
         let places = self.places(config);
         let holders: BTreeSet<RegionId> = version.placement.held().collect();
         let copies = usize::from(config.copies).clamp(1, places.len().max(1));
@@ -66,7 +69,7 @@ impl Cluster {
         };
         if primary.region != own {
             self.maybe_take_over(object, version, primary).await?;
-        } else if let Some(region) = next_holder(&name, &holders, copies, &places) {
+        } else if let Some(region) = next_holder(&name, &self.lasting(&holders), copies, &places) {
             self.request_copy(region, of.clone()).await;
         }
         let too_many = surplus_holder(&name, &holders, copies, primary.region, &places);
@@ -85,6 +88,45 @@ impl Cluster {
         let came = state.regrets.get(object).and_then(|regret| regret.moved_ms);
         state.moving.contains_key(object)
             || came.is_some_and(|at| now_ms.saturating_sub(at) < patience)
+    }
+
+    /// The holders that count: one that is away counts for a while, because it mostly comes back, but
+    /// not when a single copy would be left meanwhile.
+    fn lasting(&self, holders: &BTreeSet<RegionId>) -> BTreeSet<RegionId> {
+        let own = self.region();
+        let near: BTreeSet<RegionId> =
+            holders.iter().copied().filter(|r| *r == own || self.is_connected(*r)).collect();
+        if near.len() <= 1 {
+            return near;
+        }
+        let gone_after = self.inner.options.primary_gone_after;
+        let stays =
+            |region: &&RegionId| near.contains(region) || self.away_for(**region) < gone_after;
+        holders.iter().filter(stays).copied().collect()
+    }
+
+    /// A claim of this region that is no longer true, because its disk was replaced or bytes on it
+    /// are damaged, is taken back: others must not count on it. The primary asks for another copy.
+    async fn admit_loss(&self, object: &Object, version: &Version) -> Result<bool, store::Error> {
+        let own = self.region();
+        let Some(meta) = placed(version) else { return Ok(false) };
+        if !version.placement.held().any(|region| region == own) {
+            return Ok(false);
+        }
+        let snapshot = self.store().read()?;
+        let mut lost = false;
+        for part in &meta.parts {
+            lost = lost || !snapshot.holds(&part.blob.id)?;
+        }
+        drop(snapshot);
+        if !lost {
+            return Ok(false);
+        }
+        let (bucket, key) = object;
+        tracing::error!(%bucket, %key, "a copy that this region had is lost or damaged");
+        let admitted =
+            move |version: &mut Version| Some(set_holding(version, own, HoldState::Absent));
+        self.change_placement(object, version.stamp, admitted).await
     }
 
     /// Asks a region, or this one, to make a copy; not again before it had time for it.

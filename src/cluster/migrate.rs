@@ -262,12 +262,8 @@ impl Cluster {
         version: &Version,
         gone: Primary,
     ) -> Result<(), store::Error> {
-        let silent = {
-            let views = self.inner.views();
-            let contact = views.get(&gone.region).and_then(|view| view.last_contact);
-            self.env().monotonic().saturating_sub(contact.unwrap_or_default())
-        };
-        if self.is_connected(gone.region) || silent < self.inner.options.primary_gone_after {
+        let silent = self.away_for(gone.region);
+        if silent < self.inner.options.primary_gone_after {
             return Ok(());
         }
         let own = self.region();

@@ -190,6 +190,15 @@ impl Cluster {
         self.inner.views().entry(peer).or_default().last_contact = Some(now);
     }
 
+    /// How long a region has been out of reach; zero while it is connected.
+    pub(super) fn away_for(&self, region: RegionId) -> Duration {
+        if region == self.region() || self.is_connected(region) {
+            return Duration::ZERO;
+        }
+        let contact = self.inner.views().get(&region).and_then(|view| view.last_contact);
+        self.env().monotonic().saturating_sub(contact.unwrap_or_default())
+    }
+
     /// Every peer, by code.
     pub fn status(&self) -> Vec<PeerStatus> {
         let own_head = *self.inner.grown.borrow();

@@ -12,9 +12,10 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::world::*;
 use super::writes::pending;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterOptions};
 use crate::types::bucket::{Ack, BucketConfig, Location};
 use crate::types::id::BucketId;
+use crate::types::name::BucketName;
 use crate::types::object::{Content, Row};
 use crate::types::stamp::Stamp;
 
@@ -110,7 +111,16 @@ impl Run {
             buckets.push(with(4, Ack::Default, only));
         }
         let lossy = codes.len() > 2 && rng.random_range(0..3) > 0;
-        let world = World::new(&codes).await;
+        let options = ClusterOptions {
+            placement_interval: Duration::from_secs(5),
+            primary_gone_after: Duration::from_secs(60),
+            ..ClusterOptions::default()
+        };
+        let world = World::with(&codes, options).await;
+        for (number, config) in buckets.iter().enumerate() {
+            let name = BucketName::parse(&format!("bucket-{number}")).unwrap();
+            world.at("fra").create_bucket(&name, (**config).clone()).await.unwrap();
+        }
         Self { world, rng, codes, buckets, ledger: Ledger::default(), lossy, wiped: false }
     }
 
@@ -214,6 +224,7 @@ impl Run {
         self.codes.retain(|code| Some(*code) != gone);
         tokio::time::sleep(Duration::from_secs(60)).await;
         let all_members = gone.is_none();
+        self.settle_copies().await;
         let (codes, world) = (&self.codes, &self.world);
         world
             .until("all regions agree", |_| {
@@ -225,6 +236,48 @@ impl Run {
                 .until("nothing is pending", |w| codes.iter().all(|code| pending(w, code) == 0))
                 .await;
         }
+    }
+
+    /// Waits until every region has what it says that it has, and there are enough copies.
+    async fn settle_copies(&self) {
+        for _ in 0..1800 {
+            if self.amiss().is_none() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        panic!("{}", self.amiss().unwrap_or_default());
+    }
+
+    fn amiss(&self) -> Option<String> {
+        let told = self.ledger.lock().unwrap();
+        for config in &self.buckets {
+            for name in KEYS {
+                let row = self.world.row(self.codes[0], config, name);
+                let Some((version, meta)) = row.as_ref().and_then(Row::object) else { continue };
+                let unsure = config.ack == Ack::Count(1)
+                    || !told.iter().any(|answered| answered.stamp == version.stamp);
+                if meta.rides || (self.lossy && unsure) {
+                    continue;
+                }
+                let has = |code: &&&str| {
+                    let store = self.world.at(code).store().clone();
+                    meta.parts.iter().all(|part| store.holds(&part.blob.id).unwrap())
+                };
+                let may = |code: &&&str| config.location.allows(region(code));
+                let says = |code: &&&str| version.placement.held().any(|r| r == region(code));
+                let liar = self.codes.iter().filter(says).find(|code| !has(code));
+                if let Some(code) = liar {
+                    return Some(format!("{code} says that it has {name}: {version:#?}"));
+                }
+                let wanted = usize::from(config.copies).min(self.codes.iter().filter(may).count());
+                let copies = self.codes.iter().filter(says).count();
+                if copies < wanted {
+                    return Some(format!("{copies} of {wanted} copies of {name}: {version:#?}"));
+                }
+            }
+        }
+        None
     }
 
     fn rows(&self, code: &str) -> Vec<Option<Row>> {

@@ -379,6 +379,10 @@ pub struct World {
 impl World {
     /// One node in each of these regions, each its own failure domain.
     pub async fn new(codes: &[&str]) -> Self {
+        Self::with(codes, ClusterOptions::default()).await
+    }
+
+    pub async fn with(codes: &[&str], options: ClusterOptions) -> Self {
         let infos = codes.iter().map(|code| RegionInfo {
             id: region(code),
             city: code.to_uppercase(),
@@ -394,7 +398,7 @@ impl World {
             members,
             nodes: BTreeMap::new(),
             start: Instant::now(),
-            options: ClusterOptions::default(),
+            options,
         };
         for code in codes {
             world.boot(code).await;
