@@ -1,3 +1,5 @@
+//! Gossip between whole nodes, on virtual time.
+
 use std::time::Duration;
 
 use super::world::*;

@@ -6,6 +6,7 @@
 
 mod chaos;
 mod gossip;
+mod name_chaos;
 mod names;
 mod placement;
 mod reads;
