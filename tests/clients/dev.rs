@@ -87,6 +87,13 @@ impl Dev {
         ]
     }
 
+    /// kill -9: it ends where it stands.
+    #[allow(dead_code, reason = "not every test that includes this file needs it")]
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Stops it as Ctrl-C does, and demands that it ends well.
     pub fn stop(mut self) {
         signal(&self.child, "INT");

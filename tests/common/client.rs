@@ -157,6 +157,12 @@ impl Call {
         exchange(address, self.signed()).await
     }
 
+    /// Signs and sends; `None` when the connection broke before the whole answer was here.
+    pub async fn try_send(self) -> Option<Answer> {
+        let address = self.client.address;
+        try_exchange(address, self.signed()).await
+    }
+
     /// The head of the request as text, for tests that send bytes of their own.
     pub fn wire_head(&self, headers: &[(&str, &str)]) -> String {
         let request = self.signed();
@@ -225,15 +231,20 @@ impl Call {
 
 /// Sends one request on a connection of its own.
 pub async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> Answer {
-    let stream = TcpStream::connect(address).await.unwrap();
+    try_exchange(address, request).await.expect("the server answers")
+}
+
+/// The same; `None` when the connection broke before the whole answer was here.
+pub async fn try_exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> Option<Answer> {
+    let stream = TcpStream::connect(address).await.ok()?;
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
     let connection = tokio::spawn(connection);
-    let response = sender.send_request(request).await.unwrap();
+    let response = sender.send_request(request).await.ok()?;
     let (head, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
+    let body = body.collect().await.ok()?.to_bytes();
     drop(sender);
     // How the server closes is not looked at: the answer is whole.
     let _ = connection.await;
-    Answer { status: head.status, headers: head.headers, body }
+    Some(Answer { status: head.status, headers: head.headers, body })
 }

@@ -204,7 +204,7 @@ async fn create_bucket(world: &World) {
 }
 
 async fn storm(world: &mut World, ledger: &Shared) {
-    for _ in 0..20 + world.rng.below(60) {
+    for _ in 0..30 + world.rng.below(80) {
         for _ in 0..world.rng.below(5) {
             client(world, ledger);
         }
