@@ -253,8 +253,8 @@ impl Shared {
         most_dead.map(|(segment, _)| (*segment, 0))
     }
 
-    /// Notes how far a segment is compacted. One that still has live bytes at its end has unreadable
-    /// ones: it is not tried again, and its blobs are to be looked at.
+    /// Notes how far a segment is compacted. One that still has live bytes at its end has
+    /// unreadable ones: it is not tried again, and its blobs are to be looked at.
     fn compacted_to(&self, segment: u64, next: Option<u64>) -> bool {
         let mut sweep = lock(&self.sweep);
         let left = lock(&self.segments).infos.get(&segment).map_or(0, |info| info.live);
