@@ -268,13 +268,15 @@ fn node(
         mtu: None,
         link: options.wan.then(|| wan(plan, charter, index)),
     };
+    let mut s3 = s3::Options::new(region);
+    s3.auth.regions = plan.regions.iter().map(ToString::to_string).collect();
     Ok(NodeOptions {
         store: store::Options::new(dir.join("store"), region),
         mesh,
         identity,
         cluster: placement(),
         engine: engine::Options { copies: COPIES, ..engine::Options::default() },
-        s3: s3::Options::new(region),
+        s3,
         endpoint: Some(format!("http://{}", plan.global())),
         stop_grace: STOP_GRACE,
     })

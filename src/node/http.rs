@@ -35,8 +35,8 @@ pub(crate) type Handler = Arc<
 /// How long the head of a request may take (slow clients), and the first bytes of a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// More than the fronts take, so that it is they who refuse, with an error that says why. Bodies are
-/// read in pieces of at most this size too.
+/// More than the fronts take, so that it is they who refuse, with an error that says why. Bodies
+/// are read in pieces of at most this size too.
 const READ_BYTES_MAX: usize = 4 * limits::HEADER_BYTES_MAX;
 const READ_HEADERS_MAX: usize = 2 * limits::HEADERS_MAX;
 
