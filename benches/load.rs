@@ -348,7 +348,8 @@ impl Figures {
             let last = self.latencies_us.len() - 1;
             self.latencies_us[(last as f64 * share) as usize]
         };
-        let cpu = self.cpu_us.map_or("-".to_owned(), |us| (us / self.operations).to_string());
+        let cpu =
+            self.cpu_us.map_or_else(|| "-".to_owned(), |us| (us / self.operations).to_string());
         println!(
             "{name:<20} {clients:>7} {:>10.1} {:>9.1} {:>8} {:>8} {cpu:>12}",
             self.operations as f64 / seconds,

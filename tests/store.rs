@@ -1,5 +1,6 @@
 //! The local store on a simulated disk: what crashes, failures and decay may do to it, and what
 //! they may not.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -273,10 +274,7 @@ async fn write_some(store: Store, ledger: Arc<Mutex<Ledger>>, seed: u64) {
             ledger.open.insert(n, write.clone());
             n
         };
-        let sealed = match seal(&store, n, write.len).await {
-            Ok(sealed) => sealed,
-            Err(_) => return,
-        };
+        let Ok(sealed) = seal(&store, n, write.len).await else { return };
         let blob = sealed.blob();
         let names = write.names.clone();
         let made = store.write(move |tx| {
@@ -368,7 +366,7 @@ fn crash_and_check(seed: u64) {
             if (seed + life) % 5 == 3 {
                 disk.fail_after(Fault::Sync, seed % 3);
             }
-            if (seed + life) % 2 == 0 {
+            if (seed + life).is_multiple_of(2) {
                 let _ = store.maintain().await;
             }
             env.sleep(moment / 2).await;

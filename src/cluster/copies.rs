@@ -124,8 +124,10 @@ impl Cluster {
         }
         let (bucket, key) = object;
         tracing::error!(%bucket, %key, "a copy that this region had is lost or damaged");
-        let admitted =
-            move |version: &mut Version| Some(set_holding(version, own, HoldState::Absent));
+        let admitted = move |version: &mut Version| {
+            set_holding(version, own, HoldState::Absent);
+            Some(())
+        };
         self.change_placement(object, version.stamp, admitted).await
     }
 

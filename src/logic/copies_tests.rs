@@ -1,4 +1,5 @@
 //! Every schedule of a small world for the drop rule; the order of places.
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of a test")]
 
 use std::collections::HashSet;
 

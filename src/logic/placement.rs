@@ -87,6 +87,7 @@ pub struct Regret {
 impl Regret {
     /// Accesses of `from` while the primary is at `primary`. `rtt_ms` is the distance of two
     /// regions.
+    #[allow(clippy::too_many_arguments, reason = "one access, all that is known of it")]
     pub fn note(
         &mut self,
         config: &PlacementConfig,

@@ -1,4 +1,5 @@
 //! The rule on single objects, and against a planner who knows the future.
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of a test")]
 
 use super::*;
 

@@ -4,6 +4,8 @@
 //! cannot be had the tests are skipped by name, but with `CI=true` that is a failure.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
+#![allow(unreachable_pub, reason = "modules of a test program")]
+#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 mod dev;
 

@@ -1,5 +1,6 @@
 //! `godwit dev` and the client commands from outside, as a user meets them.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
+#![allow(unreachable_pub, reason = "modules of a test program")]
 
 #[path = "../clients/dev.rs"]
 mod dev;

@@ -113,13 +113,13 @@ fn three_processes_become_a_cluster_by_init_and_tokens() {
         (client(0).send("PUT", "/together", &[], b"").status == 200).then_some(())
     });
     assert_eq!(client(0).send("PUT", "/together/key", &[], b"hello").status, 200);
-    for index in 0..3 {
+    for (index, region) in REGIONS.iter().enumerate() {
         let got = eventually("the object is everywhere", || {
             let got = client(index).send("GET", "/together/key", &[], b"");
             (got.status == 200).then_some(got)
         });
         assert_eq!(got.body, b"hello");
-        assert_eq!(got.header("x-godwit-served-from"), Some(REGIONS[index]));
+        assert_eq!(got.header("x-godwit-served-from"), Some(*region));
     }
 
     // A node that comes back needs no token, and takes no other region's directory.

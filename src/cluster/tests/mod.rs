@@ -1,4 +1,5 @@
 //! The drivers against each other: several clusters in one process, on virtual time.
+#![allow(unreachable_pub, reason = "modules of one test")]
 #![allow(
     clippy::disallowed_methods,
     reason = "the doors of these tests are tokio's paused clock and its one thread"

@@ -85,9 +85,9 @@ async fn of_two_creates_of_one_name_at_once_at_most_one_succeeds() {
         let successes = [&a, &b].iter().filter(|o| matches!(o, Ok(CreateOutcome::Created))).count();
         assert!(successes <= 1, "seed {seed}: {a:?} {b:?}");
         created += successes;
-        unknown += [&a, &b].iter().filter(|o| o.is_err()).count();
+        unknown += [&a, &b].into_iter().filter(|outcome| outcome.is_err()).count();
         sleep(Duration::from_secs(15)).await;
-        let seen = id_at(&fra, "photos").await;
+        let seen = id_at(fra, "photos").await;
         for code in THREE {
             assert_eq!(id_at(&world.at(code), "photos").await, seen, "seed {seed} at {code}");
         }

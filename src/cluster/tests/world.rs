@@ -127,7 +127,7 @@ impl Disk for MemDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let removed = self.files.lock().unwrap().remove(path);
-        removed.map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+        removed.map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
