@@ -168,6 +168,9 @@ impl Call {
         let request = self.signed();
         let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri());
         for (name, value) in request.headers() {
+            if headers.iter().any(|(instead, _)| name == instead) {
+                continue;
+            }
             head += &format!("{name}: {}\r\n", value.to_str().unwrap());
         }
         for (name, value) in headers {
