@@ -149,6 +149,7 @@ impl Api {
             key: key.clone(),
             conditions: Conditions::default(),
             range: None,
+            if_range: Conditions::default(),
             part: None,
         };
         let info = self.engine.head_object(&get).await?;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::env::BoxFuture;
-use crate::types::object::Checksum;
+use crate::types::object::{Checksum, ChecksumAlgorithm};
 
 /// A stream of verified bytes.
 #[expect(clippy::len_without_is_empty, reason = "a stream is no collection")]
@@ -20,6 +20,9 @@ pub trait BodySource: Send {
     fn digests(&self) -> Digests;
     /// The length that the client announced, of the decoded bytes.
     fn len(&self) -> Option<u64>;
+    /// Asks for this checksum where the client sent none; before the first read. A source that
+    /// cannot compute it gives none.
+    fn want_checksum(&mut self, _algorithm: ChecksumAlgorithm) {}
 }
 
 /// What a source computed over its bytes.

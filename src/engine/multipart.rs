@@ -115,7 +115,10 @@ impl Engine {
         source: &mut dyn BodySource,
     ) -> Result<Part, Error> {
         let place = self.place(&part.bucket).await?;
-        self.open_upload(&place, &part.key, part.upload).await?;
+        let record = self.open_upload(&place, &part.key, part.upload).await?;
+        if let Some((algorithm, _)) = record.checksum {
+            source.want_checksum(algorithm);
+        }
         let (body, digests) = self.take_body(&unriding(&place.config), source).await?;
         self.store_part(place, part, Taken::Body(body), digests.md5, digests.checksum).await
     }

@@ -64,6 +64,8 @@ pub struct GetObject {
     pub key: ObjectKey,
     pub conditions: Conditions,
     pub range: Option<ByteRange>,
+    /// The range counts only while this holds; else the whole object is read.
+    pub if_range: Conditions,
     /// The part to read, counted from 1; not together with a range.
     pub part: Option<u16>,
 }
@@ -253,7 +255,8 @@ fn select(version: Stamp, meta: &Arc<ObjectMeta>, get: &GetObject) -> Result<Obj
         }
     }
     let size = meta.size;
-    let (range, parts_count) = match (get.range, get.part) {
+    let wanted = get.range.filter(|_| get.if_range.read(current(meta)) == Verdict::Proceed);
+    let (range, parts_count) = match (wanted, get.part) {
         (Some(_), Some(_)) => {
             let why = "a range and a part number cannot be asked for together";
             return Err(Error::InvalidRequest(why.into()));
@@ -268,7 +271,7 @@ fn select(version: Stamp, meta: &Arc<ObjectMeta>, get: &GetObject) -> Result<Obj
         (None, None) => (0..size, None),
     };
     assert!(range.end <= size, "a range lies within its object");
-    let partial = get.range.is_some() || get.part.is_some();
+    let partial = wanted.is_some() || get.part.is_some();
     Ok(ObjectInfo { version, meta: meta.clone(), range, partial, parts_count })
 }
 

@@ -49,15 +49,6 @@ impl Body {
         Self(Source::Direct(Box::new(Reader::new(raw, payload, claims, len))))
     }
 
-    /// Computes this checksum where the client sent none; before the first read.
-    pub fn compute(&mut self, algorithm: ChecksumAlgorithm) {
-        if let Source::Direct(reader) = &mut self.0
-            && let Some(hasher) = &mut reader.hasher
-        {
-            hasher.also(algorithm);
-        }
-    }
-
     /// The whole body, where it is at most `max` bytes.
     pub(crate) async fn collect(mut self, max: usize) -> Result<Bytes, BodyError> {
         let too_large = || BodyError::TooLarge(max as u64);
@@ -108,6 +99,14 @@ impl BodySource for Body {
             Source::Piped(pipe) => pipe.digests.clone(),
         };
         known.unwrap_or_else(of_nothing)
+    }
+
+    fn want_checksum(&mut self, algorithm: ChecksumAlgorithm) {
+        if let Source::Direct(reader) = &mut self.0
+            && let Some(hasher) = &mut reader.hasher
+        {
+            hasher.also(algorithm);
+        }
     }
 
     fn len(&self) -> Option<u64> {
@@ -484,7 +483,7 @@ mod tests {
     #[tokio::test]
     async fn the_digests_are_those_of_the_bytes() {
         let mut body = slow(&[1000; 3000], 0, false, true);
-        body.compute(ChecksumAlgorithm::Crc32c);
+        body.want_checksum(ChecksumAlgorithm::Crc32c);
         assert_eq!(read(&mut body).await, Ok(3_000_000));
         let mut expected = Hasher::new(Claims::default());
         expected.also(ChecksumAlgorithm::Crc32c);

@@ -47,7 +47,8 @@ pub async fn put(engine: &Engine, name: &str, body: impl Into<Bytes>) -> Result<
 
 pub fn get_of(name: &str) -> GetObject {
     let conditions = Conditions::default();
-    GetObject { bucket: bucket(), key: key(name), conditions, range: None, part: None }
+    let if_range = Conditions::default();
+    GetObject { bucket: bucket(), key: key(name), conditions, range: None, if_range, part: None }
 }
 
 pub async fn get(engine: &Engine, name: &str) -> Result<Vec<u8>, Error> {

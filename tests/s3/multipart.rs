@@ -182,6 +182,22 @@ async fn a_checksum_of_the_whole_object_comes_from_its_parts() {
 }
 
 #[tokio::test]
+async fn a_part_without_the_checksum_of_its_upload_gets_one() {
+    let server = Server::with_bucket("bucket").await;
+    let begun = server.client.call("POST", "/bucket/k?uploads");
+    let begun = begun.header("x-amz-checksum-algorithm", "CRC32C").send().await.expect(200);
+    let id = begun.one("UploadId");
+    let path = format!("/bucket/k?partNumber=1&uploadId={id}");
+    let part = server.client.put(&path, "123456789").await.expect(200);
+    assert_eq!(part.header("x-amz-checksum-crc32c"), Some("4waSgw=="));
+    let etag = part.header("etag").unwrap().trim_matches('"').to_owned();
+    let path = format!("/bucket/k?uploadId={id}");
+    let done = server.client.post(&path, document(&[(1, &etag)])).await.expect(200);
+    assert_eq!(done.one("ChecksumType"), "COMPOSITE");
+    assert!(done.one("ChecksumCRC32C").ends_with("-1"));
+}
+
+#[tokio::test]
 async fn unknown_uploads_and_part_numbers_are_refused() {
     let server = Server::with_bucket("bucket").await;
     let id = begin(&server, "k").await;

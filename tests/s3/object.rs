@@ -95,6 +95,10 @@ async fn ranges_are_answered_206_and_impossible_ones_416() {
     let none = none.send().await;
     assert_eq!(none.code(), (416, "InvalidRange"));
     assert_eq!(none.one("ActualObjectSize"), "2500000");
+    for (if_range, status) in [("\"other\"", 200), ("Fri, 01 Jan 2100 00:00:00 GMT", 206)] {
+        let get = server.client.call("GET", "/bucket/big").header("range", "bytes=0-9");
+        get.header("if-range", if_range).send().await.expect(status);
+    }
     let odd = server.client.call("GET", "/bucket/big").header("range", "lines=1-2").send().await;
     assert_eq!(odd.expect(200).body.len(), body.len());
     let first = server.client.get("/bucket/big?partNumber=1").await.expect(206);

@@ -126,6 +126,7 @@ async fn read(engine: &Engine, name: &str) -> Result<Option<(Stamp, Vec<u8>)>, E
         key: key(name),
         conditions: Conditions::default(),
         range: None,
+        if_range: Conditions::default(),
         part: None,
     };
     let mut read = match engine.get_object(&get).await {

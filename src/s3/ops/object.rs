@@ -16,7 +16,9 @@ use crate::types::name::ObjectKey;
 use crate::types::range::ByteRange;
 
 use super::answers::{object_head, with_checksum, with_etag, with_source};
-use super::params::{account, attributes, conditions, only_null_version, refuse_version, unquoted};
+use super::params::{
+    account, attributes, conditions, if_range, only_null_version, refuse_version, unquoted,
+};
 
 pub(super) static OPS: &[Op] = &[
     Op {
@@ -115,6 +117,7 @@ fn asked(req: &Req) -> Result<GetObject, S3Error> {
         key: req.key()?.clone(),
         conditions: conditions(req)?,
         range: req.header("range")?.and_then(ByteRange::parse),
+        if_range: if_range(req)?,
         part: req.query_as("partNumber")?,
     })
 }

@@ -176,6 +176,22 @@ fn named_conditions(req: &Req, names: [&str; 4]) -> Result<Conditions, S3Error> 
     })
 }
 
+/// If-Range: an entity tag or a date, whatever it looks like. A weak tag never holds.
+/// Source: RFC 9110 section 13.1.5.
+pub(super) fn if_range(req: &Req) -> Result<Conditions, S3Error> {
+    let mut conditions = Conditions::default();
+    let Some(text) = req.header("if-range")? else { return Ok(conditions) };
+    match xml::parse_http_date(text) {
+        Some(ms) => conditions.if_unmodified_since = Some(ms / 1000),
+        None => {
+            let strong = !text.trim_start().starts_with("W/");
+            let tags = if strong { vec![unquoted(text).to_owned()] } else { Vec::new() };
+            conditions.if_match = Some(ETagMatch::OneOf(tags));
+        }
+    }
+    Ok(conditions)
+}
+
 /// The tags of an If-Match or If-None-Match header.
 fn etags(text: &str) -> ETagMatch {
     if text.trim() == "*" {
