@@ -279,6 +279,63 @@ pub const COPIES_WAITING_MAX: usize = 10_000;
 pub const ATTENTION_MAX: usize = 10_000;
 pub const PLACEMENT_PAGE: usize = 1000;
 
+/// Calls that one connection of the mesh has open at a time.
+pub const MESH_STREAMS_MAX: u32 = 1024;
+
+/// Receive windows: bandwidth x delay of 1 Gbit/s at 128 ms for one body, 500 ms for all.
+pub const MESH_STREAM_WINDOW: u32 = 16 << 20;
+pub const MESH_WINDOW: u32 = 64 << 20;
+
+/// What may be under way before the first acknowledgement. The mesh is the operator's own, and its
+/// connections stand for days: starting at ten packets, as on the open net, would cost the first
+/// object after each connect half a dozen round trips.
+pub const MESH_FIRST_WINDOW: u64 = 512 << 10;
+
+/// The round trip that is assumed of a new connection: a first packet to a node that is just
+/// starting is repeated after three of these.
+pub const MESH_FIRST_RTT: Duration = Duration::from_millis(100);
+
+/// Buffers of the UDP socket; what Linux allows without privileges on most machines.
+pub const MESH_SOCKET_BYTES: usize = 4 << 20;
+
+/// A quiet connection is kept alive; one that hears nothing is given up, so that writes look for
+/// another follower.
+pub const MESH_KEEP_ALIVE: Duration = Duration::from_secs(2);
+pub const MESH_IDLE_MAX: Duration = Duration::from_secs(6);
+
+/// One attempt at one address, with the greeting; a few lost packets on the longest path.
+pub const MESH_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// First and largest pause between attempts.
+pub const MESH_PAUSE_MIN: Duration = Duration::from_millis(50);
+pub const MESH_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A connection that lived this long was a good one: pauses begin anew.
+pub const MESH_STEADY_AFTER: Duration = Duration::from_secs(5);
+
+/// Host names of peers that are not connected are looked up again after this.
+pub const MESH_LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
+pub const MESH_LOOKUP_INTERVAL_FAILED: Duration = Duration::from_secs(3);
+pub const MESH_LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Addresses of one peer that are tried.
+pub const MESH_ADDRESSES_MAX: usize = 16;
+
+/// Handshakes at a time; an honest cluster has two connections a region.
+pub const MESH_HANDSHAKES_MAX: usize = 256;
+
+/// Connections of one peer: two in use, and those of its life before until they end.
+pub const MESH_ACCEPTED_MAX: usize = 8;
+
+/// Calls of one connection that are served at a time, and of all.
+pub const MESH_CALLS_CONTROL_MAX: usize = 512;
+pub const MESH_CALLS_BULK_MAX: usize = 128;
+pub const MESH_SERVING_MAX: usize = 16_384;
+
+/// What the calls that are being served may take at a stop, and the farewell.
+pub const MESH_STOP_GRACE: Duration = Duration::from_secs(5);
+pub const MESH_CLOSE_GRACE: Duration = Duration::from_secs(3);
+
 const _: () = assert!(RIDING_BYTES_MAX as usize <= INLINE_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= SEGMENT_BLOB_BYTES_MAX);
 const _: () = assert!(SEGMENT_BLOB_BYTES_MAX <= CHUNK_BYTES);
@@ -288,3 +345,5 @@ const _: () =
 const _: () =
     assert!(STAGE_PIECE_BYTES < MESSAGE_BYTES_MAX && CHUNK_BYTES.is_multiple_of(STAGE_PIECE_BYTES));
 const _: () = assert!(COMMIT_BATCH_BYTES as u64 + MESSAGE_BYTES_MAX as u64 <= SEGMENT_BYTES / 8);
+const _: () = assert!(MESSAGE_BYTES_MAX < MESH_STREAM_WINDOW as usize);
+const _: () = assert!(2 * REGIONS_MAX <= MESH_HANDSHAKES_MAX);

@@ -1,9 +1,22 @@
 //! Those peers: what nodes say to each other, and how it gets there.
+//!
+//! * [`message`], [`registers`]: what is said.
+//! * [`Mesh`]: [`crate::env::Peers`] over QUIC, mutual TLS, one UDP port.
+//! * [`tls`]: the cluster's authority and the nodes' certificates.
+//! * [`link`]: delays, loss and cuts of a wide area between nodes of one machine.
 
+mod address;
+mod error;
+mod frame;
 pub mod link;
+mod listen;
 mod mesh;
 pub mod message;
+mod pool;
+mod quic;
 pub mod registers;
 pub mod tls;
+mod wire;
 
-pub use mesh::{Mesh, MeshError, MeshOptions};
+pub use error::MeshError;
+pub use mesh::{Mesh, MeshOptions, PeerStatus};

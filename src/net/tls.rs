@@ -8,17 +8,18 @@
 use std::fmt;
 use std::sync::Arc;
 
+use quinn::Connection;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
 };
-use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
+use webpki::EndEntityCert;
 
 use crate::types::id::ClusterId;
 use crate::types::region::RegionId;
@@ -39,8 +40,14 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
+impl TlsError {
+    pub(super) fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
 fn wrong(error: impl fmt::Display) -> TlsError {
-    TlsError(error.to_string())
+    TlsError::new(error)
 }
 
 /// What makes the certificates of one cluster. Whoever has it can be any of its nodes.
@@ -75,12 +82,6 @@ impl fmt::Debug for Certificate {
 /// The one name of a node's certificate.
 fn name(cluster: ClusterId, region: RegionId) -> String {
     format!("{region}.{cluster}.godwit")
-}
-
-/// The name that a caller demands of the node of a region.
-pub(super) fn server_name(cluster: ClusterId, region: RegionId) -> ServerName<'static> {
-    let name = name(cluster, region);
-    ServerName::try_from(name).expect("three letters, 32 digits and a word are a DNS name")
 }
 
 fn common_name(text: &str) -> DistinguishedName {
@@ -131,6 +132,16 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 impl Certificate {
+    /// The name that a caller demands of the node of a region.
+    pub(super) fn name_of(&self, region: RegionId) -> String {
+        name(self.cluster, region)
+    }
+
+    /// A key for one purpose, the same whenever this certificate is used.
+    pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
+        blake3::derive_key(purpose, self.key_pem.as_bytes())
+    }
+
     fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
         let authority =
             CertificateDer::from_pem_slice(self.authority_pem.as_bytes()).map_err(wrong)?;
@@ -175,16 +186,19 @@ impl Certificate {
     }
 }
 
-/// Which of these regions a verified certificate belongs to.
-pub(super) fn region_of(
-    certificate: &CertificateDer<'_>,
-    cluster: ClusterId,
-    regions: impl IntoIterator<Item = RegionId>,
-) -> Option<RegionId> {
-    let parsed = ParsedCertificate::try_from(certificate).ok()?;
-    regions
-        .into_iter()
-        .find(|region| verify_server_name(&parsed, &server_name(cluster, *region)).is_ok())
+/// Which region the other side of a connection proved to be.
+pub(super) fn region_of(connection: &Connection, cluster: ClusterId) -> Option<RegionId> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    named_by(chain.first()?, cluster)
+}
+
+/// The region that a verified certificate names, if it is of this cluster.
+fn named_by(certificate: &CertificateDer<'_>, cluster: ClusterId) -> Option<RegionId> {
+    let certificate = EndEntityCert::try_from(certificate).ok()?;
+    let mut names = certificate.valid_dns_names();
+    let region = RegionId::parse(names.next()?.split('.').next()?)?;
+    let whole = certificate.valid_dns_names().eq([name(cluster, region).as_str()]);
+    whole.then_some(region)
 }
 
 #[cfg(test)]
@@ -201,10 +215,9 @@ mod tests {
         let authority = Authority::new(ours).unwrap();
         let certificate = authority.issue(ours, region("fra")).unwrap();
         let chain = certificate.chain().unwrap();
-        let all = || ["ams", "fra", "nrt"].map(region);
-        assert_eq!(region_of(&chain[0], ours, all()), Some(region("fra")));
-        assert_eq!(region_of(&chain[0], theirs, all()), None);
-        assert_eq!(region_of(&chain[0], ours, [region("nrt")]), None);
+        assert_eq!(named_by(&chain[0], ours), Some(region("fra")));
+        assert_eq!(named_by(&chain[0], theirs), None);
+        assert_eq!(named_by(&CertificateDer::from(vec![1, 2, 3]), ours), None);
         assert!(certificate.server().is_ok() && certificate.client().is_ok());
     }
 

@@ -1,0 +1,204 @@
+//! The serving side: connections of peers, and their calls.
+//!
+//! Invariant: who calls is what the certificate says, proven in the handshake; no field of a message
+//! is asked. Handshakes, connections a peer, calls and bytes are bounded, and a body is read only
+//! after its call was let in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use crate::env::{Class, PeerHandler};
+use crate::limits;
+use crate::types::region::RegionId;
+
+use super::frame::{self, HEAD_BYTES, Kind};
+use super::mesh::Shared;
+use super::{pool, tls};
+
+/// Codes of closed connections, for the log of the other side.
+const CLOSE_REFUSED: u32 = 1;
+const CLOSE_REPLACED: u32 = 2;
+
+/// Accepts connections until the endpoint is closed. The handler is held by the tasks here alone, so
+/// that nothing of it is left after a stop.
+pub(super) async fn run(shared: Arc<Shared>, handler: Arc<dyn PeerHandler>) {
+    let handshakes = Arc::new(Semaphore::new(limits::MESH_HANDSHAKES_MAX));
+    while let Some(incoming) = shared.endpoint.accept().await {
+        let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let (owned, handler) = (shared.clone(), handler.clone());
+        shared.env.spawn("mesh handshake", async move {
+            let accepted = accept(&owned, incoming).await;
+            drop(permit);
+            match accepted {
+                Ok((connection, region)) => serve(owned, handler, connection, region).await,
+                Err(why) => debug!(own = %owned.region, why, "a connection was refused"),
+            }
+        });
+    }
+}
+
+/// Finishes the handshake, and tells who it is.
+async fn accept(shared: &Shared, incoming: Incoming) -> Result<(Connection, RegionId), String> {
+    let connecting = incoming.accept().map_err(|error| error.to_string())?;
+    let connection = match shared.env.timeout(limits::MESH_CONNECT_TIMEOUT, connecting).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_) => return Err("the handshake took too long".to_owned()),
+    };
+    let refused = |why: &str| {
+        connection.close(VarInt::from_u32(CLOSE_REFUSED), why.as_bytes());
+        Err(why.to_owned())
+    };
+    match tls::region_of(&connection, shared.certificate.cluster) {
+        None => refused("the certificate names no region of this cluster"),
+        Some(region) if region == shared.region => {
+            warn!(%region, at = %connection.remote_address(),
+                "another node says that it is this region; two nodes have one certificate");
+            refused("this is the node of that region")
+        }
+        Some(region) if !shared.members.contains(&region) => {
+            warn!(%region, "a node of a region that is no member was turned away");
+            refused("the region is no member")
+        }
+        Some(region) => Ok((connection, region)),
+    }
+}
+
+/// Calls of one connection that are served at a time.
+struct Gate {
+    control: Semaphore,
+    bulk: Semaphore,
+}
+
+impl Gate {
+    fn of(&self, class: Class) -> &Semaphore {
+        match class {
+            Class::Register | Class::Log => &self.control,
+            Class::Read | Class::Repair | Class::Migration => &self.bulk,
+        }
+    }
+}
+
+/// Serves a peer's connection until it ends.
+async fn serve(
+    shared: Arc<Shared>,
+    handler: Arc<dyn PeerHandler>,
+    connection: Connection,
+    region: RegionId,
+) {
+    if let Some(oldest) = shared.admit(region, connection.clone()) {
+        oldest.close(VarInt::from_u32(CLOSE_REPLACED), b"replaced by newer connections");
+    }
+    let gate = Arc::new(Gate {
+        control: Semaphore::new(limits::MESH_CALLS_CONTROL_MAX),
+        bulk: Semaphore::new(limits::MESH_CALLS_BULK_MAX),
+    });
+    let datagrams = receive_datagrams(handler.clone(), connection.clone(), region);
+    shared.env.spawn("mesh datagrams", datagrams);
+    let env = shared.env.clone();
+    while let Ok((send, recv)) = connection.accept_bi().await {
+        let (shared, handler, gate) = (shared.clone(), handler.clone(), gate.clone());
+        let call = Served { shared, handler, gate, region };
+        env.spawn("mesh call", call.run(send, recv));
+    }
+    shared.dismiss(region, &connection);
+}
+
+async fn receive_datagrams(
+    handler: Arc<dyn PeerHandler>,
+    connection: Connection,
+    region: RegionId,
+) {
+    while let Ok(data) = connection.read_datagram().await {
+        handler.datagram(region, data);
+    }
+}
+
+/// One call of a peer.
+struct Served {
+    shared: Arc<Shared>,
+    handler: Arc<dyn PeerHandler>,
+    gate: Arc<Gate>,
+    region: RegionId,
+}
+
+impl Served {
+    async fn run(self, mut send: SendStream, mut recv: RecvStream) {
+        match self.answer(&send, &mut recv).await {
+            Ok(outcome) => {
+                let mut frame = frame::answer(outcome);
+                // A caller that has gone takes no answer.
+                let _ = pool::write(&mut send, &mut frame).await;
+            }
+            Err(why) => debug!(own = %self.shared.region, peer = %self.region, why, "bad call"),
+        }
+    }
+
+    /// Reads the request and has it answered. An error means that there is nobody to answer.
+    async fn answer(
+        &self,
+        send: &SendStream,
+        recv: &mut RecvStream,
+    ) -> Result<Result<Bytes, String>, String> {
+        let env = &self.shared.env;
+        let mut head = [0; HEAD_BYTES];
+        let read = recv.read_exact(&mut head);
+        match env.timeout(limits::MESH_CONNECT_TIMEOUT, read).await {
+            Ok(read) => read.map_err(|error| error.to_string())?,
+            Err(_) => return Err("no head came".to_owned()),
+        }
+        let head = match frame::request_head(head) {
+            Ok(head) => head,
+            Err(bad) => return Ok(Err(bad.to_string())),
+        };
+        let class = match head.kind {
+            Kind::Call(class) => class,
+            Kind::Hello => return self.welcome(recv, head.len).await,
+        };
+        let _ = send.set_priority(pool::priority(class));
+        let deadline = env.monotonic() + head.deadline;
+        let entry = async {
+            let own = self.gate.of(class).acquire().await;
+            (own, self.shared.serving.acquire().await)
+        };
+        let Ok((Ok(_own), Ok(_all))) = env.timeout(head.deadline, entry).await else {
+            return Ok(Err("too many calls are being served".to_owned()));
+        };
+        let left = deadline.saturating_sub(env.monotonic());
+        let body = read_body(recv, head.len);
+        let Ok(body) = env.timeout(left.max(Duration::from_millis(1)), body).await else {
+            return Err("the request did not arrive in time".to_owned());
+        };
+        Ok(self.handler.handle(self.region, body?).await)
+    }
+
+    /// The peer's certificate was taken. It can be reached now, so what was given up is tried again.
+    async fn welcome(
+        &self,
+        recv: &mut RecvStream,
+        len: usize,
+    ) -> Result<Result<Bytes, String>, String> {
+        read_body(recv, len).await?;
+        if let Some(peer) = self.shared.peers.get(&self.region) {
+            peer.wake();
+        }
+        Ok(Ok(Bytes::new()))
+    }
+}
+
+async fn read_body(recv: &mut RecvStream, len: usize) -> Result<Bytes, String> {
+    let body = recv.read_to_end(len).await.map_err(|error| error.to_string())?;
+    if body.len() == len {
+        Ok(body.into())
+    } else {
+        Err("the body is shorter than its head says".to_owned())
+    }
+}
