@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{debug, warn};
 
 use crate::env::{Class, PeerHandler};
@@ -122,6 +122,9 @@ async fn receive_datagrams(
     }
 }
 
+/// What the caller is told: an answer, or why there is none.
+type Outcome = Result<Bytes, String>;
+
 /// One call of a peer.
 struct Served {
     shared: Arc<Shared>,
@@ -133,10 +136,12 @@ struct Served {
 impl Served {
     async fn run(self, mut send: SendStream, mut recv: RecvStream) {
         match self.answer(&send, &mut recv).await {
-            Ok(outcome) => {
+            Ok((outcome, serving)) => {
                 let mut frame = frame::answer(outcome);
-                // A caller that has gone takes no answer.
-                let _ = pool::write(&mut send, &mut frame).await;
+                if pool::write(&mut send, &mut frame).await.is_ok() && serving.is_some() {
+                    // Until the answer has arrived or the caller has gone: a stop waits for that.
+                    let _ = send.stopped().await;
+                }
             }
             Err(why) => debug!(own = %self.shared.region, peer = %self.region, why, "bad call"),
         }
@@ -147,7 +152,7 @@ impl Served {
         &self,
         send: &SendStream,
         recv: &mut RecvStream,
-    ) -> Result<Result<Bytes, String>, String> {
+    ) -> Result<(Outcome, Option<SemaphorePermit<'_>>), String> {
         let env = &self.shared.env;
         let mut head = [0; HEAD_BYTES];
         let read = recv.read_exact(&mut head);
@@ -157,11 +162,11 @@ impl Served {
         }
         let head = match frame::request_head(head) {
             Ok(head) => head,
-            Err(bad) => return Ok(Err(bad.to_string())),
+            Err(bad) => return Ok((Err(bad.to_string()), None)),
         };
         let class = match head.kind {
             Kind::Call(class) => class,
-            Kind::Hello => return self.welcome(recv, head.len).await,
+            Kind::Hello => return Ok((self.welcome(recv, head.len).await?, None)),
         };
         let _ = send.set_priority(pool::priority(class));
         let deadline = env.monotonic() + head.deadline;
@@ -169,23 +174,19 @@ impl Served {
             let own = self.gate.of(class).acquire().await;
             (own, self.shared.serving.acquire().await)
         };
-        let Ok((Ok(_own), Ok(_all))) = env.timeout(head.deadline, entry).await else {
-            return Ok(Err("too many calls are being served".to_owned()));
+        let Ok((Ok(_own), Ok(serving))) = env.timeout(head.deadline, entry).await else {
+            return Ok((Err("too many calls are being served".to_owned()), None));
         };
         let left = deadline.saturating_sub(env.monotonic());
         let body = read_body(recv, head.len);
         let Ok(body) = env.timeout(left.max(Duration::from_millis(1)), body).await else {
             return Err("the request did not arrive in time".to_owned());
         };
-        Ok(self.handler.handle(self.region, body?).await)
+        Ok((self.handler.handle(self.region, body?).await, Some(serving)))
     }
 
     /// The peer's certificate was taken. It can be reached now, so what was given up is tried again.
-    async fn welcome(
-        &self,
-        recv: &mut RecvStream,
-        len: usize,
-    ) -> Result<Result<Bytes, String>, String> {
+    async fn welcome(&self, recv: &mut RecvStream, len: usize) -> Result<Outcome, String> {
         read_body(recv, len).await?;
         if let Some(peer) = self.shared.peers.get(&self.region) {
             peer.wake();
