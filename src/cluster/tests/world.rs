@@ -512,6 +512,13 @@ impl World {
     }
 }
 
+/// Tests with many worlds one after the other would run them all to their end.
+impl Drop for World {
+    fn drop(&mut self) {
+        self.nodes.values().for_each(|node| node.tasks.kill());
+    }
+}
+
 pub fn bucket(ack: Ack) -> Arc<BucketConfig> {
     Arc::new(BucketConfig {
         id: BucketId([3; 16]),
