@@ -119,7 +119,7 @@ impl Cluster {
     /// The furthest that anybody is in each log.
     fn furthest(&self) -> Positions {
         let own = (self.region(), self.inner.incarnation);
-        let mut furthest: Positions = [(own, *self.inner.grown.borrow())].into();
+        let mut furthest: Positions = [(own, self.inner.grown.head())].into();
         for (log, holders) in self.known_heads() {
             let position = holders.values().map(|head| head.applied).max().unwrap_or(0);
             let known = furthest.entry(log).or_default();

@@ -161,7 +161,7 @@ impl Cluster {
     /// there is no path from here: a third region may have it.
     pub(super) async fn follow_gossip(self, mut events: mpsc::Receiver<Event>) {
         let mut stop = self.inner.stopping();
-        let mut grown = self.inner.grown.subscribe();
+        let log = self.inner.grown.listen();
         loop {
             let news = tokio::select! {
                 biased;
@@ -171,12 +171,9 @@ impl Cluster {
                     Some(Event::Liveness { .. }) => continue,
                     None => return,
                 },
-                changed = grown.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
+                () = log.grown() => {
                     let (origin, incarnation) = (self.region(), self.inner.incarnation);
-                    let seq = *grown.borrow_and_update();
+                    let seq = self.inner.grown.head();
                     self.inner.gossip.spread(News::Head { origin, incarnation, seq });
                     continue;
                 }

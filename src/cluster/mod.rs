@@ -35,6 +35,7 @@ mod copies;
 mod error;
 mod fetch;
 mod forward;
+mod grown;
 mod heat;
 mod hold;
 mod janitor;
@@ -126,7 +127,7 @@ struct Inner {
     /// This data directory is an old copy: no more writes.
     rolled_back: AtomicBool,
     /// Last position of this node's log.
-    grown: watch::Sender<u64>,
+    grown: grown::Grown,
     /// Something new was heard of the logs of others.
     learnt: Notify,
     /// A log has a gap that only the digests can fill.
@@ -202,7 +203,7 @@ impl Cluster {
                 registers,
                 gossip,
                 rolled_back: AtomicBool::new(false),
-                grown: watch::channel(own_head).0,
+                grown: grown::Grown::new(own_head),
                 learnt: Notify::new(),
                 compare: AtomicBool::new(false),
                 stop,

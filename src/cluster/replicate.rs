@@ -8,20 +8,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::join_all;
-use futures_util::stream::FuturesUnordered;
-use tokio::sync::watch;
-
 use crate::env::{BoxFuture, Class};
 use crate::limits;
 use crate::net::message::{LogBatch, LogHead, Request, Response};
 use crate::store::{self, Table};
 use crate::types::id::Incarnation;
 use crate::types::region::RegionId;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 
 use super::Cluster;
 use super::batch;
+use super::grown::Listener;
 use super::receive::{Cursor, log_of, oldest_quarantined};
 
 /// Pushes that are under way: the peer's cursor after each.
@@ -43,45 +42,43 @@ struct Pusher {
 enum Event {
     Answer(Result<u64, String>),
     Grown,
-    Stop,
 }
 
 impl Pusher {
-    async fn run(mut self, mut grown: watch::Receiver<u64>) {
+    async fn run(mut self, log: Listener) {
         loop {
             if !self.synced && !self.greet().await {
                 self.flying.clear();
                 self.cluster.env().sleep(limits::RECONNECT_WAIT).await;
                 continue;
             }
-            let head = *grown.borrow_and_update();
-            if self.sent < head && self.flying.len() < limits::LOG_WINDOW {
+            if self.sent < self.head() && self.flying.len() < limits::LOG_WINDOW {
                 self.push().await;
                 if !self.synced {
                     continue;
                 }
             }
             let full = self.flying.len() >= limits::LOG_WINDOW;
-            let more = self.sent < *grown.borrow() && !full;
+            let more = self.sent < self.head() && !full;
             let event = tokio::select! {
                 biased;
                 Some(answer) = self.flying.next() => Event::Answer(answer),
                 () = std::future::ready(()), if more => Event::Grown,
-                changed = grown.changed(), if !full => match changed {
-                    Ok(()) => Event::Grown,
-                    Err(_) => Event::Stop,
-                },
+                () = log.grown(), if !full => Event::Grown,
                 () = self.cluster.env().sleep(limits::HEADS_INTERVAL) => {
                     self.synced = self.synced && self.cluster.is_connected(self.peer);
                     Event::Grown
                 }
             };
             match event {
-                Event::Stop => return,
                 Event::Grown => {}
                 Event::Answer(answer) => self.answered(answer),
             }
         }
+    }
+
+    fn head(&self) -> u64 {
+        self.cluster.inner.grown.head()
     }
 
     /// Learns the peer's cursor.
@@ -147,7 +144,7 @@ impl Cluster {
             synced: false,
             flying: FuturesUnordered::new(),
         };
-        self.spawn("log-pusher", pusher.run(self.inner.grown.subscribe()));
+        self.spawn("log-pusher", pusher.run(self.inner.grown.listen()));
     }
 
     async fn push_batch(&self, peer: RegionId, batch: LogBatch) -> Result<u64, String> {
@@ -165,11 +162,7 @@ impl Cluster {
 
     /// Tells this node's log that it grew to `seq`.
     pub(super) fn log_grew(&self, seq: u64) {
-        self.inner.grown.send_if_modified(|head| {
-            let grew = seq > *head;
-            *head = seq.max(*head);
-            grew
-        });
+        self.inner.grown.reach(seq);
     }
 
     /// How far this node has applied each log, for telling others.
@@ -260,7 +253,7 @@ impl Cluster {
     /// positions would be given out a second time, so nothing more is written.
     fn notice_rollback(&self, peer: RegionId, applied: u64) {
         let own = (self.region(), self.inner.incarnation);
-        if applied <= *self.inner.grown.borrow() {
+        if applied <= self.inner.grown.head() {
             return;
         }
         let heads = self.inner.store.read().and_then(|snapshot| snapshot.heads());

@@ -201,7 +201,7 @@ impl Cluster {
 
     /// Every peer, by code.
     pub fn status(&self) -> Vec<PeerStatus> {
-        let own_head = *self.inner.grown.borrow();
+        let own_head = self.inner.grown.head();
         let heads = self.heads().unwrap_or_else(|why| {
             tracing::error!(%why, "heads of the logs cannot be read");
             Vec::new()
