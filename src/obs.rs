@@ -1,8 +1,8 @@
 //! Metrics: one registry a node, and groups of counters that live next to what they count.
 //!
 //! Invariant: a metric is a field of a struct that implements [`Group`], its doc comment (and its
-//! help text) says when it moves, and its name is `godwit_AREA_NOUN_UNIT`. Bucket names and keys are
-//! never labels. Nothing here is global: a test or a second node in the process has its own.
+//! help text) says when it moves, and its name is `godwit_AREA_NOUN_UNIT`. Bucket names and keys
+//! are never labels. Nothing here is global: a test or a second node in the process has its own.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,8 +1,9 @@
 //! This node as a voter: answers questions about registers, and looks after what it accepted.
 //!
 //! Invariant: an answer leaves after what it promises is on stable storage; no answer leaves before
-//! peers have confirmed that this disk did not go back in time (a voter that forgot a promise breaks
-//! uniqueness). A value that was accepted and of which nothing more is heard is brought to its end.
+//! peers have confirmed that this disk did not go back in time (a voter that forgot a promise
+//! breaks uniqueness). A value that was accepted and of which nothing more is heard is brought to
+//! its end.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

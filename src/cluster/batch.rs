@@ -94,8 +94,8 @@ pub(super) fn stamps(record: &Record) -> Vec<crate::types::stamp::Stamp> {
     }
 }
 
-/// The next stretch of a log after `after`, or `None` when there is nothing more or the stretch does
-/// not begin there.
+/// The next stretch of a log after `after`, or `None` when there is nothing more or the stretch
+/// does not begin there.
 pub(super) async fn stretch(
     store: &Store,
     origin: RegionId,

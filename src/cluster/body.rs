@@ -1,4 +1,5 @@
-//! Bytes on their way in: to this disk and, at the same time, to the followers that shall hold them.
+//! Bytes on their way in: to this disk and, at the same time, to the followers that shall hold
+//! them.
 //!
 //! Invariant: nothing is kept of a body that no change names; bytes never lie in a region that the
 //! bucket's location forbids.

@@ -1,7 +1,7 @@
 //! Keeping the number of copies: the driver of `logic::copies`.
 //!
-//! Invariant: a region says in the row that it holds a version only after every byte of it is on its
-//! disk, synced, in the same change; and it takes that back, before any byte goes, only after
+//! Invariant: a region says in the row that it holds a version only after every byte of it is on
+//! its disk, synced, in the same change; and it takes that back, before any byte goes, only after
 //! `copies` other holders have confirmed theirs in the same round.
 
 use std::collections::BTreeSet;
@@ -90,8 +90,8 @@ impl Cluster {
             || came.is_some_and(|at| now_ms.saturating_sub(at) < patience)
     }
 
-    /// The holders that count: one that is away counts for a while, because it mostly comes back, but
-    /// not when a single copy would be left meanwhile.
+    /// The holders that count: one that is away counts for a while, because it mostly comes back,
+    /// but not when a single copy would be left meanwhile.
     fn lasting(&self, holders: &BTreeSet<RegionId>) -> BTreeSet<RegionId> {
         let own = self.region();
         let near: BTreeSet<RegionId> =

@@ -1,8 +1,8 @@
 //! Getting chunks that are not here from the nearest region that has them.
 //!
-//! Invariants: every chunk is verified against the blob's manifest, and the manifest against the root
-//! that the row names, before anybody sees a byte; one fetch a chunk, however many readers; nothing is
-//! kept where the location forbids it.
+//! Invariants: every chunk is verified against the blob's manifest, and the manifest against the
+//! root that the row names, before anybody sees a byte; one fetch a chunk, however many readers;
+//! nothing is kept where the location forbids it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! Housekeeping between regions: deletions that everybody knows are dropped, logs that everybody has
-//! are cut, pending changes and quarantined ones are tried again.
+//! Housekeeping between regions: deletions that everybody knows are dropped, logs that everybody
+//! has are cut, pending changes and quarantined ones are tried again.
 //!
 //! Invariant: a tombstone is dropped only when every member said that it applied everything that
 //! anybody had logged after the tombstone was seen here.

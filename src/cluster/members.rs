@@ -1,4 +1,5 @@
-//! Who belongs to this cluster, and who keeps its registers. This, not gossip, says who is a member.
+//! Who belongs to this cluster, and who keeps its registers. This, not gossip, says who is a
+//! member.
 //!
 //! Invariant: every node of one epoch computes the same voters from the same regions; two sets of
 //! members with one epoch are equal.

@@ -1,8 +1,8 @@
 //! Bucket names: who has one, made and given up through registers, looked up in records.
 //!
-//! Invariant: of two creates of one name at most one succeeds (P7). A name is freed only after every
-//! member region has durably closed the bucket and reported it empty. A deletion that got stuck is
-//! set back by whoever meets it.
+//! Invariant: of two creates of one name at most one succeeds (P7). A name is freed only after
+//! every member region has durably closed the bucket and reported it empty. A deletion that got
+//! stuck is set back by whoever meets it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A body's way to one follower: pieces in a bounded window, taken in there by `stage`.
 //!
-//! Invariant: an outlet that failed or fell behind is given up and never fails the body; the follower
-//! that replaces it gets the bytes from this disk.
+//! Invariant: an outlet that failed or fell behind is given up and never fails the body; the
+//! follower that replaces it gets the bytes from this disk.
 
 use std::time::Duration;
 

@@ -1,9 +1,10 @@
 //! Changes that are durably noted and not published: what becomes of them when the way through
 //! `hold` was cut short.
 //!
-//! Invariants: a change is discarded by its origin only, and only after every follower that may have
-//! it durably refuses it; a follower publishes a change only when its origin published it, cannot be
-//! reached, or has lost its disk. Publishing twice, or in two regions, is the same as once.
+//! Invariants: a change is discarded by its origin only, and only after every follower that may
+//! have it durably refuses it; a follower publishes a change only when its origin published it,
+//! cannot be reached, or has lost its disk. Publishing twice, or in two regions, is the same as
+//! once.
 
 use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};

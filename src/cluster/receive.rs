@@ -1,5 +1,5 @@
-//! Taking in what other regions changed: stretches of logs, single records, and what cannot be taken
-//! in (quarantine).
+//! Taking in what other regions changed: stretches of logs, single records, and what cannot be
+//! taken in (quarantine).
 //!
 //! Invariants: a log's cursor moves only over positions whose changes were merged or put into
 //! quarantine in the same write; a bad change never stops a log.

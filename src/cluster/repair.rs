@@ -148,7 +148,8 @@ impl Cluster {
         Ok(changed)
     }
 
-    /// After a comparison, logs whose missing stretch nobody can give go on from where the peer was.
+    /// After a comparison, logs whose missing stretch nobody can give go on from where the peer
+    /// was.
     async fn skip_gaps(&self, heads: Vec<LogHead>) -> Result<(), store::Error> {
         let known = self.known_heads();
         let mut skipped: Vec<LogHead> = Vec::new();

@@ -1,5 +1,5 @@
-//! Getting changes from log to log: every node pushes its own log to every other one, and pulls from
-//! anybody what it misses of any log.
+//! Getting changes from log to log: every node pushes its own log to every other one, and pulls
+//! from anybody what it misses of any log.
 //!
 //! Invariant: what a pusher knows of its peer is only what the peer answered; after any failure it
 //! begins again at the peer's own cursor.

@@ -78,7 +78,8 @@ impl std::fmt::Debug for BodyStream {
 }
 
 impl Cluster {
-    /// Bytes of a version. The first ones are here when this returns, so an error can still be told.
+    /// Bytes of a version. The first ones are here when this returns, so an error can still be
+    /// told.
     pub async fn read(
         &self,
         config: &Arc<BucketConfig>,

@@ -1,7 +1,7 @@
 //! The list of settings: where each stands in the file and what it is called in the environment.
 //!
-//! Invariant: every field of `Config` has one row here (a test holds it), so that nothing can be set
-//! in a file alone.
+//! Invariant: every field of `Config` has one row here (a test holds it), so that nothing can be
+//! set in a file alone.
 
 use toml::{Table, Value};
 

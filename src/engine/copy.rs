@@ -1,7 +1,7 @@
 //! Copies: a new record over the same bytes.
 //!
-//! Invariant: a copy moves no bytes unless the two buckets may not keep them in the same places; the
-//! source that is judged is the source that is copied.
+//! Invariant: a copy moves no bytes unless the two buckets may not keep them in the same places;
+//! the source that is judged is the source that is copied.
 
 use std::ops::Range;
 use std::sync::Arc;

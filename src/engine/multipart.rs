@@ -1,8 +1,9 @@
 //! Multipart uploads: begin, parts, complete, abort.
 //!
 //! Invariant: the region inside an upload's id alone decides whether it is completed or aborted
-//! (asked of it by `forward`); completing is one change that makes the object and ends every part, and doing it again gives the
-//! same answer. The bytes of parts that no object took are named by nobody from then on.
+//! (asked of it by `forward`); completing is one change that makes the object and ends every part,
+//! and doing it again gives the same answer. The bytes of parts that no object took are named by
+//! nobody from then on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,10 +1,10 @@
 //! How many copies there are: who makes one more, who gives one up, and when giving up is safe.
 //!
-//! A copy is dropped only so: its holder declares, collects `copies` fresh direct confirmations from
-//! other holders for this round, then drops; a holder that has declared never confirms. Proof:
-//! among those that drop take the last to declare; the holders that confirmed to it had not declared
-//! then, so none of them has dropped. The tests walk every schedule of a small world, and show that
-//! leaving out either rule reaches too few copies.
+//! A copy is dropped only so: its holder declares, collects `copies` fresh direct confirmations
+//! from other holders for this round, then drops; a holder that has declared never confirms. Proof:
+//! among those that drop take the last to declare; the holders that confirmed to it had not
+//! declared then, so none of them has dropped. The tests walk every schedule of a small world, and
+//! show that leaving out either rule reaches too few copies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,8 +73,8 @@ pub struct Place {
     pub reachable: bool,
 }
 
-/// All regions in the order in which they should hold this object: rendezvous hashing, so that every
-/// region computes the same order and objects spread evenly.
+/// All regions in the order in which they should hold this object: rendezvous hashing, so that
+/// every region computes the same order and objects spread evenly.
 /// Source: Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998.
 pub fn rendezvous(object: &[u8], regions: impl IntoIterator<Item = RegionId>) -> Vec<RegionId> {
     let weigh = |region: RegionId| {

@@ -1,9 +1,9 @@
 //! How often which object is read here: Space-Saving counters with decay.
 //!
-//! Bounded: when all counters are taken, the coldest one is given to the newcomer, which inherits its
-//! count (Metwally et al., "Efficient computation of frequent and top-k elements", 2005), so a hot
-//! object is never missed. Decay is by inflation: a count made later weighs more, and the order of
-//! the counters never has to be made anew.
+//! Bounded: when all counters are taken, the coldest one is given to the newcomer, which inherits
+//! its count (Metwally et al., "Efficient computation of frequent and top-k elements", 2005), so a
+//! hot object is never missed. Decay is by inflation: a count made later weighs more, and the order
+//! of the counters never has to be made anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! When the primary copy of an object moves, and where to: the decayed regret of not being elsewhere.
+//! When the primary copy of an object moves, and where to: the decayed regret of not being
+//! elsewhere.
 //!
 //! For each access from x the regret of every other place r grows by what the access would have
 //! saved there: `G_r = max(0, G_r * g + w * (c(x, p) - c(x, r)))`. The primary moves to the best r

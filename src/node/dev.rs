@@ -1,9 +1,9 @@
 //! `godwit dev`: a whole cluster in one process, for a look, for demonstrations and for tests.
 //!
 //! Every region is a real node with its own directory, store, QUIC endpoint and listeners on
-//! loopback; only the wide area between them is emulated. Ports: the first is the global endpoint's;
-//! region i (from 1) has S3 and admin API at `first + i`, metrics and health at `first + 10 + i`, and
-//! its mesh at UDP `first + i`.
+//! loopback; only the wide area between them is emulated. Ports: the first is the global
+//! endpoint's; region i (from 1) has S3 and admin API at `first + i`, metrics and health at `first
+//! + 10 + i`, and its mesh at UDP `first + i`.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -2,8 +2,8 @@
 //!
 //! `godwit cluster init` makes a [`Charter`]: the cluster's authority and first members. From it
 //! come [`Identity`]s, one a region: put into a token, or made by each node for itself where a
-//! platform hands the same secret to all of them. An identity lies in the data directory and is used
-//! from then on; whatever is handed in later is ignored.
+//! platform hands the same secret to all of them. An identity lies in the data directory and is
+//! used from then on; whatever is handed in later is ignored.
 //!
 //! Invariant: a charter or an identity is a secret; neither shows in a log or an error.
 

@@ -1,8 +1,9 @@
 //! One node: everything below wired together, started and stopped in order.
 //!
-//! Start: store (which replays its log), mesh, drivers, engine, fronts, then ready. Stop: not ready,
-//! accept nothing more and finish what is in flight, background jobs, drivers, mesh, checkpoint.
-//! Invariant: what is started later may use what was started earlier, never the other way round.
+//! Start: store (which replays its log), mesh, drivers, engine, fronts, then ready. Stop: not
+//! ready, accept nothing more and finish what is in flight, background jobs, drivers, mesh,
+//! checkpoint. Invariant: what is started later may use what was started earlier, never the other
+//! way round.
 
 mod anycast;
 pub mod dev;

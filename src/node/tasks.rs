@@ -1,7 +1,7 @@
 //! Background jobs: each a bounded piece of work, done again and again until the node stops.
 //!
-//! Invariant: a job never runs twice at the same time, and is never cut off in the middle: a stop is
-//! looked at between two rounds.
+//! Invariant: a job never runs twice at the same time, and is never cut off in the middle: a stop
+//! is looked at between two rounds.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ pub(crate) enum Round {
 /// A job of a node.
 pub(crate) struct Job {
     pub(crate) name: &'static str,
-    /// Time between two rounds; a tenth more or less at random, so that nodes do not fall into step.
+    /// Time between two rounds; a tenth more or less at random, so that nodes do not fall into
+    /// step.
     pub(crate) every: Duration,
     pub(crate) round: Box<dyn Fn() -> BoxFuture<'static, Round> + Send + Sync>,
 }

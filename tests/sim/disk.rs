@@ -59,6 +59,10 @@ struct World {
 struct File {
     data: Vec<u8>,
     synced_len: usize,
+    /// Lengths that were set since the last sync; each is taken over whole.
+    set_lens: Vec<usize>,
+    /// Writes made it longer since the last sync: after a crash it may end anywhere in them.
+    grown: bool,
     /// What each sector written since the last sync had been.
     before: BTreeMap<usize, Vec<u8>>,
 }
@@ -200,6 +204,10 @@ impl World {
         self.random() % n == 0
     }
 
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.random()).expect("64 bits") % end
+    }
+
     fn used(&self) -> u64 {
         self.names.values().map(|inode| self.files[inode].data.len() as u64).sum()
     }
@@ -256,6 +264,7 @@ impl File {
     fn write(&mut self, at: usize, bytes: &[u8]) {
         self.remember(at.min(self.data.len()), at + bytes.len());
         if self.data.len() < at + bytes.len() {
+            self.grown = true;
             self.data.resize(at + bytes.len(), 0);
         }
         self.data[at..at + bytes.len()].copy_from_slice(bytes);
@@ -264,24 +273,30 @@ impl File {
     fn set_len(&mut self, len: usize) {
         let (low, high) = (len.min(self.data.len()), len.max(self.data.len()));
         self.remember(low, high);
+        self.set_lens.push(len);
         self.data.resize(len, 0);
     }
 
     fn sync(&mut self) {
         self.before.clear();
+        self.set_lens.clear();
+        self.grown = false;
         self.synced_len = self.data.len();
     }
 
-    /// Each unsynced sector keeps its new or its old bytes; the length is the old, the new, or one
-    /// between.
+    /// Each unsynced sector keeps its new or its old bytes; the length is the old, the new, one
+    /// that was set between, or, where writes made the file longer, any between.
     fn crash(&mut self, world: &mut World) {
         let (low, high) =
             (self.synced_len.min(self.data.len()), self.synced_len.max(self.data.len()));
         let len = match world.random() % 3 {
             0 => self.synced_len,
             1 => self.data.len(),
-            _ => low + usize::try_from(world.random()).expect("64 bits") % (high - low + 1),
+            _ if self.grown => low + world.below(high - low + 1),
+            _ if self.set_lens.is_empty() => self.synced_len,
+            _ => self.set_lens[world.below(self.set_lens.len())],
         };
+        let high = high.max(len);
         self.data.resize(high, 0);
         for (sector, old) in std::mem::take(&mut self.before) {
             if world.chance(2) {

@@ -1,8 +1,8 @@
-//! The simulated doors to the world: virtual time with skew, a seeded generator, tasks that die with
-//! their node. The disk is in `disk.rs`, the peers in `net.rs`.
+//! The simulated doors to the world: virtual time with skew, a seeded generator, tasks that die
+//! with their node. The disk is in `disk.rs`, the peers in `net.rs`.
 //!
-//! Everything runs on one current-thread runtime whose clock is paused: time moves only when nothing
-//! else can run, so that a seed fixes the whole run.
+//! Everything runs on one current-thread runtime whose clock is paused: time moves only when
+//! nothing else can run, so that a seed fixes the whole run.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,3 +1,5 @@
+//! Reads in one region of what others hold.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

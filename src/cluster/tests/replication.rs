@@ -1,3 +1,5 @@
+//! Logs, digests, tombstones and quarantine between nodes.
+
 use std::time::Duration;
 
 use super::world::*;

@@ -1,5 +1,5 @@
-//! A small world for tests: clusters in one process on virtual time, disks in memory, links that can
-//! be cut.
+//! A small world for tests: clusters in one process on virtual time, disks in memory, links that
+//! can be cut.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};

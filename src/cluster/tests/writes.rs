@@ -1,3 +1,5 @@
+//! Writes: acknowledged, held, published, refused.
+
 use std::time::Duration;
 
 use super::world::*;

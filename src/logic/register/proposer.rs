@@ -4,8 +4,8 @@
 //! [`Proposer::handle`] (each missing one to [`Proposer::failed`]) and gives the next.
 //! `Step::Ask` goes to every voter, and replaces the question before it. `Step::Judge` shows the
 //! current value and is answered at once by [`Proposer::propose`] or [`Proposer::refuse`].
-//! `Step::Retry` means: wait a random while, then [`Proposer::retry`]. The caller bounds retries; an
-//! operation given up after [`Proposer::may_have_happened`] has an unknown outcome.
+//! `Step::Retry` means: wait a random while, then [`Proposer::retry`]. The caller bounds retries;
+//! an operation given up after [`Proposer::may_have_happened`] has an unknown outcome.
 //!
 //! Invariant: one ballot is used for one value. What is judged is the accepted value of the highest
 //! ballot of a majority, or a row above it; it is written back before anything rests on it, unless

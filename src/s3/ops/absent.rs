@@ -1,8 +1,8 @@
 //! Every other operation of S3, refused on purpose and with the reason.
 //!
-//! Invariant: an operation of S3 is either a row elsewhere or a row here, so that a request for it is
-//! never taken for another one. Operations of other hosts (directory buckets, object lambda) are not
-//! on this endpoint at all.
+//! Invariant: an operation of S3 is either a row elsewhere or a row here, so that a request for it
+//! is never taken for another one. Operations of other hosts (directory buckets, object lambda) are
+//! not on this endpoint at all.
 
 use crate::s3::error::{Code, S3Error};
 use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When};
