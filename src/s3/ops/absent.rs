@@ -8,8 +8,8 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When};
 use crate::types::action::Action;
 
-const ACCESS: &str = "Everything is private to the owner of the bucket; policies, grants and public \
-                      access are not implemented.";
+const ACCESS: &str = "Everything is private to the owner of the bucket; policies, grants and \
+                      public access are not implemented.";
 const ATTRIBUTES: &str = "Not implemented; HeadObject gives size, ETag, checksum and parts.";
 const DIRECTORY: &str = "An operation of directory buckets, which are another kind of bucket.";
 const ENCRYPTION: &str = "Encryption at rest is not implemented.";

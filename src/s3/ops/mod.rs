@@ -62,7 +62,8 @@ fn remark(name: &str) -> &'static str {
              ServiceUnavailable with its name."
         }
         "DeleteObject" | "PutObject" => {
-            "If-Match, If-None-Match and the dates are judged in the region that the request enters."
+            "If-Match, If-None-Match and the dates are judged in the region that the request \
+             enters."
         }
         "GetBucketVersioning" => "Empty: there is no versioning.",
         "GetBucketAcl" | "GetObjectAcl" => "The owner has FULL_CONTROL.",
