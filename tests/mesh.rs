@@ -1,4 +1,5 @@
 //! Real meshes on loopback: real QUIC, real certificates, the emulated wide area where it is needed.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path as FilePath;

@@ -312,3 +312,92 @@ pub struct Move {
     pub to: RegionId,
     pub reason: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+    use serde::de::value::Error;
+    use serde::de::{Deserializer, Error as _, Visitor};
+
+    use super::*;
+
+    /// Finds out what variants an enum has, in the order of their numbers.
+    struct Variants;
+
+    impl<'de> Deserializer<'de> for Variants {
+        type Error = Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+            Err(Error::custom("no enum"))
+        }
+
+        fn deserialize_enum<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            variants: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Error> {
+            Err(Error::custom(variants.join(" ")))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+            unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+        }
+    }
+
+    fn variants<T: DeserializeOwned>() -> String {
+        T::deserialize(Variants).err().map(|names| names.to_string()).unwrap_or_default()
+    }
+
+    /// Longer is right when variants were added: then they stand here too. Nothing else is.
+    #[test]
+    fn numbers_of_variants_do_not_change() {
+        assert_eq!(
+            variants::<Request>(),
+            "Ping LogPush LogPull Heads Stage Hold Fate Settle DigestGroups DigestLeaves \
+             DigestRecords Records Manifest Chunk Register Heat MakeCopy Confirm Whereabouts Forward"
+        );
+        assert_eq!(
+            variants::<Response>(),
+            "Pong Done Declined LogApplied LogStretch Heads Fate Settled Digests DigestRecords \
+             Records Manifest Chunk Absent Register Confirmed Whereabouts Forwarded"
+        );
+        assert_eq!(variants::<RegisterRequest>(), "Name Confirm Close");
+        assert_eq!(variants::<RegisterResponse>(), "Name Confirmed Outdated Closed Declined");
+        assert_eq!(variants::<ChangeBody>(), "Record Repeat Forgotten");
+        assert_eq!(variants::<Fate>(), "Underway Published Discarded Unknown");
+        let records = "Row Bucket Name AccessKey Upload Part";
+        assert_eq!(
+            (variants::<RecordId>(), variants::<Record>()),
+            (records.into(), records.into())
+        );
+    }
+
+    #[test]
+    fn a_message_is_its_version_its_number_and_its_fields() {
+        let sent = Request::DigestLeaves(7).encode();
+        assert_eq!(sent, [1, 9, 7].as_slice());
+        assert!(matches!(Request::decode(&sent), Ok(Request::DigestLeaves(7))));
+        assert_eq!(Response::Pong.encode(), [1, 0].as_slice());
+        assert!(matches!(Response::decode(&[1, 0]), Ok(Response::Pong)));
+    }
+
+    #[test]
+    fn other_versions_and_unknown_numbers_are_told_apart() {
+        assert_eq!(Request::decode(&[2, 0]).unwrap_err(), BadMessage::Version(2));
+        for bytes in [&[][..], &[1], &[1, 120], &[1, 255, 255, 255, 255, 255]] {
+            let bad = Response::decode(bytes).unwrap_err();
+            assert!(matches!(bad, BadMessage::Undecodable(_)), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_decoding_panic(mut bytes: Vec<u8>, number in any::<u8>()) {
+            bytes.splice(..0, [VERSION, number % 24]);
+            let _ = Request::decode(&bytes).is_ok();
+            let _ = Response::decode(&bytes).is_ok();
+        }
+    }
+}
