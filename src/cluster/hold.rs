@@ -261,14 +261,19 @@ impl Cluster {
                 cluster.keep_clock(tx, pending.stamp)?;
                 let seq = merge_all(tx, pending.records)?;
                 pending::end(tx, old)?;
-                Ok::<_, Stop<E>>((_under_way, Ok((pending.stamp, seq))))
+                Ok::<_, Stop<E>>((_under_way, Ok((pending.stamp, seq, again))))
             })
             .await?;
         let (under_way, outcome) = outcome;
         drop(under_way);
-        let (stamp, seq) = outcome?;
+        let (stamp, seq, again) = outcome?;
         if let Some(seq) = seq {
             self.log_grew(seq);
+        }
+        if again {
+            // Followers hold what was decided first; the row that is published now they get by the
+            // log.
+            self.acknowledged(quorum, seq).await.map_err(|why| Stop::Refused(why.into()))?;
         }
         Ok(Written { stamp, acked })
     }
