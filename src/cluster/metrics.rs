@@ -13,6 +13,10 @@ pub struct ClusterMetrics {
     pub(super) primaries_moved: Counter,
     pub(super) quarantined: Counter,
     pub(super) records_repaired: Counter,
+    /// Operations on registers that this node began; compare with the retries.
+    pub(super) register_operations: Counter,
+    /// Attempts that were refused or not answered by a majority, and begun again.
+    pub(super) register_retries: Counter,
     pub(super) tombstones_dropped: Counter,
 }
 
@@ -33,6 +37,16 @@ impl Group for ClusterMetrics {
                 "cluster_records_repaired",
                 "Records made good by comparing digests",
                 &self.records_repaired,
+            ),
+            (
+                "cluster_register_operations",
+                "Operations on registers begun here",
+                &self.register_operations,
+            ),
+            (
+                "cluster_register_retries",
+                "Attempts on registers that were begun again",
+                &self.register_retries,
             ),
             (
                 "cluster_tombstones_dropped",

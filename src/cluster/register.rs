@@ -152,6 +152,7 @@ impl Registers {
         operation: Operation,
         limit: Duration,
     ) -> Result<Outcome<NameState>, Unavailable> {
+        self.host().metrics().register_operations.inc();
         if self.is_alone() {
             return self.run_alone(operation).await;
         }
@@ -258,6 +259,7 @@ impl Registers {
                 },
                 Step::Retry => {
                     attempt += 1;
+                    self.host().metrics().register_retries.inc();
                     self.pause(attempt).await;
                     proposer.retry()
                 }
