@@ -131,9 +131,14 @@ impl SimDisk {
         world.names = world.durable_names.clone();
         world.forget_nameless();
         let mut files = std::mem::take(&mut world.files);
-        for file in files.values_mut() {
+        // Each file draws its own numbers: how many the index takes depends on the order in which
+        // its caches write, which is not part of a seed.
+        let rng = world.random();
+        for (inode, file) in &mut files {
+            world.rng = rng ^ inode.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             file.crash(&mut world);
         }
+        world.rng = rng;
         world.files = files;
     }
 
