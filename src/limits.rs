@@ -205,6 +205,11 @@ pub const RTT_UNKNOWN: Duration = Duration::from_millis(200);
 /// A follower or source that shows no progress for three round trips and this is joined by another.
 pub const STALL_MARGIN: Duration = Duration::from_millis(100);
 
+/// While a body comes in, a follower that takes none of it for this long is given up. Longer than the
+/// margin above, because many bodies share a link: one that is slow but moves must not be begun again
+/// elsewhere. A follower that is gone is noticed by its connection.
+pub const OUTLET_STALL_MAX: Duration = Duration::from_secs(4);
+
 /// A chunk of 1 MiB may take this long on the wire besides, before another source is asked too.
 pub const CHUNK_TRANSFER_SLACK: Duration = Duration::from_millis(300);
 

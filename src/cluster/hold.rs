@@ -23,7 +23,7 @@ use super::active::UnderWay;
 use super::body::Body;
 use super::commit::{Decided, Stop, fill, floor_of, judge, merge_all};
 use super::error::Unavailable;
-use super::outlet::Streamed;
+use super::outlet::{Streamed, chunks_of};
 use super::pending::{self, PendingEntry};
 use super::race::{Rules, race};
 use super::view::Quorum;
@@ -130,8 +130,13 @@ impl Cluster {
         candidates: Vec<RegionId>,
         streams: Streams,
     ) -> Result<Vec<RegionId>, Unavailable> {
-        let rules = Rules { need: quorum.followers_needed(), limit: limits::ACK_TIMEOUT };
-        let with_patience = candidates.into_iter().map(|region| (region, self.patience(region)));
+        // Bytes take their time on a busy link; a second follower would make it busier.
+        let chunks: u32 = pending.blobs.iter().map(|blob| chunks_of(blob.len)).sum();
+        let transfer = limits::CHUNK_TRANSFER_SLACK * chunks;
+        let limit = limits::ACK_TIMEOUT + transfer;
+        let rules = Rules { need: quorum.followers_needed(), limit };
+        let with_patience =
+            candidates.into_iter().map(|region| (region, self.patience(region) + transfer));
         let attempt = |region| {
             let (cluster, streams) = (self.clone(), streams.clone());
             let pending = pending.clone();

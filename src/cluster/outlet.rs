@@ -49,7 +49,7 @@ impl Outlet {
             // A body that was given up has nobody who listens.
             let _ = tell.send(outcome);
         });
-        let patience = cluster.patience(region);
+        let patience = cluster.patience(region).max(limits::OUTLET_STALL_MAX);
         Self { region, patience, pieces: Some(pieces), done }
     }
 
