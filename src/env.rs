@@ -64,6 +64,10 @@ pub trait DiskFile: Send + Sync + Debug {
     fn size(&self) -> io::Result<u64>;
     /// Reads exactly `out.len()` bytes, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()>;
+    /// Whether nobody but its owner may read it.
+    fn is_private(&self) -> io::Result<bool> {
+        Ok(true)
+    }
     /// Writes all of `parts`, one after the other, beginning at `position`.
     fn write_all_at(&self, position: u64, parts: &[&[u8]]) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;

@@ -14,6 +14,7 @@ use godwit::net::link::{Link, Path};
 use godwit::net::tls::{Authority, Certificate};
 use godwit::net::{Mesh, MeshError, MeshOptions, PeerStatus};
 use godwit::node::env;
+use godwit::obs::Metrics;
 use godwit::types::id::ClusterId;
 use godwit::types::region::RegionId;
 use tokio::sync::{Semaphore, mpsc};
@@ -178,6 +179,11 @@ async fn calls_datagrams_and_large_bodies_pass() {
     let heard = iad.env.timeout(SOON, iad.datagrams.recv()).await.unwrap().unwrap();
     assert_eq!(heard, (region("fra"), Bytes::from(vec![9; limits::DATAGRAM_BYTES_MAX])));
     assert!(fra.mesh.rtt(region("iad")).is_some());
+    let metrics = Metrics::new();
+    metrics.add(fra.mesh.metrics());
+    let text = metrics.text();
+    assert!(text.contains("godwit_mesh_calls_total 7\n"), "{text}");
+    assert!(text.contains("godwit_mesh_calls_failed_total 1\n"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,6 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>, handler: Arc<dyn PeerHandler>) {
     let handshakes = Arc::new(Semaphore::new(limits::MESH_HANDSHAKES_MAX));
     while let Some(incoming) = shared.endpoint.accept().await {
         let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+            shared.metrics.connections_refused.inc();
             incoming.refuse();
             continue;
         };
@@ -39,7 +40,10 @@ pub(super) async fn run(shared: Arc<Shared>, handler: Arc<dyn PeerHandler>) {
             drop(permit);
             match accepted {
                 Ok((connection, region)) => serve(owned, handler, connection, region).await,
-                Err(why) => debug!(own = %owned.region, why, "a connection was refused"),
+                Err(why) => {
+                    owned.metrics.connections_refused.inc();
+                    debug!(own = %owned.region, why, "a connection was refused");
+                }
             }
         });
     }
@@ -182,6 +186,7 @@ impl Served {
         let Ok(body) = env.timeout(left.max(Duration::from_millis(1)), body).await else {
             return Err("the request did not arrive in time".to_owned());
         };
+        self.shared.metrics.calls_served.inc();
         Ok((self.handler.handle(self.region, body?).await, Some(serving)))
     }
 

@@ -23,6 +23,7 @@ use crate::types::region::RegionId;
 
 use super::error::MeshError;
 use super::link::{Link, canonical};
+use super::metrics::MeshMetrics;
 use super::pool::{self, Peer};
 use super::quic::{self, Setup};
 use super::tls::Certificate;
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     pub(super) certificate: Certificate,
     pub(super) endpoint: Endpoint,
     pub(super) client: ClientConfig,
+    pub(super) metrics: MeshMetrics,
     pub(super) peers: BTreeMap<RegionId, Arc<Peer>>,
     /// Regions whose nodes may call.
     pub(super) members: Vec<RegionId>,
@@ -124,6 +126,7 @@ impl Mesh {
             certificate,
             endpoint,
             client: setup.client,
+            metrics: MeshMetrics::default(),
             peers,
             members,
             serving: Semaphore::new(limits::MESH_SERVING_MAX),
@@ -144,6 +147,10 @@ impl Mesh {
     /// Where it listens, with the port that was taken.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.endpoint.local_addr()
+    }
+
+    pub fn metrics(&self) -> &MeshMetrics {
+        &self.0.metrics
     }
 
     /// Every peer that has an address here, by code.
@@ -203,17 +210,25 @@ impl Peers for Mesh {
         request: Bytes,
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-        let (env, peer) = (self.0.env.clone(), self.0.peers.get(&to).cloned());
+        let shared = self.0.clone();
         Box::pin(async move {
-            let peer = peer.ok_or(PeerError::Unreachable)?;
-            peer.call(&env, class, request, deadline).await
+            shared.metrics.calls.inc();
+            let outcome = match shared.peers.get(&to) {
+                Some(peer) => peer.call(&shared.env, class, request, deadline).await,
+                None => Err(PeerError::Unreachable),
+            };
+            if outcome.is_err() {
+                shared.metrics.calls_failed.inc();
+            }
+            outcome
         })
     }
 
     fn datagram(&self, to: RegionId, data: Bytes) {
-        if let Some(connection) = self.0.peers.get(&to).and_then(|peer| peer.control()) {
-            // Datagrams may be lost; one that cannot be sent is.
-            let _ = connection.send_datagram(data);
+        let connection = self.0.peers.get(&to).and_then(|peer| peer.control());
+        // Datagrams may be lost; one that cannot be sent is.
+        if connection.is_none_or(|connection| connection.send_datagram(data).is_err()) {
+            self.0.metrics.datagrams_dropped.inc();
         }
     }
 

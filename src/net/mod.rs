@@ -12,6 +12,7 @@ pub mod link;
 mod listen;
 mod mesh;
 pub mod message;
+mod metrics;
 mod pool;
 mod quic;
 pub mod registers;
@@ -20,3 +21,4 @@ mod wire;
 
 pub use error::MeshError;
 pub use mesh::{Mesh, MeshOptions, PeerStatus};
+pub use metrics::MeshMetrics;

@@ -243,8 +243,12 @@ impl Keeper<'_> {
         info!(own = %shared.region, peer = %region, kind, at = %connection.remote_address(),
             "connected");
         lane.set(Ok(connection.clone()));
+        shared.metrics.connections.inc();
+        shared.metrics.connected.inc();
         let began = shared.env.monotonic();
         let why = connection.closed().await;
+        shared.metrics.connected.dec();
+        shared.metrics.connections_lost.inc();
         if shared.env.monotonic() - began > limits::MESH_STEADY_AFTER {
             self.failures = 0;
         }

@@ -10,7 +10,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -151,6 +151,10 @@ struct RealFile(File);
 impl DiskFile for RealFile {
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn is_private(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.permissions().mode() & 0o077 == 0)
     }
 
     fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()> {

@@ -22,6 +22,10 @@ pub(crate) fn load<T: DeserializeOwned>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    if !file.is_private()? {
+        let why = format!("{name} can be read by others than its owner; set its mode to 0600");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
     let size = file.size()?;
     if size > FILE_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{name} is too large")));
@@ -43,4 +47,25 @@ pub(crate) fn save(env: &Env, dir: &Path, name: &str, value: &impl Serialize) ->
     file.sync()?;
     env.disk.rename(&new, &dir.join(name))?;
     env.disk.sync_dir(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::node::env::real;
+
+    #[tokio::test]
+    async fn a_secret_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = real(&tokio::runtime::Handle::current(), dir.path());
+        save(&env, dir.path(), "identity.json", &vec![1, 2]).unwrap();
+        let kept: Option<Vec<u8>> = load(&env, dir.path(), "identity.json").unwrap();
+        assert_eq!(kept, Some(vec![1, 2]));
+        let open = std::fs::Permissions::from_mode(0o640);
+        std::fs::set_permissions(dir.path().join("identity.json"), open).unwrap();
+        let refused = load::<Vec<u8>>(&env, dir.path(), "identity.json").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    }
 }

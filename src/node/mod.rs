@@ -133,6 +133,7 @@ impl Node {
         let s3 = front(&engine, options.s3, endpoint, readiness.clone());
         metrics.add(s3.metrics());
         metrics.add(cluster.metrics());
+        metrics.add(mesh.metrics());
         let handler: Handler = {
             let s3 = s3.clone();
             Arc::new(move |request, client| {
