@@ -120,6 +120,29 @@ async fn documents_that_are_too_large_or_wrong_are_refused() {
 }
 
 #[tokio::test]
+async fn headers_that_promise_something_are_not_ignored() {
+    let server = Server::with_bucket("bucket").await;
+    server.client.put("/bucket/a", "x").await.expect(200);
+    let calls = [
+        ("GET", "/bucket/a", "x-godwit-consistent", "true"),
+        ("GET", "/bucket?list-type=2", "x-tigris-consistent", "true"),
+        ("GET", "/bucket?list-type=2", "x-tigris-query", "WHERE 1"),
+        ("PUT", "/bucket/b", "x-tigris-regions", "fra"),
+        ("PUT", "/snapped", "x-tigris-enable-snapshot", "true"),
+    ];
+    for (method, path, name, value) in calls {
+        let answer = server.client.call(method, path).header(name, value).body("x").send().await;
+        assert_eq!(answer.code(), (501, "NotImplemented"), "{method} {path} {name}");
+    }
+    let rename = server.client.call("PUT", "/bucket/b").header("x-amz-copy-source", "/bucket/a");
+    let rename = rename.header("x-tigris-rename", "true").send().await;
+    assert_eq!(rename.code(), (501, "NotImplemented"));
+    let eventual = server.client.call("GET", "/bucket/a").header("x-tigris-consistent", "false");
+    assert_eq!(eventual.send().await.expect(200).text(), "x");
+    server.client.head("/bucket/b").await.expect(404);
+}
+
+#[tokio::test]
 async fn refused_operations_say_why() {
     let server = Server::with_bucket("bucket").await;
     server.client.put("/bucket/a", "x").await.expect(200);

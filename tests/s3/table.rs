@@ -14,7 +14,9 @@ fn every_operation_of_s3_is_a_row() {
     let golden = include_str!("../golden/operations.txt");
     let expected: BTreeSet<&str> =
         golden.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let rows: BTreeSet<&str> = op::all().map(|op| op.name).collect();
+    // Extensions have names of our own, of several words.
+    let rows = op::all().map(|op| op.name).filter(|name| !name.contains(' '));
+    let rows: BTreeSet<&str> = rows.collect();
     let missing: Vec<_> = expected.difference(&rows).collect();
     let strange: Vec<_> = rows.difference(&expected).collect();
     assert!(missing.is_empty() && strange.is_empty(), "missing {missing:?}, strange {strange:?}");

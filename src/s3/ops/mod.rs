@@ -4,6 +4,7 @@ mod absent;
 mod answers;
 mod bucket;
 mod copy;
+mod extensions;
 mod listing;
 mod multipart;
 mod object;
@@ -20,6 +21,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     absent::OPS,
     bucket::OPS,
     copy::OPS,
+    extensions::OPS,
     listing::OPS,
     multipart::OPS,
     object::OPS,
@@ -38,7 +40,8 @@ pub fn compatibility() -> String {
     let mut rows: Vec<&Op> = all().collect();
     rows.sort_by_key(|op| op.name);
     for op in rows {
-        let refused = absent::REASONS.iter().find(|(name, _)| *name == op.name);
+        let mut reasons = absent::REASONS.iter().chain(extensions::REASONS);
+        let refused = reasons.find(|(name, _)| *name == op.name);
         let (state, remark) = match refused {
             Some((_, why)) => ("refused", *why),
             None => ("yes", remark(op.name)),

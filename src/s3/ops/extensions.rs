@@ -1,0 +1,91 @@
+//! Extensions of S3 that other global stores have and this program does not (yet): refused.
+//!
+//! Invariant: a header that promises something (a fresh read, a snapshot, a place for the bytes) is
+//! never ignored, because the answer would look as if the promise were kept.
+
+use crate::s3::error::{Code, S3Error};
+use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When};
+use crate::types::action::Action;
+
+const COPY: When = When::Header("x-amz-copy-source");
+const FORKS: &str = "Forks of buckets are not implemented.";
+const FRESH: &str = "Reads that see every write of other regions are not implemented; without this \
+                     header a read sees what has arrived in its region.";
+const PLACES: &str = "Regions are chosen for a bucket when it is made; choosing them for one object is not \
+     implemented.";
+const QUERY: &str = "Queries over metadata are not implemented.";
+const RENAME: &str = "Renames are not implemented; copy the object, which moves no bytes, and \
+                      delete the source.";
+const SNAPSHOTS: &str = "Snapshots of buckets are not implemented.";
+const UNDELETE: &str = "Soft deletion is not implemented.";
+const UPLOADS: When = When::Query("uploads");
+const V2: When = When::QueryIs("list-type", "2");
+
+/// One row: a name of our own, how it is recognised, and why it is refused.
+macro_rules! refused {
+    ($($name:literal $verb:ident $on:ident [$($when:expr),*] $action:ident $why:ident;)*) => {
+        pub(super) static OPS: &[Op] = &[$(Op {
+            name: $name,
+            on: On::$on,
+            verb: Verb::$verb,
+            when: &[$($when),*],
+            action: Action::$action,
+            // A body that nobody wants is not read: the refusal is the answer.
+            body: BodyKind::Stream,
+            auth: Auth::Signed,
+            run: |_, _| Box::pin(async { Err(S3Error::with(Code::NotImplemented, $why)) }),
+        }),*];
+
+        /// Why each is refused, for the documentation.
+        pub(super) static REASONS: &[(&str, &str)] = &[$(($name, $why)),*];
+    };
+}
+
+refused! {
+    "CopyObject with X-Tigris-Rename" Put Object
+        [COPY, When::Header("x-tigris-rename")] PutObject RENAME;
+    "CreateBucket with X-Tigris-Enable-Snapshot" Put Bucket
+        [When::Header("x-tigris-enable-snapshot")] CreateBucket SNAPSHOTS;
+    "CreateBucket with X-Tigris-Fork-Source-Bucket" Put Bucket
+        [When::Header("x-tigris-fork-source-bucket")] CreateBucket FORKS;
+    "CreateBucket with X-Tigris-Snapshot" Put Bucket
+        [When::Header("x-tigris-snapshot")] CreateBucket SNAPSHOTS;
+    "CreateBucket with X-Tigris-Soft-Delete" Put Bucket
+        [When::Header("x-tigris-soft-delete")] CreateBucket UNDELETE;
+    "CreateMultipartUpload with X-Godwit-Regions" Post Object
+        [UPLOADS, When::Header("x-godwit-regions")] PutObject PLACES;
+    "CreateMultipartUpload with X-Tigris-Regions" Post Object
+        [UPLOADS, When::Header("x-tigris-regions")] PutObject PLACES;
+    "GetObject with X-Godwit-Consistent" Get Object
+        [When::HeaderStarts("x-godwit-consistent", "true")] GetObject FRESH;
+    "GetObject with X-Tigris-Consistent" Get Object
+        [When::HeaderStarts("x-tigris-consistent", "true")] GetObject FRESH;
+    "GetObject with X-Tigris-Snapshot-Version" Get Object
+        [When::Header("x-tigris-snapshot-version")] GetObject SNAPSHOTS;
+    "HeadObject with X-Godwit-Consistent" Head Object
+        [When::HeaderStarts("x-godwit-consistent", "true")] GetObject FRESH;
+    "HeadObject with X-Tigris-Consistent" Head Object
+        [When::HeaderStarts("x-tigris-consistent", "true")] GetObject FRESH;
+    "HeadObject with X-Tigris-Snapshot-Version" Head Object
+        [When::Header("x-tigris-snapshot-version")] GetObject SNAPSHOTS;
+    "ListBuckets with X-Tigris-Fork" Get Service
+        [When::Header("x-tigris-fork")] ListAllMyBuckets FORKS;
+    "ListBuckets with X-Tigris-Snapshot" Get Service
+        [When::Header("x-tigris-snapshot")] ListAllMyBuckets SNAPSHOTS;
+    "ListObjects with X-Godwit-Consistent" Get Bucket
+        [When::HeaderStarts("x-godwit-consistent", "true")] ListBucket FRESH;
+    "ListObjects with X-Tigris-Consistent" Get Bucket
+        [When::HeaderStarts("x-tigris-consistent", "true")] ListBucket FRESH;
+    "ListObjectsV2 with X-Godwit-Consistent" Get Bucket
+        [V2, When::HeaderStarts("x-godwit-consistent", "true")] ListBucket FRESH;
+    "ListObjectsV2 with X-Tigris-Consistent" Get Bucket
+        [V2, When::HeaderStarts("x-tigris-consistent", "true")] ListBucket FRESH;
+    "ListObjectsV2 with X-Tigris-Query" Get Bucket
+        [V2, When::Header("x-tigris-query")] ListBucket QUERY;
+    "ListObjectsV2 with X-Tigris-Snapshot-Version" Get Bucket
+        [V2, When::Header("x-tigris-snapshot-version")] ListBucket SNAPSHOTS;
+    "PutObject with X-Godwit-Regions" Put Object
+        [When::Header("x-godwit-regions")] PutObject PLACES;
+    "PutObject with X-Tigris-Regions" Put Object
+        [When::Header("x-tigris-regions")] PutObject PLACES;
+}
