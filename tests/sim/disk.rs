@@ -206,7 +206,7 @@ impl World {
 
     /// One in `n`.
     fn chance(&mut self, n: u64) -> bool {
-        self.random() % n == 0
+        self.random().is_multiple_of(n)
     }
 
     fn below(&mut self, end: usize) -> usize {
