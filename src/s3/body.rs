@@ -8,6 +8,8 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -124,32 +126,57 @@ fn of_nothing() -> Digests {
     hasher.finish(|_| None).expect("nothing was claimed")
 }
 
+/// A client that waits for `100 Continue`. As long as the body was not read, it was not sent; an
+/// answer then ends the connection, because what comes next on it may be the body or another
+/// request, and neither side can tell.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Expect(Arc<AtomicBool>);
+
+impl Expect {
+    /// Of a request that says so.
+    pub(crate) fn of(headers: &http::HeaderMap) -> Option<Self> {
+        let value = headers.get(http::header::EXPECT)?;
+        value.as_bytes().eq_ignore_ascii_case(b"100-continue").then(Self::default)
+    }
+
+    fn read(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// The client was never told to send.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.0.load(Ordering::Acquire)
+    }
+}
+
 /// What comes from the connection, with limits on how slowly.
 pub(crate) struct Raw {
     body: Incoming,
     env: Env,
-    /// The client waits for `100 Continue` before it sends.
-    expects_continue: bool,
+    /// Where the client waits for `100 Continue` before it sends.
+    expect: Option<Expect>,
     received: u64,
     waited: Duration,
     ended: bool,
 }
 
 impl Raw {
-    pub(crate) fn new<B>(body: B, env: Env, expects_continue: bool) -> Self
+    pub(crate) fn new<B>(body: B, env: Env, expect: Option<Expect>) -> Self
     where
         B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
         B: Send + Sync + 'static,
     {
         let ended = body.is_end_stream();
         let body: Incoming = if ended { nothing() } else { Box::pin(body.map_err(Into::into)) };
-        Self { body, env, expects_continue, received: 0, waited: Duration::ZERO, ended }
+        Self { body, env, expect, received: 0, waited: Duration::ZERO, ended }
     }
 
     /// The next bytes; `None` at the end.
     async fn frame(&mut self) -> Result<Option<Bytes>, BodyError> {
         while !self.ended {
-            self.expects_continue = false;
+            if let Some(expect) = self.expect.take() {
+                expect.read();
+            }
             let frame = match self.body.frame().now_or_never() {
                 Some(frame) => frame,
                 None => self.wait().await?,
@@ -196,7 +223,7 @@ fn broken(error: &(dyn Error + Send + Sync + 'static), received: u64) -> BodyErr
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        if self.ended || self.expects_continue {
+        if self.ended || self.expect.is_some() {
             return;
         }
         let body = std::mem::replace(&mut self.body, nothing());
@@ -360,8 +387,7 @@ impl Pipe {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
     use std::task::{Context, Poll};
 
     use http_body::Frame;
@@ -454,7 +480,7 @@ mod tests {
     fn slow(sizes: &[usize], step: u64, sleeps_end: bool, ends: bool) -> Body {
         let (env, clock) = env(sleeps_end);
         let pieces = sizes.iter().map(|size| Bytes::from(vec![1; *size])).collect();
-        let raw = Raw::new(Slow { pieces, clock, step, ready: false, ends }, env, false);
+        let raw = Raw::new(Slow { pieces, clock, step, ready: false, ends }, env, None);
         Body::new(raw, Payload::Plain { sha256: None }, Claims::default(), None)
     }
 

@@ -65,12 +65,21 @@ pub(crate) struct Claim {
 
 impl Claims {
     pub(crate) fn parse(headers: &HeaderMap, payload: &Payload) -> Result<Self, S3Error> {
+        let trailer = matches!(payload, Payload::Chunked { trailer: true, .. });
+        let checksum = checksum(headers, trailer)?;
+        Ok(Self { checksum, ..Self::without_checksum(headers, payload)? })
+    }
+
+    /// Where `x-amz-checksum-*` speaks of something else than the body.
+    pub(crate) fn without_checksum(
+        headers: &HeaderMap,
+        payload: &Payload,
+    ) -> Result<Self, S3Error> {
         let sha256 = match payload {
             Payload::Plain { sha256 } => *sha256,
             Payload::Chunked { .. } => None,
         };
-        let trailer = matches!(payload, Payload::Chunked { trailer: true, .. });
-        Ok(Self { md5: content_md5(headers)?, sha256, checksum: checksum(headers, trailer)? })
+        Ok(Self { md5: content_md5(headers)?, sha256, checksum: None })
     }
 }
 

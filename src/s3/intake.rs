@@ -15,7 +15,7 @@ use crate::types::name::BucketName;
 
 use super::auth::payload::Payload;
 use super::auth::{Identity, Look};
-use super::body::{Body, Raw};
+use super::body::{Body, Expect, Raw};
 use super::digest::Claims;
 use super::error::{Code, S3Error};
 use super::op::{BodyKind, Op};
@@ -49,12 +49,10 @@ pub(super) fn split(
     request: Request<Incoming>,
     target: Target,
     virtual_host: bool,
+    expect: Option<Expect>,
 ) -> Result<Head, S3Error> {
     let (parts, body) = request.into_parts();
-    let expects = parts.headers.get(http::header::EXPECT);
-    let expects_continue =
-        expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let raw = Raw::new(body, ctx.env.clone(), expects_continue);
+    let raw = Raw::new(body, ctx.env.clone(), expect);
     check_size(&parts)?;
     let query = Query::parse(parts.uri.query().unwrap_or(""))?;
     let host = host(&parts.headers, &parts.uri);
@@ -104,7 +102,14 @@ impl Head {
         match op.body {
             // What comes all the same is not looked at.
             BodyKind::None => drop(raw),
-            BodyKind::Xml(max) => document = whole(raw, &headers, identity.payload, max).await?,
+            BodyKind::Xml(max) => {
+                let claims = Claims::parse(&headers, &identity.payload)?;
+                document = whole(raw, &headers, identity.payload, claims, max).await?;
+            }
+            BodyKind::ObjectXml(max) => {
+                let claims = Claims::without_checksum(&headers, &identity.payload)?;
+                document = whole(raw, &headers, identity.payload, claims, max).await?;
+            }
             BodyKind::Stream => {
                 let len = stream_len(&headers, parts.version, &identity.payload)?;
                 let claims = Claims::parse(&headers, &identity.payload)?;
@@ -122,7 +127,8 @@ impl Head {
         max: usize,
     ) -> Result<Signed, S3Error> {
         let Self { parts, query, raw, .. } = self;
-        let body = whole(raw, &parts.headers, identity.payload, max).await?;
+        let claims = Claims::parse(&parts.headers, &identity.payload)?;
+        let body = whole(raw, &parts.headers, identity.payload, claims, max).await?;
         let path = parts.uri.path().to_owned();
         Ok(Signed { caller: identity.caller, method: parts.method, path, query, body })
     }
@@ -133,10 +139,10 @@ async fn whole(
     raw: Raw,
     headers: &HeaderMap,
     payload: Payload,
+    claims: Claims,
     max: usize,
 ) -> Result<Bytes, S3Error> {
     let len = announced_len(headers, &payload)?;
-    let claims = Claims::parse(headers, &payload)?;
     Body::new(raw, payload, claims, len).collect(max).await.map_err(|error| match error {
         BodyError::TooLarge(max) => S3Error::new(Code::MaxMessageLengthExceeded)
             .extra("MaxMessageLengthBytes", max.to_string()),

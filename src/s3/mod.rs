@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine;
@@ -39,6 +39,7 @@ use crate::types::region::RegionId;
 
 pub use auth::AuthOptions;
 use auth::{Claim, Identity, SigningKeys};
+use body::Expect;
 use error::{Code, S3Error};
 use intake::Head;
 pub use metrics::S3Metrics;
@@ -169,11 +170,13 @@ impl Service {
         peer: SocketAddr,
     ) -> Response<Outgoing> {
         let ctx = &self.0;
-        match intake::route(&request, &ctx.options.domains) {
+        let expect = Expect::of(request.headers()).filter(|_| request.version() < Version::HTTP_2);
+        let mut response = match intake::route(&request, &ctx.options.domains) {
             Ok(Route::Own) => (ctx.own)(self.clone(), request, peer).await,
             Ok(Route::S3 { target, virtual_host }) => {
+                let expect = expect.clone();
                 let mut trail = Trail::new(ctx, request.method(), Some(&target));
-                let head = intake::split(ctx, request, target, virtual_host);
+                let head = intake::split(ctx, request, target, virtual_host, expect);
                 let result = match head {
                     Ok(head) => answer(ctx, head, &mut trail).await,
                     Err(error) => Err(error),
@@ -181,7 +184,12 @@ impl Service {
                 trail.finish(ctx, result).await
             }
             Err(error) => Trail::new(ctx, request.method(), None).finish(ctx, Err(error)).await,
+        };
+        if expect.is_some_and(|expect| expect.is_waiting()) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(http::header::CONNECTION, close);
         }
+        response
     }
 }
 
@@ -194,7 +202,7 @@ impl Service {
         max: usize,
     ) -> Result<Signed, S3Error> {
         let ctx = &self.0;
-        let head = intake::split(ctx, request, Target::Service, false)?;
+        let head = intake::split(ctx, request, Target::Service, false, None)?;
         let identity = identify(ctx, Auth::Signed, &head).await?;
         if identity.caller == Caller::Anonymous {
             return Err(S3Error::new(Code::AccessDenied));

@@ -101,6 +101,8 @@ pub enum BodyKind {
     None,
     /// Read whole before the operation runs (verified), at most this many bytes.
     Xml(usize),
+    /// The same, but its `x-amz-checksum-*` headers are those of the object that it makes.
+    ObjectXml(usize),
     /// Handed on as it comes in.
     Stream,
 }
@@ -153,7 +155,7 @@ impl Op {
     pub fn weight(&self) -> u32 {
         match self.body {
             BodyKind::None => 1,
-            BodyKind::Xml(_) => 2,
+            BodyKind::Xml(_) | BodyKind::ObjectXml(_) => 2,
             BodyKind::Stream => 4,
         }
     }

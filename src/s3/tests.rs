@@ -105,6 +105,10 @@ static TABLE: op::Table = &[&[
     op("StreamHead", Verb::Head, BodyKind::None, run!(stream)),
     op("Store", Verb::Put, BodyKind::Stream, run!(store)),
     Op {
+        when: &[When::Query("document"), When::Query("object")],
+        ..op("ObjectDocument", Verb::Post, BodyKind::ObjectXml(1000), run!(document))
+    },
+    Op {
         when: &[When::Query("document")],
         ..op("Document", Verb::Post, BodyKind::Xml(1000), run!(document))
     },
@@ -314,12 +318,16 @@ async fn who_expects_100_continue_is_refused_before_it_and_else_gets_it() {
     let headers = ["Expect: 100-continue", "Content-Length: 5"];
     let mut client = Client::to(address).await;
     client.head("PUT /closed/key", &headers).await;
-    assert_eq!(client.answer(false).await.status, 403);
+    let refused = client.answer(false).await;
+    assert_eq!((refused.status.as_u16(), refused.header("connection")), (403, Some("close")));
     let mut client = Client::to(address).await;
     client.head("PUT /open/key", &headers).await;
     assert_eq!(client.answer(false).await.status, 100);
     client.send(b"hello").await;
-    assert_eq!(client.answer(false).await.body, md5_line(b"hello"));
+    let stored = client.answer(false).await;
+    assert_eq!(stored.body, md5_line(b"hello"));
+    assert_eq!(stored.header("connection"), None);
+    assert_eq!(client.put(&[], b"x").await.status, 200);
 }
 
 #[tokio::test]
@@ -391,6 +399,12 @@ async fn documents_are_read_whole_within_their_bound() {
     assert_eq!(answer.body, "<a/>");
     let answer = client.request("POST /open/k?document", &[], b"").await;
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, ""));
+    let headers = ["Content-Length: 4", "x-amz-checksum-crc32: NhCmhg=="];
+    let answer = client.request("POST /open/k?document", &headers, b"<a/>").await;
+    assert_eq!(answer.code(), "BadDigest");
+    let headers = ["Content-Length: 4", "x-amz-checksum-crc32: NhCmhg==-3"];
+    let answer = client.request("POST /open/k?document&object", &headers, b"<a/>").await;
+    assert_eq!(answer.body, "<a/>", "the checksum is the object's");
     let long = vec![b'x'; 1001];
     let answer = client.request("POST /open/k?document", &["Content-Length: 1001"], &long).await;
     assert_eq!(answer.code(), "MaxMessageLengthExceeded");

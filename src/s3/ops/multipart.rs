@@ -45,7 +45,7 @@ pub(super) static OPS: &[Op] = &[
         verb: Verb::Post,
         when: &[When::Query("uploadId")],
         action: Action::PutObject,
-        body: BodyKind::Xml(limits::XML_BYTES_MAX),
+        body: BodyKind::ObjectXml(limits::XML_BYTES_MAX),
         auth: Auth::Signed,
         run: run!(complete),
     },
