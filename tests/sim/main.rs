@@ -6,6 +6,10 @@
 //! more than the usual number.
 #![allow(
     clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::type_complexity,
     reason = "the doors of the simulation are tokio's paused clock and its one thread"
 )]
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test of small numbers")]
