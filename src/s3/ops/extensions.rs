@@ -11,8 +11,8 @@ const COPY: When = When::Header("x-amz-copy-source");
 const FORKS: &str = "Forks of buckets are not implemented.";
 const FRESH: &str = "Reads that see every write of other regions are not implemented; without this \
                      header a read sees what has arrived in its region.";
-const PLACES: &str = "Regions are chosen for a bucket when it is made; choosing them for one object is not \
-     implemented.";
+const PLACES: &str = "Regions are chosen for a bucket when it is made; choosing them for one \
+                      object is not implemented.";
 const QUERY: &str = "Queries over metadata are not implemented.";
 const RENAME: &str = "Renames are not implemented; copy the object, which moves no bytes, and \
                       delete the source.";
