@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::env::Class;
 use crate::limits;
@@ -131,8 +132,7 @@ impl Cluster {
         streams: Streams,
     ) -> Result<Vec<RegionId>, Unavailable> {
         // Bytes take their time on a busy link; a second follower would make it busier.
-        let chunks: u32 = pending.blobs.iter().map(|blob| chunks_of(blob.len)).sum();
-        let transfer = limits::CHUNK_TRANSFER_SLACK * chunks;
+        let transfer = transfer_time(&pending.blobs);
         let limit = limits::ACK_TIMEOUT + transfer;
         let rules = Rules { need: quorum.followers_needed(), limit };
         let with_patience =
@@ -178,8 +178,10 @@ impl Cluster {
             self.note_follower(&mut pending, region).await?;
         }
         let stamp = pending.stamp;
+        // A large body is synced there before the answer.
+        let limit = limits::ACK_TIMEOUT + transfer_time(&blobs);
         let request = Request::Hold(Box::new(pending));
-        match self.call(region, Class::Log, &request, limits::ACK_TIMEOUT).await {
+        match self.call(region, Class::Log, &request, limit).await {
             Ok(Response::Done) => Ok(region),
             Ok(Response::Declined(why)) => Err(format!("{region} will not hold {stamp}: {why}")),
             Ok(other) => Err(format!("{region} answered {} to hold", other.name())),
@@ -282,6 +284,11 @@ impl Cluster {
         }
         Ok(Written { stamp, acked })
     }
+}
+
+/// What the bytes of these blobs may take on a busy link or disk.
+fn transfer_time(blobs: &[BlobRef]) -> Duration {
+    limits::CHUNK_TRANSFER_SLACK * blobs.iter().map(|blob| chunks_of(blob.len)).sum::<u32>()
 }
 
 fn take_streams(bodies: &mut [Body]) -> Streams {
