@@ -39,3 +39,47 @@ impl Clock {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn region(code: &str) -> RegionId {
+        RegionId::parse(code).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn every_stamp_is_above_all_that_were_made_or_observed(
+            steps in prop::collection::vec((0..2000_u64, 0..3000_u64, any::<bool>()), 1..60),
+        ) {
+            let mut clock = Clock::new(region("fra"));
+            let mut highest = Stamp::ZERO;
+            // The wall clock jumps to and fro.
+            for (now_ms, other_ms, observe) in steps {
+                let other = Stamp { hlc: Hlc::from_ms(other_ms), region: region("nrt") };
+                if observe {
+                    let ahead = other_ms > now_ms + limits::CLOCK_AHEAD_MAX_MS;
+                    prop_assert_eq!(clock.observe(other, now_ms).is_err(), ahead);
+                    highest = if ahead { highest } else { highest.max(other) };
+                } else {
+                    let made = clock.stamp(now_ms, other);
+                    prop_assert!(made > highest && made > other);
+                    prop_assert!(made.hlc >= Hlc::from_ms(now_ms));
+                    highest = made;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stamp_from_too_far_ahead_does_not_pull_the_clock() {
+        let mut clock = Clock::new(region("fra"));
+        let wild = Stamp { hlc: Hlc::from_ms(1_000_000), region: region("iad") };
+        assert_eq!(clock.observe(wild, 1000), Err(Ahead));
+        let made = clock.stamp(1000, Stamp::ZERO);
+        assert_eq!(made.hlc, Hlc::from_ms(1000));
+    }
+}

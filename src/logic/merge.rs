@@ -13,7 +13,7 @@ pub struct Merge {
 
 /// The state that knows what both know. Records of different kinds never meet: the local one stays.
 pub fn merge(local: Option<Record>, incoming: Record) -> Merge {
-    let Some(local) = local else { return Merge { record: incoming, changed: true } };
+    let Some(local) = local else { return Merge { record: first(incoming), changed: true } };
     match (local, incoming) {
         (Record::Row(local), Record::Row(incoming)) => {
             let merged = rows(&local, incoming);
@@ -21,9 +21,10 @@ pub fn merge(local: Option<Record>, incoming: Record) -> Merge {
             Merge { record: Record::Row(merged), changed }
         }
         (Record::Bucket(local), Record::Bucket(incoming)) => {
-            let mut merged = local;
+            let mut merged = local.clone();
             merged.merge(*incoming);
-            Merge { record: Record::Bucket(merged), changed: true }
+            let changed = merged != local;
+            Merge { record: Record::Bucket(merged), changed }
         }
         (Record::Name(local), Record::Name(incoming)) => {
             let changed = incoming.stamp > local.stamp;
@@ -42,6 +43,19 @@ pub fn merge(local: Option<Record>, incoming: Record) -> Merge {
             Merge { record: Record::Part(if changed { incoming } else { local }), changed }
         }
         (local, _) => Merge { record: local, changed: false },
+    }
+}
+
+/// The first state that is known of a record. A row in no order is put in order, so that replicas
+/// that learnt the same by different ways have the same.
+fn first(incoming: Record) -> Record {
+    match incoming {
+        Record::Row(row) => Record::Row(rows(&Row::default(), row)),
+        Record::Bucket(_)
+        | Record::Name(_)
+        | Record::AccessKey(_)
+        | Record::Upload(_)
+        | Record::Part(_) => incoming,
     }
 }
 
@@ -68,3 +82,7 @@ fn placements(known: &mut Placement, incoming: Placement) {
     }
     known.primary = known.primary.max(incoming.primary);
 }
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;

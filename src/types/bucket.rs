@@ -106,7 +106,7 @@ pub type Actor = Stamp;
 
 /// A bucket's replicated settings and counters, on the types of the `crdts` package: one small
 /// document a bucket.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BucketRecord {
     /// The document's bytes as the client gave them; `None` after a delete.
     pub settings: BTreeMap<SettingKind, LWWReg<Option<Vec<u8>>, Stamp>>,

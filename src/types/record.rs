@@ -23,7 +23,7 @@ pub enum RecordId {
 }
 
 /// A record's state; the variant always agrees with its [`RecordId`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Record {
     Row(Row),
     Bucket(Box<BucketRecord>),
