@@ -277,6 +277,8 @@ pub const PLACEMENT_INTERVAL: Duration = Duration::from_secs(30);
 pub const PRIMARY_GONE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// A copy or move that was asked for and did not come is asked for again after this.
 pub const COPY_PATIENCE: Duration = Duration::from_secs(120);
+/// Moves of primaries that a node has under way.
+pub const MOVES_AT_ONCE: usize = 16;
 /// Copies that a node makes at the same time, and those it lets wait.
 pub const COPIES_AT_ONCE: usize = 4;
 pub const COPIES_WAITING_MAX: usize = 10_000;

@@ -202,6 +202,14 @@ impl Cluster {
         let Some((version, meta)) = found.and_then(|v| Some((v, placed(v)?))) else {
             return Err("the version is not known here".to_owned());
         };
+        let mut missing = false;
+        for part in &meta.parts {
+            missing |= !self.store().holds(&part.blob.id).map_err(|why| why.to_string())?;
+        }
+        let claimed = version.placement.held().any(|region| region == self.region());
+        if claimed && !missing && version.placement.primary.is_some() {
+            return Ok(());
+        }
         let wanted = Arc::new(Wanted::new(of.clone(), version, meta, false));
         let mut sealed = Vec::new();
         for part in &meta.parts {
@@ -265,19 +273,32 @@ impl Cluster {
     }
 
     /// Does this region have the version, and will it keep it while the asker decides?
+    ///
+    /// The bytes are checked first, which takes a while; in it this region may declare and even drop
+    /// its copy. So what decides is read last, the row inside the lock that a declaration takes: a
+    /// dropped copy leaves the row before its round ends.
     pub(super) async fn confirm(&self, of: &VersionOf) -> Result<bool, store::Error> {
+        let Some(parts) = self.claimed_parts(of)? else { return Ok(false) };
+        for blob in &parts {
+            if !self.store().verify(blob).await? {
+                return Ok(false);
+            }
+        }
+        let copy = ((of.bucket, of.key.clone()), of.stamp);
+        let state = self.inner.placing.lock();
+        let held = self.claimed_parts(of)?.is_some();
+        Ok(state.rounds.confirms(&copy, held))
+    }
+
+    /// The blobs of a version of which this region's row says that it holds it.
+    fn claimed_parts(&self, of: &VersionOf) -> Result<Option<Vec<BlobRef>>, store::Error> {
         let own = self.region();
         let row = self.store().read()?.row(of.bucket, &of.key)?.unwrap_or_default();
         let found = row.versions.iter().find(|version| version.stamp == of.stamp);
-        let Some((version, meta)) = found.and_then(|v| Some((v, placed(v)?))) else {
-            return Ok(false);
-        };
-        let mut held = version.placement.held().any(|region| region == own);
-        for part in &meta.parts {
-            held = held && self.store().verify(&part.blob).await?;
-        }
-        let copy = ((of.bucket, of.key.clone()), of.stamp);
-        Ok(self.inner.placing.lock().rounds.confirms(&copy, held))
+        let claimed = found
+            .filter(|version| version.placement.held().any(|region| region == own))
+            .and_then(placed);
+        Ok(claimed.map(|meta| meta.parts.iter().map(|part| part.blob).collect()))
     }
 
     /// One round of the drop rule for this region's copy.

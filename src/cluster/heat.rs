@@ -229,7 +229,8 @@ impl Cluster {
             whole = whole && self.store().cached(&part.blob).whole;
         }
         let object = (bucket, key.clone());
-        let verdict = self.verdict(&object, version)?.map(|verdict| verdict.reason);
+        let verdict =
+            self.verdict(&object, version, &self.bucket_configs()?).map(|verdict| verdict.reason);
         let state = self.inner.placing.lock();
         let regret = state.regrets.get(&object);
         let own = state.heat.count(&(object.clone(), version.stamp), self.env().monotonic());

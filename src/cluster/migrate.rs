@@ -15,7 +15,6 @@ use crate::net::message::{Move, Request, Response, VersionOf};
 use crate::store::{self, Source};
 use crate::types::bucket::{BucketConfig, NameState};
 use crate::types::id::{BucketId, Incarnation};
-use crate::types::name::BucketName;
 use crate::types::object::{Primary, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::{RegionId, Role};
@@ -82,9 +81,9 @@ impl Cluster {
     }
 
     /// Every bucket that is in use, by id.
-    fn bucket_configs(&self) -> Result<BTreeMap<BucketId, BucketConfig>, store::Error> {
-        let first = BucketName::parse("000").expect("three digits are a name");
-        let mut after = RecordId::Name(first);
+    pub(super) fn bucket_configs(&self) -> Result<BTreeMap<BucketId, BucketConfig>, store::Error> {
+        // Names come right after the settings of buckets; a bucket may be called `000`.
+        let mut after = RecordId::Bucket(BucketId([u8::MAX; 16]));
         let mut configs = BTreeMap::new();
         loop {
             let page = self.store().read()?.records(Some(&after), limits::PLACEMENT_PAGE)?;
@@ -106,14 +105,14 @@ impl Cluster {
         &self,
         object: &Object,
         version: &Version,
-    ) -> Result<Option<Verdict>, store::Error> {
-        let Some(meta) = placed(version) else { return Ok(None) };
+        configs: &BTreeMap<BucketId, BucketConfig>,
+    ) -> Option<Verdict> {
+        let meta = placed(version)?;
         let own = self.region();
         if version.placement.primary.is_none_or(|primary| primary.region != own) {
-            return Ok(None);
+            return None;
         }
-        let configs = self.bucket_configs()?;
-        let Some(config) = configs.get(&object.0) else { return Ok(None) };
+        let config = configs.get(&object.0)?;
         let members = self.members();
         let candidates: Vec<Candidate> = members
             .regions()
@@ -124,25 +123,44 @@ impl Cluster {
                     && (info.id == own || self.is_connected(info.id)),
             })
             .collect();
+        let away = self.freeze();
         let state = self.inner.placing.lock();
+        let busy = (state.moving.len() >= limits::MOVES_AT_ONCE)
+            .then(|| format!("{} others are under way", state.moving.len()));
         let regret = state.regrets.get(object).cloned().unwrap_or_default();
         let now_ms = self.env().now_ms();
-        Ok(Some(regret.judge(
+        Some(regret.judge(
             &self.inner.options.placement,
             (own, meta.size, now_ms),
             &candidates,
             &self.distances(),
-            None,
-        )))
+            away.or(busy).as_deref(),
+        ))
+    }
+
+    /// Why nothing moves at all: a region went away a short while ago. It mostly comes back, with its
+    /// readers, and until then the links are for repair.
+    fn freeze(&self) -> Option<String> {
+        let gone_after = self.inner.options.primary_gone_after;
+        let members = self.members();
+        members.regions().filter(|info| info.role != Role::Cache).find_map(|info| {
+            let away = self.away_for(info.id);
+            let lately = !away.is_zero() && away < gone_after;
+            lately.then(|| format!("{} is away for {} s", info.id, away.as_secs()))
+        })
     }
 
     /// Judges what was read since the last time, and begins the moves that are due.
     async fn judge_touched(&self) -> Result<(), store::Error> {
         let touched = std::mem::take(&mut self.inner.placing.lock().touched);
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let configs = self.bucket_configs()?;
         for object in touched {
             let Some(row) = self.store().read()?.row(object.0, &object.1)? else { continue };
             let Some(version) = row.current() else { continue };
-            let Some(verdict) = self.verdict(&object, version)? else { continue };
+            let Some(verdict) = self.verdict(&object, version, &configs) else { continue };
             let Some(to) = verdict.move_to else { continue };
             self.begin_move(object, version, to, verdict.reason).await;
         }
@@ -162,9 +180,7 @@ impl Cluster {
             homes.insert(self.region(), self.env().now_ms());
             homes.into_iter().collect()
         };
-        if version.placement.held().any(|holder| holder == to) {
-            return;
-        }
+        // A region that has a copy is asked too: it learns when the object came and where from.
         let (bucket, key) = object.clone();
         let request = Request::MakeCopy { of: VersionOf { bucket, key, stamp }, homes };
         match self.call(to, Class::Migration, &request, limits::ACK_TIMEOUT).await {

@@ -42,7 +42,8 @@ impl<K: Ord + Clone> Rounds<K> {
     }
 
     /// A holder asks whether this region has the copy: only undeclared holders say yes. `held`: the
-    /// bytes were opened and checked just now.
+    /// bytes were opened and checked, and the row says so now, not only when the check began: a
+    /// round may have come and gone meanwhile.
     pub fn confirms(&self, copy: &K, held: bool) -> bool {
         held && !self.open.contains_key(copy)
     }

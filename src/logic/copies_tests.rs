@@ -15,6 +15,8 @@ enum Without {
     Nothing,
     DeclaredStaysSilent,
     FreshRounds,
+    /// Whether the copy is held is judged before its bytes are checked, and not again after it.
+    LastLook,
 }
 
 const NODES: usize = 3;
@@ -87,8 +89,22 @@ fn steps(world: &World, copies: usize, without: Without) -> Vec<World> {
         if world.yeses & bit(from, to, round) != 0 {
             next.push(answered(world, (from, to, round), copies, without));
         }
+        if world.asks & bit(from, to, LOOKED) != 0 {
+            next.extend(looked(world, (from, to), copies));
+        }
     }
     next
+}
+
+/// In place of a round's number: the asked node has looked, for the first round, and not answered.
+const LOOKED: u8 = 0;
+
+/// A node answers by what it saw when it looked.
+fn looked(world: &World, (from, to): (usize, usize), copies: usize) -> Option<World> {
+    let yes = rounds_of(world.nodes[to], copies).confirms(&(), true);
+    let mut world = *world;
+    world.yeses |= bit(to, from, 1);
+    yes.then_some(world)
 }
 
 fn messages() -> impl Iterator<Item = (usize, usize, u8)> {
@@ -103,11 +119,15 @@ fn asked(
     without: Without,
 ) -> Option<World> {
     let node = world.nodes[to];
+    let mut world = *world;
     let yes = match without {
         Without::DeclaredStaysSilent => node.held,
         Without::Nothing | Without::FreshRounds => rounds_of(node, copies).confirms(&(), node.held),
+        Without::LastLook => {
+            world.asks |= bit(from, to, LOOKED);
+            return (node.held && round == 1).then_some(world);
+        }
     };
-    let mut world = *world;
     world.yeses |= bit(to, from, round);
     yes.then_some(world)
 }
@@ -172,6 +192,12 @@ fn a_declared_holder_that_confirms_would_lose_copies() {
 #[test]
 fn confirmations_of_an_earlier_round_would_lose_copies() {
     let (fewest, _) = fewest_copies(1, Without::FreshRounds);
+    assert!(fewest < 1);
+}
+
+#[test]
+fn confirmations_that_were_true_before_the_bytes_were_checked_would_lose_copies() {
+    let (fewest, _) = fewest_copies(1, Without::LastLook);
     assert!(fewest < 1);
 }
 

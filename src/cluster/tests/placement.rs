@@ -156,3 +156,43 @@ async fn a_primary_that_is_gone_for_long_is_replaced() {
         })
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_came_to_a_holder_stays_its_minimum_time() {
+    let (world, config) = three(3).await;
+    put(&world.at("fra"), &config, "k", &vec![9; 300_000]).await.unwrap();
+    world.until("three copies", |w| holders(w, "fra", &config).len() == 3).await;
+    read_until_primary(&world, &config, "nrt", &vec![9; 300_000]).await;
+    world.until("nrt knows", |w| primary(w, "nrt", &config) == Some(region("nrt"))).await;
+    for _ in 0..40 {
+        get(&world.at("fra"), &config, "k").await.unwrap();
+    }
+    sleep(Duration::from_millis(2500)).await;
+    assert_eq!(primary(&world, "nrt", &config), Some(region("nrt")));
+    let found = world.at("nrt").whereabouts(&config, &key("k")).await.unwrap().unwrap();
+    let verdict = found.verdict.unwrap();
+    assert!(verdict.contains("it came here less than"), "{verdict}");
+    read_until_primary(&world, &config, "fra", &vec![9; 300_000]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_moves_while_a_region_is_away_for_a_short_time() {
+    let (mut world, config) = three(2).await;
+    let bytes = vec![9; 300_000];
+    put(&world.at("fra"), &config, "k", &bytes).await.unwrap();
+    world.until("spread", |w| w.row("nrt", &config, "k").is_some()).await;
+    let first = holders(&world, "fra", &config);
+    let reader = THREE.into_iter().find(|code| !first.contains(&region(code))).unwrap();
+    let other = THREE.into_iter().find(|code| *code != "fra" && *code != reader).unwrap();
+    world.kill(other);
+    for _ in 0..20 {
+        get(&world.at(reader), &config, "k").await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(primary(&world, "fra", &config), Some(region("fra")));
+    let found = world.at("fra").whereabouts(&config, &key("k")).await.unwrap().unwrap();
+    let verdict = found.verdict.unwrap();
+    assert!(verdict.contains("moves are frozen") && verdict.contains(other), "{verdict}");
+    world.boot(other).await;
+    read_until_primary(&world, &config, reader, &bytes).await;
+}
