@@ -102,7 +102,7 @@ fn checksum(headers: &HeaderMap, trailer: bool) -> Result<Option<Claim>, S3Error
         let Some(value) = headers.get(header) else { continue };
         let value = value.to_str().ok().and_then(|text| decode_checksum(algorithm, text));
         let value = value.ok_or_else(|| {
-            S3Error::with(Code::InvalidRequest, format!("Value for {header} header is invalid."))
+            S3Error::with(Code::BadDigest, format!("Value for {header} header is invalid."))
         })?;
         claims.push(Claim { algorithm, value: Some(value) });
     }
@@ -324,7 +324,7 @@ mod tests {
         let bad: [(&[(&str, &str)], Code); 6] = [
             (&[("content-md5", "")], Code::InvalidDigest),
             (&[("content-md5", "YWJj")], Code::InvalidDigest),
-            (&[("x-amz-checksum-crc32", "AAAA")], Code::InvalidRequest),
+            (&[("x-amz-checksum-crc32", "AAAA")], Code::BadDigest),
             (&[("x-amz-sdk-checksum-algorithm", "CRC32")], Code::InvalidRequest),
             (&[("x-amz-sdk-checksum-algorithm", "CRC99")], Code::InvalidRequest),
             (

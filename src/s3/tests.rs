@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, Version};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -579,7 +579,7 @@ async fn http2_is_spoken_on_the_same_port() {
     let request =
         Request::put(format!("http://{address}/open/key")).body(Full::from(body.clone())).unwrap();
     let answer = client.request(request).await.unwrap();
-    assert_eq!(answer.version(), http::Version::HTTP_2);
+    assert_eq!(answer.version(), Version::HTTP_2);
     let text = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(text, md5_line(&body));
 }

@@ -51,7 +51,7 @@ async fn a_body_that_is_not_what_was_said_is_not_stored() {
     let md5 = put("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==").await;
     assert_eq!(md5.code(), (400, "BadDigest"));
     assert_eq!(put("content-md5", "nonsense").await.code(), (400, "InvalidDigest"));
-    assert_eq!(put("x-amz-checksum-sha1", "AAAA").await.code(), (400, "InvalidRequest"));
+    assert_eq!(put("x-amz-checksum-sha1", "AAAA").await.code(), (400, "BadDigest"));
     server.client.head("/bucket/a").await.expect(404);
 }
 

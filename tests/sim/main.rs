@@ -12,10 +12,7 @@
     clippy::type_complexity,
     reason = "the doors of the simulation are tokio's paused clock and its one thread"
 )]
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test of small numbers")]
 #![allow(unreachable_pub, reason = "modules of a test program")]
-#![allow(clippy::print_stdout, reason = "says how to repeat what failed")]
-#![allow(clippy::type_complexity, reason = "a ledger's whole state, used once")]
 
 #[allow(dead_code, reason = "faults that the store's own tests inject")]
 mod disk;
