@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::Deserialize;
 
@@ -117,12 +118,17 @@ fn signal(child: &Child, name: &str) {
     assert!(status.success());
 }
 
-/// The first of twenty neighbouring ports that are all free.
+/// The first of twenty neighbouring ports that are all free. They lie below those that the system
+/// hands out by itself: there, connections that were closed a moment ago still occupy many.
 pub fn free_ports() -> u16 {
-    for _ in 0..200 {
-        let first = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let Some(last) = first.checked_add(19) else { continue };
-        let free = (first..=last).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+    static BLOCK: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..1000 {
+        let block = BLOCK.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() * 31);
+        let first = 10_000 + u16::try_from(block % 1000 * 20).unwrap();
+        let free = (first..first + 20).all(|port| {
+            TcpListener::bind(("127.0.0.1", port)).is_ok()
+                && UdpSocket::bind(("127.0.0.1", port)).is_ok()
+        });
         if free {
             return first;
         }
