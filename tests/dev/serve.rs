@@ -40,7 +40,7 @@ impl Site {
     fn godwit(&self, index: usize, arguments: &[&str]) -> Command {
         let offset = u16::try_from(index).unwrap();
         let peers: Vec<String> = (0..3)
-            .map(|other| format!("{}=127.0.0.1:{}", REGIONS[other], self.mesh[other]))
+            .map(|other| format!("{}=localhost:{}", REGIONS[other], self.mesh[other]))
             .collect();
         let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"));
         command
