@@ -263,7 +263,10 @@ proptest! {
     }
 
     #[test]
-    fn a_row_from_elsewhere_is_put_in_order(seed in any::<u64>(), made in prop::collection::vec(stamps(), 1..8)) {
+    fn a_row_from_elsewhere_is_put_in_order(
+        seed in any::<u64>(),
+        made in prop::collection::vec(stamps(), 1..8),
+    ) {
         let versions: Vec<Version> =
             made.iter().map(|made| version(seed, *made, Placement::default())).collect();
         let as_it_came = Record::Row(Row { versions: versions.clone() });
