@@ -25,7 +25,7 @@ use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -87,10 +87,12 @@ impl Target {
             self.access_key
         );
         let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        let length = body.len();
         Request::builder()
             .method(method)
             .uri(uri)
             .header(HOST, host)
+            .header(CONTENT_LENGTH, length)
             .header("x-amz-date", date)
             .header("x-amz-content-sha256", HeaderValue::from_static("UNSIGNED-PAYLOAD"))
             .header("authorization", authorization)
@@ -178,13 +180,17 @@ const ROWS: &[(&str, Work, usize)] = &[
 
 async fn run(filter: &[String]) {
     let seconds = std::env::var("LOAD_SECONDS").map_or(5.0, |s| s.parse::<f64>().unwrap());
-    let data = tempfile::Builder::new().prefix("godwit-load").tempdir_in("target").unwrap();
+    let data = tempfile::Builder::new()
+        .prefix("godwit-load")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .unwrap();
     let (target, mut server) = start(data.path());
     let mut client = Client::connect(&target).await;
     client.send(Method::PUT, "/load", "", Bytes::new()).await;
     client.send(Method::PUT, "/listed", "", Bytes::new()).await;
 
     println!("append 4 KiB + fdatasync, one thread: {:.0}/s", sync_rate(data.path()));
+    println!("new 1 MiB file + fdatasync, one thread: {:.0} MB/s", file_rate(data.path()));
     let plain = plain_server().await;
     for clients in [1, 32] {
         let figures =
@@ -429,6 +435,25 @@ fn sync_rate(dir: &std::path::Path) -> f64 {
     }
     let rate = appends as f64 / started.elapsed().as_secs_f64();
     fs::remove_file(dir.join("sync-rate")).unwrap();
+    rate
+}
+
+/// New files of 1 MiB, each synced: the most that one writer of large bodies can store.
+fn file_rate(dir: &std::path::Path) -> f64 {
+    let block = vec![7; 1 << 20];
+    let started = Instant::now();
+    let mut files = 0_u32;
+    while started.elapsed() < Duration::from_secs(2) {
+        let path = dir.join(format!("file-rate-{files}"));
+        let file = fs::File::create(&path).unwrap();
+        file.write_all_at(&block, 0).unwrap();
+        file.sync_data().unwrap();
+        files += 1;
+    }
+    let rate = f64::from(files) * 1.048_576 / started.elapsed().as_secs_f64();
+    for file in 0..files {
+        fs::remove_file(dir.join(format!("file-rate-{file}"))).unwrap();
+    }
     rate
 }
 
