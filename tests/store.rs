@@ -18,7 +18,7 @@ use godwit::store::{
 use godwit::types::id::{BlobId, BucketId, Incarnation};
 use godwit::types::name::{AccountId, ObjectKey};
 use godwit::types::object::{
-    BlobRef, Content, ETag, ObjectMeta, PartRef, Placement, Row, StoredHeaders, Version,
+    BlobRef, Content, ETag, Marks, ObjectMeta, PartRef, Placement, Row, StoredHeaders, Version,
 };
 use godwit::types::record::{Record, RecordId};
 use godwit::types::region::RegionId;
@@ -88,7 +88,6 @@ fn object(n: u64, replaces: u64, blobs: &[BlobRef]) -> Record {
         parts: (1_u16..).zip(blobs).map(part).collect(),
         rides: false,
         owner: AccountId("owner".into()),
-        tags: Vec::new(),
     };
     version(n, replaces, Content::Object(Arc::new(meta)))
 }
@@ -100,7 +99,8 @@ fn tombstone(n: u64, replaces: u64) -> Record {
 fn version(n: u64, replaces: u64, content: Content) -> Record {
     let replaces = if replaces == 0 { Stamp::ZERO } else { stamp(replaces) };
     let placement = Placement::default();
-    Record::Row(Row { versions: vec![Version { stamp: stamp(n), replaces, content, placement }] })
+    let (null, marks) = (true, Marks::default());
+    Record::Row(Row::of(Version { stamp: stamp(n), replaces, null, content, marks, placement }))
 }
 
 fn options() -> Options {

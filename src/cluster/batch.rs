@@ -74,7 +74,7 @@ fn check(id: &RecordId, record: &Record) -> Result<(), String> {
 }
 
 fn check_row(row: &Row) -> Result<(), String> {
-    if row.versions.is_empty() {
+    if row.versions.is_empty() && row.erased.is_empty() {
         return Err("a row without versions".to_owned());
     }
     if !row.versions.windows(2).all(|pair| pair[0].stamp > pair[1].stamp) {

@@ -203,7 +203,7 @@ pub(super) fn new_blobs(bodies: &[Body]) -> Vec<BlobId> {
 pub(super) fn stamp_of(record: &Record) -> Stamp {
     match record {
         Record::Row(row) => row.stamp(),
-        Record::Bucket(_) => Stamp::ZERO,
+        Record::Bucket(bucket) => bucket.stamp(),
         Record::Name(name) => name.stamp,
         Record::AccessKey(key) => key.stamp,
         Record::Upload(upload) => upload.stamp,

@@ -260,7 +260,7 @@ impl Cluster {
                 }
                 set_holding(&mut version, own, HoldState::Held);
                 version.placement.primary.get_or_insert(Primary { epoch: 1, region: own });
-                let record = Record::Row(Row { versions: vec![version] });
+                let record = Record::Row(Row::of(version));
                 let merged = tx.merge(RecordId::Row(bucket, key), record, Source::Local)?;
                 Ok::<_, store::Error>(merged.seq)
             })

@@ -260,7 +260,7 @@ impl Cluster {
                 if change(&mut version).is_none() {
                     return Ok(None);
                 }
-                let record = Record::Row(Row { versions: vec![version] });
+                let record = Record::Row(Row::of(version));
                 let merged = tx.merge(RecordId::Row(bucket, key), record, Source::Local)?;
                 Ok::<_, store::Error>(Some(merged.seq))
             })

@@ -31,6 +31,7 @@ mod active;
 mod batch;
 mod body;
 mod commit;
+mod config;
 mod copies;
 mod error;
 mod fetch;
@@ -61,6 +62,7 @@ mod view;
 mod write;
 
 pub use body::{Body, BodySink};
+pub use config::ConfigChange;
 pub use error::{ReadError, Unavailable};
 pub use forward::AnswerForwarded;
 pub use members::{BadMembers, Members};

@@ -17,7 +17,6 @@ use crate::store::{self, Table, Tx};
 use crate::types::bucket::{BucketConfig, NameState};
 use crate::types::id::{BucketId, OpId};
 use crate::types::name::BucketName;
-use crate::types::object::Content;
 use crate::types::record::RecordId;
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
@@ -226,7 +225,7 @@ impl Registers {
         }
     }
 
-    async fn change(
+    pub(super) async fn change(
         &self,
         name: &BucketName,
         op: OpId,
@@ -401,9 +400,8 @@ fn has_keys(store: &store::Store, bucket: BucketId) -> Result<bool, store::Error
     let view = store.read()?;
     for row in view.rows(bucket, std::ops::Bound::Unbounded)? {
         let (_, row) = row?;
-        match row.current().map(|version| &version.content) {
-            Some(Content::Marker | Content::Object(_)) => return Ok(true),
-            Some(Content::Tombstone) | None => {}
+        if row.visible().next().is_some() {
+            return Ok(true);
         }
     }
     Ok(false)

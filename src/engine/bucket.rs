@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::cluster::{CreateOutcome, DeleteOutcome};
-use crate::types::bucket::{BucketConfig, Location};
+use crate::types::bucket::{AccessBlock, BucketConfig, Location, Versioning};
 use crate::types::id::BucketId;
 use crate::types::name::{AccountId, BucketName};
 use crate::types::region::{RegionId, RegionInfo, Role};
@@ -65,6 +65,10 @@ impl Engine {
             ack: self.options.ack,
             copies: self.options.copies,
             riding_bytes_max: self.options.riding_bytes,
+            versioning: Versioning::Off,
+            lock: None,
+            policy: None,
+            access_block: AccessBlock::default(),
         };
         match self.cluster.create_bucket(&name, config.clone()).await? {
             CreateOutcome::Created => Ok(info(name, &config)),

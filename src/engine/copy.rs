@@ -18,7 +18,7 @@ use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{ChecksumKind, ETag, ObjectMeta, PartRef, Row, StoredHeaders, Version};
 use crate::types::region::RegionId;
 
-use super::object::read_error;
+use super::object::{marks, read_error};
 use super::{Engine, Error, Stored, current};
 
 /// How often a copy starts again because its source changed.
@@ -91,7 +91,9 @@ impl Engine {
             vec![body]
         };
         let source_modified_ms = found.meta.modified_ms;
-        let stored = self.store_version(target, copy.key, copy.conditions, meta, bodies).await?;
+        let tags = copy.replace_tags.unwrap_or_else(|| found.version.marks.tags.val.clone());
+        let made = (meta, marks(tags));
+        let stored = self.store_version(target, copy.key, copy.conditions, made, bodies).await?;
         Ok(Copied { stored, source_modified_ms })
     }
 
@@ -198,9 +200,6 @@ fn described(source: &ObjectMeta, copy: &CopyObject) -> ObjectMeta {
         // Not copied by S3: it belongs to the name, not to the bytes.
         meta.headers.website_redirect = None;
         meta.headers.storage_class = copy.storage_class.clone();
-    }
-    if let Some(tags) = copy.replace_tags.clone() {
-        meta.tags = tags;
     }
     meta
 }

@@ -9,7 +9,7 @@ use crate::cluster::{View, Write};
 use crate::limits;
 use crate::logic::precondition::{Conditions, ETagMatch};
 use crate::types::name::{BucketName, ObjectKey};
-use crate::types::object::{Content, Placement, Row, Version};
+use crate::types::object::{Content, Marks, Placement, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::stamp::Stamp;
 
@@ -125,10 +125,12 @@ impl Engine {
 fn tombstone(row: &Row, stamp: Stamp) -> Row {
     let version = Version {
         stamp,
-        replaces: row.stamp(),
+        replaces: row.null_stamp(),
+        null: true,
         content: Content::Tombstone,
+        marks: Marks::default(),
         placement: Placement::default(),
     };
     assert!(version.replaces < stamp, "a tombstone replaces older versions only");
-    Row { versions: vec![version] }
+    Row::of(version)
 }

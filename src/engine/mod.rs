@@ -9,6 +9,7 @@ pub mod body;
 mod bucket;
 mod copy;
 mod delete;
+mod document;
 pub mod error;
 mod forward;
 mod index;

@@ -27,7 +27,7 @@ use crate::types::stamp::Stamp;
 
 use super::body::BodySource;
 use super::copy::{CopySource, Found, same_places};
-use super::object::replacing;
+use super::object::{marks, replacing};
 use super::{Attributes, Engine, Error, Place, Stored, above, judge, mismatch};
 
 /// Begins an upload.
@@ -373,11 +373,11 @@ fn completion(
         parts: whole.parts,
         rides: false,
         owner: record.owner.clone(),
-        tags: record.tags.clone(),
     };
+    let marks = marks(record.tags.clone());
     let mut records = end_parts(view, upload, numbers, stamp)?;
     let ended = UploadRecord { stamp, state: UploadState::Completed(stamp), ..record };
-    records.push((place.row_id(&complete.key), Record::Row(replacing(&row, stamp, meta))));
+    records.push((place.row_id(&complete.key), Record::Row(replacing(&row, stamp, meta, marks))));
     records.push((RecordId::Upload(upload), Record::Upload(Box::new(ended))));
     Ok(records)
 }

@@ -16,7 +16,8 @@ use crate::logic::precondition::{Conditions, Verdict};
 use crate::types::bucket::BucketConfig;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{
-    Checksum, Content, ETag, ObjectMeta, PartRef, Placement, Row, StoredHeaders, Version,
+    Checksum, Content, ETag, Mark, Marks, ObjectMeta, PartRef, Placement, Row, StoredHeaders,
+    Version,
 };
 use crate::types::range::ByteRange;
 use crate::types::record::Record;
@@ -75,6 +76,7 @@ pub struct GetObject {
 pub struct ObjectInfo {
     pub version: Stamp,
     pub meta: Arc<ObjectMeta>,
+    pub marks: Marks,
     /// The bytes that were asked for.
     pub range: Range<u64>,
     /// They were asked for as a range or as a part.
@@ -128,9 +130,9 @@ impl Engine {
             parts: plain_parts(&body),
             rides: body.rides,
             owner,
-            tags: attributes.tags,
         };
-        self.store_version(place, key, conditions, meta, vec![body]).await
+        let marks = marks(attributes.tags);
+        self.store_version(place, key, conditions, (meta, marks), vec![body]).await
     }
 
     pub async fn get_object(&self, get: &GetObject) -> Result<ObjectRead, Error> {
@@ -138,7 +140,7 @@ impl Engine {
         let mut row = self.row(&config, &get.key).await?;
         for _ in 0..READ_TRIES {
             let (version, meta) = row.object().ok_or(Error::NoSuchKey)?;
-            let info = select(version.stamp, meta, get)?;
+            let info = select(version, meta, get)?;
             if info.range.is_empty() {
                 return Ok(ObjectRead { info, body: ObjectBody(None) });
             }
@@ -159,18 +161,30 @@ impl Engine {
         let config = self.bucket(&get.bucket).await?;
         let row = self.row(&config, &get.key).await?;
         let (version, meta) = row.object().ok_or(Error::NoSuchKey)?;
-        select(version.stamp, meta, get)
+        select(version, meta, get)
     }
 
-    /// What is stored of an object apart from its bytes.
-    pub async fn object_meta(
+    /// The owner of an object.
+    pub async fn object_owner(
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
-    ) -> Result<Arc<ObjectMeta>, Error> {
+    ) -> Result<AccountId, Error> {
         let config = self.bucket(bucket).await?;
         let row = self.row(&config, key).await?;
-        row.object().map(|(_, meta)| meta.clone()).ok_or(Error::NoSuchKey)
+        row.object().map(|(_, meta)| meta.owner.clone()).ok_or(Error::NoSuchKey)
+    }
+
+    /// The tags of an object.
+    pub async fn object_tags(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let config = self.bucket(bucket).await?;
+        let row = self.row(&config, key).await?;
+        let (version, _) = row.object().ok_or(Error::NoSuchKey)?;
+        Ok(version.marks.tags.val.clone())
     }
 
     pub(super) async fn place(&self, name: &BucketName) -> Result<Place, Error> {
@@ -207,7 +221,7 @@ impl Engine {
         place: Place,
         key: ObjectKey,
         conditions: Conditions,
-        meta: ObjectMeta,
+        (meta, marks): (ObjectMeta, Marks),
         bodies: Vec<Body>,
     ) -> Result<Stored, Error> {
         let (config, subject) = (place.config.clone(), place.row_id(&key));
@@ -216,7 +230,7 @@ impl Engine {
             let row = place.row(view, &key)?;
             judge(&conditions, &row)?;
             above(stamp, &row)?;
-            let row = replacing(&row, stamp, meta.clone());
+            let row = replacing(&row, stamp, meta.clone(), marks.clone());
             Ok(vec![(place.row_id(&key), Record::Row(row))])
         });
         let written = self.write(&config, Write { subject, bodies, decide }).await?;
@@ -225,17 +239,24 @@ impl Engine {
     }
 }
 
+/// What a version with these tags is made with.
+pub(super) fn marks(tags: Vec<(String, String)>) -> Marks {
+    Marks { tags: Mark { val: tags, marker: Stamp::ZERO }, ..Marks::default() }
+}
+
 /// The row that puts an object over what was there.
-pub(super) fn replacing(row: &Row, stamp: Stamp, meta: ObjectMeta) -> Row {
+pub(super) fn replacing(row: &Row, stamp: Stamp, meta: ObjectMeta, marks: Marks) -> Row {
     let meta = ObjectMeta { modified_ms: stamp.hlc.ms(), ..meta };
     let version = Version {
         stamp,
-        replaces: row.stamp(),
+        replaces: row.null_stamp(),
+        null: true,
         content: Content::Object(Arc::new(meta)),
+        marks,
         placement: Placement::default(),
     };
     assert!(version.replaces < stamp, "a version replaces older ones only");
-    Row { versions: vec![version] }
+    Row::of(version)
 }
 
 /// The runs of a body that came in one piece.
@@ -245,7 +266,7 @@ fn plain_parts(body: &Body) -> Vec<PartRef> {
 }
 
 /// Judges the conditions and finds the bytes that are asked for.
-fn select(version: Stamp, meta: &Arc<ObjectMeta>, get: &GetObject) -> Result<ObjectInfo, Error> {
+fn select(version: &Version, meta: &Arc<ObjectMeta>, get: &GetObject) -> Result<ObjectInfo, Error> {
     match get.conditions.read(current(meta)) {
         Verdict::Proceed => {}
         Verdict::Failed(header) => return Err(Error::PreconditionFailed(header.into())),
@@ -272,7 +293,15 @@ fn select(version: Stamp, meta: &Arc<ObjectMeta>, get: &GetObject) -> Result<Obj
     };
     assert!(range.end <= size, "a range lies within its object");
     let partial = wanted.is_some() || get.part.is_some();
-    Ok(ObjectInfo { version, meta: meta.clone(), range, partial, parts_count })
+    let marks = version.marks.clone();
+    Ok(ObjectInfo {
+        version: version.stamp,
+        meta: meta.clone(),
+        marks,
+        range,
+        partial,
+        parts_count,
+    })
 }
 
 /// A read that found no bytes. A moved object is met before this, by starting again.

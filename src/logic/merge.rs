@@ -60,17 +60,27 @@ fn first(incoming: Record) -> Record {
 }
 
 fn rows(local: &Row, incoming: Row) -> Row {
+    let mut erased = local.erased.clone();
+    for (version, at) in incoming.erased {
+        let known = erased.entry(version).or_insert(at);
+        *known = at.max(*known);
+    }
     let mut all = local.versions.clone();
     for version in incoming.versions {
         match all.iter_mut().find(|known| known.stamp == version.stamp) {
-            Some(known) => placements(&mut known.placement, version.placement),
+            Some(known) => {
+                placements(&mut known.placement, version.placement);
+                known.marks.merge(version.marks);
+            }
             None => all.push(version),
         }
     }
-    let covered = |v: &Version| all.iter().any(|w| w.stamp > v.stamp && w.replaces >= v.stamp);
-    let mut versions: Vec<Version> = all.iter().filter(|v| !covered(v)).cloned().collect();
+    let covers = |w: &Version, v: &Version| w.null && w.stamp > v.stamp && w.replaces >= v.stamp;
+    let covered = |v: &Version| v.null && all.iter().any(|w| covers(w, v));
+    let gone = |v: &Version| erased.contains_key(&v.stamp) || covered(v);
+    let mut versions: Vec<Version> = all.iter().filter(|v| !gone(v)).cloned().collect();
     versions.sort_by_key(|v| std::cmp::Reverse(v.stamp));
-    Row { versions }
+    Row { versions, erased }
 }
 
 fn placements(known: &mut Placement, incoming: Placement) {

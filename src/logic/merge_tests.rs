@@ -9,11 +9,13 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::types::bucket::{Ack, BucketConfig, BucketRecord, Location};
+use crate::types::bucket::{AccessBlock, Ack, BucketConfig, BucketRecord, Location, Versioning};
 use crate::types::bucket::{NameRecord, NameState, SettingKind};
 use crate::types::id::{BlobId, BucketId, Hash, OpId};
 use crate::types::name::{AccountId, ObjectKey, SecretKey};
-use crate::types::object::{BlobRef, Content, HoldState, Holding, PartRef, Primary, StoredHeaders};
+use crate::types::object::{
+    BlobRef, Content, HoldState, Holding, Marks, PartRef, Primary, StoredHeaders,
+};
 use crate::types::record::{AccessKeyRecord, KeyScope, PartRecord, UploadRecord, UploadState};
 use crate::types::region::RegionId;
 use crate::types::stamp::{Hlc, Stamp};
@@ -45,7 +47,8 @@ fn version(seed: u64, made: Stamp, placement: Placement) -> Version {
         _ => stamp(draw / 3 % made.hlc.ms(), (draw / 64) as usize),
     };
     let content = if draw.is_multiple_of(2) { Content::Tombstone } else { Content::Marker };
-    Version { stamp: made, replaces, content, placement }
+    let (null, marks) = (true, Marks::default());
+    Version { stamp: made, replaces, null, content, marks, placement }
 }
 
 fn placement() -> impl Strategy<Value = Placement> {
@@ -68,7 +71,7 @@ fn rows_of(seed: u64) -> impl Strategy<Value = Record> {
     prop::collection::vec((stamps(), placement()), 1..8).prop_map(move |learnt| {
         let versions = learnt.into_iter().map(|(made, placement)| version(seed, made, placement));
         versions
-            .map(|version| Record::Row(Row { versions: vec![version] }))
+            .map(|version| Record::Row(Row::of(version)))
             .reduce(|row, next| join(&row, &next))
             .unwrap()
     })
@@ -83,6 +86,10 @@ fn config(n: u8) -> BucketConfig {
         ack: Ack::Default,
         copies: 3,
         riding_bytes_max: 0,
+        versioning: Versioning::Off,
+        lock: None,
+        policy: None,
+        access_block: AccessBlock::default(),
     }
 }
 
@@ -269,10 +276,10 @@ proptest! {
     ) {
         let versions: Vec<Version> =
             made.iter().map(|made| version(seed, *made, Placement::default())).collect();
-        let as_it_came = Record::Row(Row { versions: versions.clone() });
+        let as_it_came = Record::Row(Row { versions: versions.clone(), ..Row::default() });
         let one_by_one = versions
             .into_iter()
-            .map(|version| Record::Row(Row { versions: vec![version] }))
+            .map(|version| Record::Row(Row::of(version)))
             .reduce(|row, next| join(&row, &next))
             .unwrap();
         prop_assert_eq!(merge(None, as_it_came).record, one_by_one);
@@ -299,7 +306,8 @@ fn an_ended_upload_is_never_open_again_and_a_revoked_key_stays_revoked() {
 fn concurrent_writes_keep_the_loser_and_the_next_write_covers_both() {
     let version = |made, replaces| {
         let (content, placement) = (Content::Tombstone, Placement::default());
-        Record::Row(Row { versions: vec![Version { stamp: made, replaces, content, placement }] })
+        let (null, marks) = (true, Marks::default());
+        Record::Row(Row::of(Version { stamp: made, replaces, null, content, marks, placement }))
     };
     let (fra, iad) = (version(stamp(2, 0), stamp(1, 0)), version(stamp(2, 1), stamp(1, 0)));
     let both = join(&fra, &iad);

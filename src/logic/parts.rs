@@ -281,7 +281,6 @@ mod tests {
             parts: assembled.parts.clone(),
             rides: false,
             owner: AccountId("a".into()),
-            tags: vec![],
         }
     }
 

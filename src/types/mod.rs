@@ -1,9 +1,11 @@
 //! Vocabulary: the words of the domain as types. Nothing here does anything.
 
+pub mod acl;
 pub mod action;
 pub mod bucket;
 pub mod caller;
 pub mod id;
+pub mod lock;
 pub mod name;
 pub mod object;
 pub mod range;

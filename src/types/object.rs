@@ -6,41 +6,69 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crdts::LWWReg;
 use serde::{Deserialize, Serialize};
 
+use super::acl::Acl;
 use super::id::{BlobId, Hash};
+use super::lock::Retention;
 use super::name::AccountId;
 use super::region::RegionId;
 use super::stamp::Stamp;
 
 /// The replicated record of one key: a set of versions, largest stamp first.
 ///
-/// A version is in the set unless another covers it (see [`Version::replaces`]). In a bucket
-/// without versioning the first is what readers see and the others are losers of concurrent
-/// writes, kept for the undo window. In a versioned bucket nothing covers anything.
+/// A version is in the set unless it was erased or another covers it (see [`Version::replaces`]).
+/// Of the null versions the first is what readers see, and the others are losers of concurrent
+/// writes, kept for the undo window. The other versions, made while the bucket was versioned, are
+/// all seen and never covered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     pub versions: Vec<Version>,
+    /// Versions that were deleted for good by their id, and when; dropped like tombstones.
+    pub erased: BTreeMap<Stamp, Stamp>,
 }
 
 impl Row {
-    /// What readers without a version id see.
+    /// A row of one version.
+    pub fn of(version: Version) -> Self {
+        Self { versions: vec![version], erased: BTreeMap::new() }
+    }
+
+    /// The versions that readers see, newest first: every one that is not null, and of the null
+    /// ones the newest unless it is a tombstone.
+    pub fn visible(&self) -> impl Iterator<Item = &Version> {
+        let null = self.versions.iter().find(|v| v.null).map(|v| v.stamp);
+        self.versions.iter().filter(move |v| {
+            let shown = !v.null || Some(v.stamp) == null;
+            shown && !matches!(v.content, Content::Tombstone)
+        })
+    }
+
+    /// What readers without a version id see; a tombstone where they see nothing.
     pub fn current(&self) -> Option<&Version> {
-        self.versions.first()
+        self.visible().next().or(self.versions.first())
     }
 
     /// The current version if it is an object.
     pub fn object(&self) -> Option<(&Version, &Arc<ObjectMeta>)> {
-        let version = self.versions.first()?;
+        let version = self.current()?;
         match &version.content {
             Content::Object(meta) => Some((version, meta)),
             Content::Marker | Content::Tombstone => None,
         }
     }
 
-    /// The largest stamp, [`Stamp::ZERO`] for an empty row.
+    /// The largest stamp of any change, [`Stamp::ZERO`] for an empty row.
     pub fn stamp(&self) -> Stamp {
-        self.versions.first().map_or(Stamp::ZERO, |v| v.stamp)
+        let version = |v: &Version| v.stamp.max(v.marks.stamp());
+        let versions = self.versions.iter().map(version);
+        versions.chain(self.erased.values().copied()).max().unwrap_or(Stamp::ZERO)
+    }
+
+    /// The newest null version, [`Stamp::ZERO`] without one: what the next one replaces.
+    pub fn null_stamp(&self) -> Stamp {
+        self.versions.iter().find(|v| v.null).map_or(Stamp::ZERO, |v| v.stamp)
     }
 }
 
@@ -49,10 +77,14 @@ impl Row {
 pub struct Version {
     /// Identity and order; also S3's version id.
     pub stamp: Stamp,
-    /// Every version with a stamp up to this one is covered (replaced) by this version: the row's
-    /// stamp that the writer saw. [`Stamp::ZERO`] covers nothing. Always below `stamp`.
+    /// Every null version with a stamp up to this one is covered (replaced) by this version, if it
+    /// is null too: the newest one that the writer saw. [`Stamp::ZERO`] covers nothing. Always
+    /// below `stamp`.
     pub replaces: Stamp,
+    /// S3's null version: made while the bucket was not versioned. A tombstone is always one.
+    pub null: bool,
     pub content: Content,
+    pub marks: Marks,
     /// Where the bytes are; empty for what has none of its own (riding bodies, deletions).
     pub placement: Placement,
 }
@@ -83,8 +115,43 @@ pub struct ObjectMeta {
     /// The body is at most the bucket's riding size and travels with the row to every region.
     pub rides: bool,
     pub owner: AccountId,
+}
+
+/// What of a version may change after it was made: last-writer-wins registers by stamp. What a
+/// version was made with has [`Stamp::ZERO`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Marks {
     /// In the order they were given; empty without tags.
-    pub tags: Vec<(String, String)>,
+    pub tags: Mark<Vec<(String, String)>>,
+    /// Private to the owner where there is none.
+    pub acl: Mark<Option<Acl>>,
+    pub retention: Mark<Option<Retention>>,
+    pub legal_hold: Mark<bool>,
+}
+
+/// One mark.
+pub type Mark<T> = LWWReg<T, Stamp>;
+
+impl Marks {
+    /// The last change's; [`Stamp::ZERO`] where nothing was changed.
+    pub fn stamp(&self) -> Stamp {
+        let Self { tags, acl, retention, legal_hold } = self;
+        tags.marker.max(acl.marker).max(retention.marker).max(legal_hold.marker)
+    }
+
+    /// Takes in another replica's state.
+    pub fn merge(&mut self, other: Self) {
+        newer(&mut self.tags, other.tags);
+        newer(&mut self.acl, other.acl);
+        newer(&mut self.retention, other.retention);
+        newer(&mut self.legal_hold, other.legal_hold);
+    }
+}
+
+fn newer<T>(known: &mut Mark<T>, incoming: Mark<T>) {
+    if incoming.marker > known.marker {
+        *known = incoming;
+    }
 }
 
 /// One run of the body.

@@ -40,6 +40,12 @@ pub struct Stamp {
     pub region: RegionId,
 }
 
+impl Default for Stamp {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
 impl Stamp {
     /// Below every stamp that is ever made.
     pub const ZERO: Self = Self {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::world::{self, World};
 use crate::cluster::{Cluster, CreateOutcome, DeleteOutcome, Unavailable};
 use crate::limits;
-use crate::types::bucket::{Ack, BucketConfig, Location};
+use crate::types::bucket::{AccessBlock, Ack, BucketConfig, Location, Versioning};
 use crate::types::id::BucketId;
 use crate::types::name::{AccountId, BucketName};
 
@@ -27,6 +27,10 @@ fn config(id: u8) -> BucketConfig {
         ack: Ack::Default,
         copies: 2,
         riding_bytes_max: 4096,
+        versioning: Versioning::Off,
+        lock: None,
+        policy: None,
+        access_block: AccessBlock::default(),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::env::{
     Tasks,
 };
 use crate::store::{Options, Store};
-use crate::types::bucket::{Ack, BucketConfig, Location};
+use crate::types::bucket::{AccessBlock, Ack, BucketConfig, Location, Versioning};
 use crate::types::id::{BucketId, ClusterId};
 use crate::types::name::{AccountId, ObjectKey};
 use crate::types::object::*;
@@ -528,6 +528,10 @@ pub fn bucket(ack: Ack) -> Arc<BucketConfig> {
         ack,
         copies: 3,
         riding_bytes_max: 4096,
+        versioning: Versioning::Off,
+        lock: None,
+        policy: None,
+        access_block: AccessBlock::default(),
     })
 }
 
@@ -547,7 +551,6 @@ fn meta(body: &Body) -> ObjectMeta {
             .collect(),
         rides: body.rides,
         owner: AccountId("owner".into()),
-        tags: Vec::new(),
     }
 }
 
@@ -603,8 +606,9 @@ async fn write(
             _ => Stamp::ZERO,
         };
         let placement = Placement::default();
-        let version = Version { stamp, replaces, content: content.clone(), placement };
-        Ok(vec![(id.clone(), Record::Row(Row { versions: vec![version] }))])
+        let (null, marks, content) = (true, Marks::default(), content.clone());
+        let version = Version { stamp, replaces, null, content, marks, placement };
+        Ok(vec![(id.clone(), Record::Row(Row::of(version)))])
     });
     cluster.write(config, Write { subject, bodies, decide }).await
 }

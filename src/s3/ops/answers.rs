@@ -94,8 +94,8 @@ pub(super) fn object_head(req: &Req, info: &ObjectInfo) -> Result<Reply, S3Error
     for (name, value) in &meta.user_meta {
         reply = reply.text(&format!("x-amz-meta-{name}"), value)?;
     }
-    if !meta.tags.is_empty() {
-        reply = reply.text("x-amz-tagging-count", &meta.tags.len().to_string())?;
+    if !info.marks.tags.val.is_empty() {
+        reply = reply.text("x-amz-tagging-count", &info.marks.tags.val.len().to_string())?;
     }
     if req.header("x-amz-checksum-mode")?.is_some_and(|m| m.eq_ignore_ascii_case("enabled")) {
         reply = with_checksum(reply, checksum_of(req, info)?, parts::parts_count(&info.meta))?;

@@ -144,8 +144,8 @@ async fn bucket_acl(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 
 async fn object_acl(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     refuse_version(&req)?;
-    let meta = ctx.engine().object_meta(req.bucket()?, req.key()?).await?;
-    Ok(full_control(&meta.owner))
+    let owner = ctx.engine().object_owner(req.bucket()?, req.key()?).await?;
+    Ok(full_control(&owner))
 }
 
 /// The ACL of what is private.
@@ -176,10 +176,10 @@ async fn request_payment(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 
 async fn object_tagging(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     refuse_version(&req)?;
-    let meta = ctx.engine().object_meta(req.bucket()?, req.key()?).await?;
+    let tags = ctx.engine().object_tags(req.bucket()?, req.key()?).await?;
     let mut out = Writer::new("Tagging");
     out.open("TagSet");
-    for (key, value) in &meta.tags {
+    for (key, value) in &tags {
         out.open("Tag").text("Key", key).text("Value", value).close();
     }
     Ok(Reply::xml(out))

@@ -1,0 +1,99 @@
+//! What is set of a bucket or a version after it was made: a bucket's settings documents, its
+//! configuration, and the marks of versions (tags, access control list, locks).
+//!
+//! Invariant: a document is validated by its own module before it comes here; here it is bytes.
+
+use std::sync::Arc;
+
+use crate::cluster::{ConfigChange, View, Write};
+use crate::types::bucket::{BucketConfig, BucketRecord, SettingKind};
+use crate::types::name::{BucketName, ObjectKey};
+use crate::types::object::{Marks, Row, Version};
+use crate::types::record::{Record, RecordId};
+use crate::types::stamp::Stamp;
+
+use super::{Engine, Error, above, mismatch};
+
+/// Finds the version that is meant in a row.
+pub(super) type Pick = dyn Fn(&Row) -> Result<Version, Error> + Send + Sync;
+
+/// Changes marks with the stamp of the change.
+pub(super) type MarkChange = dyn Fn(&mut Marks, Stamp) -> Result<(), Error> + Send + Sync;
+
+impl Engine {
+    /// A bucket's settings document; `None` where none is set.
+    pub async fn setting(
+        &self,
+        bucket: &BucketName,
+        kind: SettingKind,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let config = self.bucket(bucket).await?;
+        let record = self.bucket_record(&config).await?;
+        Ok(record.setting(kind).map(<[u8]>::to_vec))
+    }
+
+    /// Sets a document, or takes it away.
+    pub async fn put_setting(
+        &self,
+        bucket: &BucketName,
+        kind: SettingKind,
+        document: Option<Vec<u8>>,
+    ) -> Result<(), Error> {
+        let place = self.place(bucket).await?;
+        let (config, id) = (place.config.clone(), RecordId::Bucket(place.config.id));
+        let subject = id.clone();
+        let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
+            place.still_there(view)?;
+            let mut record = match view.record(&id)? {
+                Some(Record::Bucket(record)) => *record,
+                None => BucketRecord::default(),
+                Some(other) => return Err(mismatch(&other)),
+            };
+            record.set(kind, document.clone(), stamp);
+            Ok(vec![(id.clone(), Record::Bucket(Box::new(record)))])
+        });
+        self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        Ok(())
+    }
+
+    pub(super) async fn bucket_record(&self, config: &BucketConfig) -> Result<BucketRecord, Error> {
+        match self.cluster.record(&RecordId::Bucket(config.id)).await? {
+            Some(Record::Bucket(record)) => Ok(*record),
+            None => Ok(BucketRecord::default()),
+            Some(other) => Err(mismatch(&other)),
+        }
+    }
+
+    /// Changes what the register of a bucket's name holds: versioning, lock, policy, access block.
+    pub async fn change_bucket(
+        &self,
+        bucket: &BucketName,
+        change: ConfigChange,
+    ) -> Result<BucketConfig, Error> {
+        let config = self.bucket(bucket).await?;
+        let changed = self.cluster.change_bucket(bucket, config.id, change).await?;
+        changed.ok_or(Error::NoSuchBucket)
+    }
+
+    /// Changes the marks of one version, which `pick` finds in the row at the time of the change.
+    pub(super) async fn change_marks(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        pick: Arc<Pick>,
+        change: Arc<MarkChange>,
+    ) -> Result<(), Error> {
+        let place = self.place(bucket).await?;
+        let (config, key) = (place.config.clone(), key.clone());
+        let subject = place.row_id(&key);
+        let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
+            let row = place.row(view, &key)?;
+            above(stamp, &row)?;
+            let mut version = pick(&row)?;
+            change(&mut version.marks, stamp)?;
+            Ok(vec![(place.row_id(&key), Record::Row(Row::of(version)))])
+        });
+        self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        Ok(())
+    }
+}
