@@ -15,9 +15,9 @@ test *ARGS:
 ci:
     .ci/run
 
-# A long test by its name: `just long sim`.
-long NAME *ARGS:
-    cargo test --release -- --ignored {{ NAME }} {{ ARGS }}
+# A long run by its name: `just long sim`, `just long crash 1000`.
+long *ARGS:
+    tests/long.sh {{ ARGS }}
 
 # Repeats one seed of the simulation: `just sim 42`.
 sim SEED:

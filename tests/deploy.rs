@@ -51,6 +51,38 @@ fn every_variable_in_the_deployment_files_is_a_setting() {
     assert!(count > 10, "the files were found");
 }
 
+/// The page of all settings, from their list and their defaults.
+fn configuration() -> String {
+    let mut page = String::from(
+        "# Configuration\n\n\
+         A node reads defaults, then what the platform tells (Fly), then the file (`--config FILE`, TOML),\n\
+         then the environment. `godwit config check` says what is wrong, `godwit config show` what is in\n\
+         force. This page is made from the list in `src/config/settings.rs`:\n\
+         `GODWIT_UPDATE=1 cargo test --test deploy` writes it.\n\n\
+         | In the file | In the environment | Default | What |\n|---|---|---|---|\n",
+    );
+    let defaults = Table::try_from(Config::default()).unwrap();
+    for setting in SETTINGS {
+        let mut value = Some(Value::Table(defaults.clone()));
+        for step in setting.path.split('.') {
+            value = value.and_then(|v| v.get(step).cloned());
+        }
+        let default = value.map_or_else(|| "-".to_owned(), |v| format!("`{v}`"));
+        let (path, env, what) = (setting.path, setting.env, setting.what);
+        page += &format!("| `{path}` | `{env}` | {default} | {what} |\n");
+    }
+    page
+}
+
+#[test]
+fn the_configuration_page_is_what_the_settings_say() {
+    let page = Path::new(ROOT).join("docs/configuration.md");
+    if std::env::var_os("GODWIT_UPDATE").is_some() {
+        fs::write(&page, configuration()).unwrap();
+    }
+    assert!(fs::read_to_string(page).unwrap() == configuration(), "run with GODWIT_UPDATE=1");
+}
+
 /// The value at a path of tables and indices.
 fn at<'a>(table: &'a Table, path: &str) -> &'a Value {
     let mut steps = path.split('.');

@@ -15,6 +15,8 @@ pub struct Setting {
     /// Its place in the file: table and field, or a field alone.
     pub path: &'static str,
     pub kind: Kind,
+    /// One line for the documentation.
+    pub what: &'static str,
     /// Says nothing of its value when settings are shown.
     pub secret: bool,
 }
@@ -31,30 +33,94 @@ pub enum Kind {
 
 /// Every setting.
 pub const SETTINGS: &[Setting] = &[
-    text("GODWIT_REGION", "region"),
-    text("GODWIT_REGIONS", "regions"),
-    text("GODWIT_DATA", "data"),
-    text("GODWIT_S3_LISTEN", "s3.listen"),
-    text("GODWIT_ENDPOINT", "s3.endpoint"),
-    Setting { env: "GODWIT_S3_DOMAINS", path: "s3.domains", kind: Kind::List, secret: false },
-    Setting { env: "GODWIT_SIGV2", path: "s3.sigv2", kind: Kind::Bool, secret: false },
-    text("GODWIT_STOP_GRACE", "s3.stop_grace"),
-    text("GODWIT_OPS_LISTEN", "ops.listen"),
-    text("GODWIT_MESH_LISTEN", "mesh.listen"),
-    Setting { env: "GODWIT_MESH_PEERS", path: "mesh.peers", kind: Kind::List, secret: false },
-    Setting { env: "GODWIT_MESH_MTU", path: "mesh.mtu", kind: Kind::Integer, secret: false },
-    Setting { env: "GODWIT_TOKEN", path: "cluster.token", kind: Kind::Text, secret: true },
-    Setting { env: "GODWIT_CLUSTER", path: "cluster.secret", kind: Kind::Text, secret: true },
-    text("GODWIT_MEMORY_CACHE", "store.memory_cache"),
-    text("GODWIT_DISK_CACHE", "store.disk_cache"),
-    text("GODWIT_INDEX_CACHE", "store.index_cache"),
-    text("GODWIT_BLOB_GRACE", "store.blob_grace"),
-    text("GODWIT_LOG", "log.level"),
-    text("GODWIT_LOG_FORMAT", "log.format"),
+    row(
+        "GODWIT_REGION",
+        "region",
+        Kind::Text,
+        "This node's region: the code of a file in the folder of regions",
+    ),
+    row("GODWIT_REGIONS", "regions", Kind::Text, "Folder with one `CODE.toml` a region"),
+    row("GODWIT_DATA", "data", Kind::Text, "Directory of everything that this node keeps"),
+    row("GODWIT_S3_LISTEN", "s3.listen", Kind::Text, "Address of the S3 port"),
+    row(
+        "GODWIT_ENDPOINT",
+        "s3.endpoint",
+        Kind::Text,
+        "What clients are told as `AWS_ENDPOINT_URL_S3`",
+    ),
+    row("GODWIT_S3_DOMAINS", "s3.domains", Kind::List, "Host names whose first label is a bucket"),
+    row("GODWIT_SIGV2", "s3.sigv2", Kind::Bool, "Whether signature version 2 is accepted"),
+    row(
+        "GODWIT_STOP_GRACE",
+        "s3.stop_grace",
+        Kind::Text,
+        "How long requests under way may take when the node stops",
+    ),
+    row(
+        "GODWIT_OPS_LISTEN",
+        "ops.listen",
+        Kind::Text,
+        "Address of metrics and health; no credentials, no names of buckets",
+    ),
+    row("GODWIT_MESH_LISTEN", "mesh.listen", Kind::Text, "UDP address for the other regions"),
+    row(
+        "GODWIT_MESH_PEERS",
+        "mesh.peers",
+        Kind::List,
+        "Other regions' nodes: `CODE=HOST:PORT`, or `*=HOST:PORT` with `{region}` in the host",
+    ),
+    row(
+        "GODWIT_MESH_MTU",
+        "mesh.mtu",
+        Kind::Integer,
+        "Largest UDP payload; 1372 inside WireGuard with an MTU of 1420",
+    ),
+    row(
+        "GODWIT_TOKEN",
+        "cluster.token",
+        Kind::Text,
+        "Join token of `godwit cluster token`; used once",
+    )
+    .secret(),
+    row(
+        "GODWIT_CLUSTER",
+        "cluster.secret",
+        Kind::Text,
+        "The cluster's state as `godwit cluster init --print` gives it",
+    )
+    .secret(),
+    row(
+        "GODWIT_MEMORY_CACHE",
+        "store.memory_cache",
+        Kind::Text,
+        "Chunks of objects kept in memory",
+    ),
+    row(
+        "GODWIT_DISK_CACHE",
+        "store.disk_cache",
+        Kind::Text,
+        "Cached copies of objects that other regions hold",
+    ),
+    row("GODWIT_INDEX_CACHE", "store.index_cache", Kind::Text, "Pages of the index kept in memory"),
+    row(
+        "GODWIT_BLOB_GRACE",
+        "store.blob_grace",
+        Kind::Text,
+        "How long bytes that no object names are kept, for readers under way",
+    ),
+    row("GODWIT_LOG", "log.level", Kind::Text, "Filter of the log: `info`, `godwit=debug,info`"),
+    row("GODWIT_LOG_FORMAT", "log.format", Kind::Text, "`text` or `json`"),
 ];
 
-const fn text(env: &'static str, path: &'static str) -> Setting {
-    Setting { env, path, kind: Kind::Text, secret: false }
+const fn row(env: &'static str, path: &'static str, kind: Kind, what: &'static str) -> Setting {
+    Setting { env, path, kind, what, secret: false }
+}
+
+impl Setting {
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
 }
 
 /// What Fly's environment tells: enough that nothing has to be set there.
