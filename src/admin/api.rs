@@ -108,6 +108,9 @@ impl Api {
     async fn create_key(&self, call: &Call<'_>) -> Result<Value, Error> {
         let account = admin(call.caller)?;
         let request: KeyRequest = parse(call.body)?;
+        if request.new_account && !request.buckets.is_empty() {
+            return Err(argument("a new account has no buckets that its key could be for"));
+        }
         let names: Result<Vec<BucketName>, _> =
             request.buckets.iter().map(|name| BucketName::parse(name)).collect();
         let names = names.map_err(argument)?;
@@ -116,8 +119,10 @@ impl Api {
             self.engine.authorize(call.caller, Action::ListBucket, &target).await?;
         }
         let scope = if names.is_empty() { KeyScope::Admin } else { KeyScope::Buckets(names) };
-        let key = self.engine.create_access_key(Some(account.clone()), scope.clone()).await?;
+        let account = Some(account.clone()).filter(|_| !request.new_account);
+        let key = self.engine.create_access_key(account, scope.clone()).await?;
         json(&NewKey {
+            account: key.record.account.to_string(),
             access_key: key.id.to_string(),
             secret_key: key.record.secret.0.to_string(),
             admin: scope == KeyScope::Admin,

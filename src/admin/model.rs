@@ -71,11 +71,16 @@ pub struct KeyRequest {
     /// Buckets that it may read and write; none: all of the account, and this API.
     #[serde(default)]
     pub buckets: Vec<String>,
+    /// The key is the first one of a new account, which owns nothing yet.
+    #[serde(default)]
+    pub new_account: bool,
 }
 
 /// An access key that was just made.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewKey {
+    /// The canonical id of its account, as owners and grants name it.
+    pub account: String,
     pub access_key: String,
     pub secret_key: String,
     pub admin: bool,

@@ -14,6 +14,9 @@ pub(super) enum Keys {
         /// A bucket that it may read and write (again for more); without any, all of the account
         #[arg(long, value_name = "NAME")]
         bucket: Vec<String>,
+        /// The first key of a new account, which owns nothing yet
+        #[arg(long, conflicts_with = "bucket")]
+        new_account: bool,
         #[command(flatten)]
         endpoint: Endpoint,
     },
@@ -26,13 +29,16 @@ pub(super) enum Keys {
 
 pub(super) fn run(common: &Common, command: Keys) -> Result<Exit, CliError> {
     match command {
-        Keys::Create { bucket, endpoint } => {
+        Keys::Create { bucket, new_account, endpoint } => {
             let client = Client::signed(&endpoint)?;
-            let request = model::KeyRequest { buckets: bucket };
+            let request = model::KeyRequest { buckets: bucket, new_account };
             let key: model::NewKey = client.post("keys", &request)?;
             if common.json {
                 output::json(&key);
             } else {
+                if new_account {
+                    output::note(&format!("account {}", key.account));
+                }
                 output::line(&format!("AWS_ACCESS_KEY_ID={}", key.access_key));
                 output::line(&format!("AWS_SECRET_ACCESS_KEY={}", key.secret_key));
                 output::note("The secret is not shown again.");

@@ -186,6 +186,11 @@ fn status_where_keys_and_health_tell_what_is() {
     let listed = listed["keys"].as_array().unwrap();
     assert!(listed.iter().any(|k| k["access_key"] == key["access_key"]), "{listed:?}");
     assert!(!format!("{listed:?}").contains(key["secret_key"].as_str().unwrap()));
+    let other = json(&godwit(&dev, &["keys", "create", "--new-account", "--json"]));
+    assert_eq!(other["account"].as_str().unwrap().len(), 64);
+    assert_ne!(other["account"], key["account"]);
+    let both = ["keys", "create", "--new-account", "--bucket", "told-bucket"];
+    assert_eq!(godwit(&dev, &both).status.code(), Some(2));
     let health = godwit(&dev, &["health", "live"]);
     assert_eq!((health.status.code(), health.stdout.as_slice()), (Some(0), &b"ok\n"[..]));
     let wrong = Command::new(env!("CARGO_BIN_EXE_godwit"))
