@@ -49,11 +49,10 @@ pub struct BucketsPage {
 }
 
 /// What stands for "no preference" in a location: what S3's clients send without being asked.
-const ANYWHERE: [&str; 4] = ["", "auto", "global", "us-east-1"];
+pub const ANYWHERE: [&str; 4] = ["", "auto", "global", "us-east-1"];
 
 impl Engine {
-    /// Makes a bucket. Making one's own bucket again is `BucketAlreadyOwnedByYou`, as S3 answers in
-    /// every region but its oldest.
+    /// Makes a bucket. Making one's own bucket again is `BucketAlreadyOwnedByYou`.
     pub async fn create_bucket(&self, create: CreateBucket) -> Result<BucketInfo, Error> {
         let CreateBucket { name, owner, location } = create;
         let location = self.location(&location)?;

@@ -35,7 +35,7 @@ use crate::types::stamp::Stamp;
 
 pub use crate::cluster::{Source, Whereabouts};
 pub use access::NewAccessKey;
-pub use bucket::{BucketInfo, BucketsPage, CreateBucket, ListBuckets};
+pub use bucket::{ANYWHERE, BucketInfo, BucketsPage, CreateBucket, ListBuckets};
 pub use copy::{Copied, CopyObject, CopySource};
 pub use delete::{Deletion, DeletionOutcome};
 pub use error::Error;

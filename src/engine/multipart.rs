@@ -136,7 +136,7 @@ impl Engine {
         let found = self.copy_source(caller, &copy.source).await?;
         let size = found.meta.size;
         let range = match copy.range {
-            Some(range) => range.resolve(size).ok_or(Error::InvalidRange { size })?,
+            Some(range) => range.resolve_whole(size).ok_or(Error::InvalidRange { size })?,
             None => 0..size,
         };
         if range.end - range.start > limits::BODY_BYTES_MAX {

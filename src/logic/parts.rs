@@ -52,6 +52,18 @@ pub enum Refusal {
     Unknown { number: u16 },
 }
 
+/// A part that was sent again may stand in the list once for each time; what was sent last counts.
+pub fn last_of_each(listed: Vec<Listed>) -> Vec<Listed> {
+    let mut kept: Vec<Listed> = Vec::with_capacity(listed.len());
+    for part in listed {
+        match kept.last_mut() {
+            Some(last) if last.number == part.number => *last = part,
+            Some(_) | None => kept.push(part),
+        }
+    }
+    kept
+}
+
 /// Puts an object together. `checksum` is what the upload was started with.
 pub fn assemble(
     listed: &[Listed],

@@ -112,7 +112,7 @@ impl Conditions {
     /// hold. The dates are true of an object that is not there only for If-Unmodified-Since.
     pub fn write(&self, current: Option<Current<'_>>) -> Result<(), Refusal> {
         if let Some(tags) = &self.if_match {
-            if current.is_none() && matches!(tags, ETagMatch::OneOf(_)) {
+            if current.is_none() {
                 return Err(Refusal::NoSuchKey);
             }
             if !tags.matches(current) {
@@ -195,7 +195,7 @@ mod tests {
         let stale = Conditions { if_match: tags(&["old"]), ..Conditions::default() };
         assert_eq!(stale.write(Some(NOW)), Err(Refusal::Failed(IF_MATCH)));
         let exists = Conditions { if_match: Some(ETagMatch::Any), ..Conditions::default() };
-        assert_eq!(exists.write(None), Err(Refusal::Failed(IF_MATCH)));
+        assert_eq!(exists.write(None), Err(Refusal::NoSuchKey));
         let other = Conditions { if_none_match: tags(&["zzz"]), ..Conditions::default() };
         assert_eq!(other.write(Some(NOW)), Ok(()));
     }

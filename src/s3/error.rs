@@ -74,7 +74,6 @@ codes! {
     InvalidPart 400
         "One or more of the specified parts could not be found. The part may not have been \
          uploaded, or the specified entity tag may not match the part's entity tag.";
-    InvalidPartNumber 416 "The requested partnumber is not satisfiable.";
     InvalidPartOrder 400
         "The list of parts was not in ascending order. Parts must be ordered by part number.";
     InvalidPolicyDocument 400
@@ -356,7 +355,8 @@ impl From<engine::Error> for S3Error {
                 Self::new(Code::InvalidPart).extra("PartNumber", part.to_string())
             }
             E::InvalidPartNumber { parts } => {
-                Self::new(Code::InvalidPartNumber).extra("ActualPartCount", parts.to_string())
+                let why = "The object has no part of this number.";
+                Self::with(Code::InvalidPart, why).extra("ActualPartCount", parts.to_string())
             }
             E::InvalidPartOrder => Self::new(Code::InvalidPartOrder),
             E::InvalidRange { size } => {

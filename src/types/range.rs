@@ -41,11 +41,26 @@ impl ByteRange {
         };
         (range.start < range.end).then_some(range)
     }
+
+    /// The same for a range that may not reach beyond the object: copies of parts are never cut.
+    pub fn resolve_whole(self, size: u64) -> Option<Range<u64>> {
+        let beyond = matches!(self, Self::From { last: Some(last), .. } if last >= size);
+        self.resolve(size).filter(|_| !beyond)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_that_may_not_be_cut_ends_in_the_object() {
+        let whole = |text: &str| ByteRange::parse(text).unwrap().resolve_whole(10);
+        assert_eq!(whole("bytes=0-9"), Some(0..10));
+        assert_eq!(whole("bytes=5-"), Some(5..10));
+        assert_eq!(whole("bytes=0-10"), None);
+        assert_eq!(whole("bytes=10-11"), None);
+    }
 
     #[test]
     fn ranges_resolve_within_the_object() {

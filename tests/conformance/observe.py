@@ -45,6 +45,6 @@ def _last_line(report):
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workerinput"):
         return
-    with open(os.environ["CONFORMANCE_REPORT"], "w", encoding="utf-8") as out:
+    with open(os.environ["CONFORMANCE_REPORT"], "a", encoding="utf-8") as out:
         for name in sorted(_seen):
             out.write(json.dumps(_seen[name]) + "\n")

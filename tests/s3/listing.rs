@@ -54,6 +54,10 @@ async fn names_are_escaped_when_asked() {
     assert_eq!(page.all("Key"), ["z%20%2B%C3%A9"]);
     assert_eq!((page.one("EncodingType"), page.one("StartAfter")), ("url", "f"));
     assert!(page.all("Owner").is_empty());
+    let escaped = server.client.get("/bucket?encoding-type=url&list-type=2&prefix=z%20").await;
+    assert_eq!(escaped.expect(200).one("Prefix"), "z%20");
+    let v1 = server.client.get("/bucket?encoding-type=url&prefix=z%20").await.expect(200);
+    assert_eq!((v1.one("Prefix"), v1.one("Key")), ("z ", "z%20%2B%C3%A9"));
     let owned = server.client.get("/bucket?list-type=2&fetch-owner=true&prefix=a").await;
     assert_eq!(owned.expect(200).all("ID").len(), 1);
 }
@@ -67,6 +71,16 @@ async fn what_is_deleted_or_replaced_is_listed_as_it_is() {
     assert_eq!(page.all("Key"), ["f", "z +é"]);
     assert_eq!(page.all("Size"), ["6", "1"]);
     assert_eq!(page.all("StorageClass"), ["STANDARD", "STANDARD"]);
+}
+
+#[tokio::test]
+async fn an_empty_continuation_token_is_the_first_page() {
+    let server = filled().await;
+    let all = server.client.get("/bucket?list-type=2").await.expect(200);
+    let page = server.client.get("/bucket?list-type=2&continuation-token=").await.expect(200);
+    assert_eq!(page.all("Key"), all.all("Key"));
+    assert_eq!(page.one("ContinuationToken"), "");
+    assert!(all.all("ContinuationToken").is_empty());
 }
 
 #[tokio::test]

@@ -100,6 +100,35 @@ async fn lists_of_parts_that_break_the_rules_are_refused() {
 }
 
 #[tokio::test]
+async fn of_a_part_listed_twice_the_last_counts() {
+    let server = Server::with_bucket("bucket").await;
+    let id = begin(&server, "k").await;
+    let old = upload(&server, "k", &id, 1, b"old").await;
+    let new = upload(&server, "k", &id, 1, b"new").await;
+    let path = format!("/bucket/k?uploadId={id}");
+    let stale = server.client.post(&path, document(&[(1, &new), (1, &old)])).await;
+    assert_eq!(stale.code(), (400, "InvalidPart"));
+    let made = server.client.post(&path, document(&[(1, &old), (1, &new)])).await.expect(200);
+    assert!(made.one("ETag").ends_with("-1&quot;"), "{}", made.text());
+    assert_eq!(server.client.get("/bucket/k").await.text(), "new");
+}
+
+#[tokio::test]
+async fn a_part_is_not_copied_from_beyond_its_source() {
+    let server = Server::with_bucket("bucket").await;
+    server.client.put("/bucket/source", "12345").await.expect(200);
+    let id = begin(&server, "k").await;
+    let copy = |range: &'static str| {
+        let path = format!("/bucket/k?uploadId={id}&partNumber=1");
+        let call = server.client.call("PUT", &path).header("x-amz-copy-source", "/bucket/source");
+        call.header("x-amz-copy-source-range", range)
+    };
+    assert_eq!(copy("bytes=0-5").send().await.code(), (416, "InvalidRange"));
+    assert_eq!(copy("bytes=5-6").send().await.code(), (416, "InvalidRange"));
+    copy("bytes=1-4").send().await.expect(200);
+}
+
+#[tokio::test]
 async fn a_part_sent_again_replaces_the_former() {
     let server = Server::with_bucket("bucket").await;
     let id = begin(&server, "k").await;

@@ -104,7 +104,7 @@ async fn ranges_are_answered_206_and_impossible_ones_416() {
     let first = server.client.get("/bucket/big?partNumber=1").await.expect(206);
     assert_eq!(first.body.len(), body.len());
     let second = server.client.get("/bucket/big?partNumber=2").await;
-    assert_eq!(second.code(), (416, "InvalidPartNumber"));
+    assert_eq!(second.code(), (400, "InvalidPart"));
 }
 
 #[tokio::test]
@@ -146,6 +146,8 @@ async fn writes_with_conditions_create_only_or_replace_only() {
     let delete = server.client.call("DELETE", "/bucket/a").header("if-match", &etag).send().await;
     assert_eq!(delete.code(), (412, "PreconditionFailed"));
     assert_eq!(server.client.get("/bucket/a").await.text(), "two");
+    let any = server.client.call("PUT", "/bucket/b").header("if-match", "*").body("x");
+    assert_eq!(any.send().await.code(), (404, "NoSuchKey"));
     let absent = server.client.call("PUT", "/bucket/b").header("if-match", &etag).body("x");
     assert_eq!(absent.send().await.code(), (404, "NoSuchKey"));
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::engine::CreateBucket;
+use crate::engine::{ANYWHERE, CreateBucket, Error};
 use crate::limits;
 use crate::s3::Ctx;
 use crate::s3::error::{Code, S3Error};
@@ -71,10 +71,17 @@ async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     }
     let name = req.bucket()?.clone();
     let location = places(&req)?;
+    let plain = location.iter().all(|place| ANYWHERE.contains(&place.as_str()));
+    let path = format!("/{name}");
     let created =
-        ctx.engine().create_bucket(CreateBucket { name, owner: account(&req)?, location });
-    let bucket = created.await?;
-    Reply::ok().text("location", &format!("/{}", bucket.name))
+        ctx.engine().create_bucket(CreateBucket { name, owner: account(&req)?, location }).await;
+    match created {
+        // As S3 answers where no location is asked for: the bucket stays what it is.
+        Err(Error::BucketAlreadyOwnedByYou) if plain => {}
+        Err(error) => return Err(error.into()),
+        Ok(_) => {}
+    }
+    Reply::ok().text("location", &path)
 }
 
 /// The regions that a new bucket is restricted to: by header (ours or Tigris's) or by document.

@@ -47,7 +47,8 @@ async fn list_v1(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let query = query(&req, marker.clone())?;
     let page = page(ctx, req.bucket()?, &query).await?;
     let mut out = Writer::new("ListBucketResult");
-    head(&mut out, &req, &query, encoding)?;
+    // Clients decode every name of this version but the prefix.
+    head(&mut out, &req, &query, encoding, &query.prefix)?;
     out.text("Marker", &encoding.encode(marker.as_deref().unwrap_or_default()));
     out.text_some("NextMarker", page.next.as_deref().map(|n| encoding.encode(n)).as_deref());
     entries(&mut out, &page, encoding, true);
@@ -59,7 +60,8 @@ async fn list_v2(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let token = req.query("continuation-token");
     let start_after = non_empty(&req, "start-after");
     let after = match token {
-        None => start_after.clone(),
+        // Some clients send an empty one for the first page.
+        None | Some("") => start_after.clone(),
         Some(token) => Some(listing::parse_token(token).map_err(|_| {
             let why = "The continuation token provided is incorrect";
             S3Error::argument("continuation-token", token, why)
@@ -68,7 +70,7 @@ async fn list_v2(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let query = query(&req, after)?;
     let page = page(ctx, req.bucket()?, &query).await?;
     let mut out = Writer::new("ListBucketResult");
-    head(&mut out, &req, &query, encoding)?;
+    head(&mut out, &req, &query, encoding, &encoding.encode(&query.prefix))?;
     out.value("KeyCount", page.entries.len()).text_some("ContinuationToken", token);
     let next = page.next.as_deref().map(listing::token);
     out.text_some("NextContinuationToken", next.as_deref());
@@ -91,10 +93,16 @@ async fn page(ctx: &Ctx, bucket: &BucketName, query: &Query) -> Result<ObjectsPa
     Ok(ctx.engine().list_objects(list).await?)
 }
 
-/// What both versions say of the request.
-fn head(out: &mut Writer, req: &Req, query: &Query, encoding: Encoding) -> Result<(), S3Error> {
+/// What both versions say of the request; the prefix as it is shown.
+fn head(
+    out: &mut Writer,
+    req: &Req,
+    query: &Query,
+    encoding: Encoding,
+    prefix: &str,
+) -> Result<(), S3Error> {
     out.text("Name", req.bucket()?.as_str());
-    out.text("Prefix", &encoding.encode(&query.prefix));
+    out.text("Prefix", prefix);
     let delimiter = query.delimiter.as_deref().map(|d| encoding.encode(d));
     out.text_some("Delimiter", delimiter.as_deref());
     out.value("MaxKeys", query.max);

@@ -239,11 +239,15 @@ async fn complete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         return Err(S3Error::new(Code::MalformedXML));
     }
     let (bucket, key) = (req.bucket()?.clone(), req.key()?.clone());
+    let listed: Vec<Listed> =
+        request.part.iter().map(CompletedPart::listed).collect::<Result<_, _>>()?;
+    let listed = parts::last_of_each(listed);
+    let count = listed.len();
     let complete = CompleteUpload {
         bucket: bucket.clone(),
         key: key.clone(),
         upload: upload_id(&req)?,
-        parts: request.part.iter().map(CompletedPart::listed).collect::<Result<_, _>>()?,
+        parts: listed,
         conditions: conditions(&req)?,
         checksum: whole_checksum(&req)?,
     };
@@ -255,7 +259,7 @@ async fn complete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     out.text("Location", &format!("{scheme}://{host}/{bucket}/{path}"));
     out.text("Bucket", bucket.as_str()).text("Key", key.as_str()).etag(&stored.etag.0);
     if let Some(checksum) = &stored.checksum {
-        checksum_elements(&mut out, Some(checksum), Some(request.part.len()));
+        checksum_elements(&mut out, Some(checksum), Some(count));
         out.text("ChecksumType", kind_name(checksum.kind));
     }
     Ok(Reply::xml(out))
