@@ -55,10 +55,10 @@ fn every_variable_in_the_deployment_files_is_a_setting() {
 fn configuration() -> String {
     let mut page = String::from(
         "# Configuration\n\n\
-         A node reads defaults, then what the platform tells (Fly), then the file (`--config FILE`, TOML),\n\
-         then the environment. `godwit config check` says what is wrong, `godwit config show` what is in\n\
-         force. This page is made from the list in `src/config/settings.rs`:\n\
-         `GODWIT_UPDATE=1 cargo test --test deploy` writes it.\n\n\
+         A node reads defaults, then what the platform tells (Fly), then the file\n\
+         (`--config FILE`, TOML), then the environment. `godwit config check` says what is wrong,\n\
+         `godwit config show` what is in force. This page is made from the list in\n\
+         `src/config/settings.rs`: `GODWIT_UPDATE=1 cargo test --test deploy` writes it.\n\n\
          | In the file | In the environment | Default | What |\n|---|---|---|---|\n",
     );
     let defaults = Table::try_from(Config::default()).unwrap();

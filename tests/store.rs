@@ -1036,3 +1036,23 @@ fn one_seed_gives_one_history() {
     };
     assert!(run() == run(), "two runs of one seed differ");
 }
+
+#[test]
+fn a_blob_goes_only_when_nothing_but_its_record_names_it() {
+    let disk = SimDisk::new(31);
+    doors::life(async {
+        let (store, _) = open(&disk).await;
+        let blob = put(&store, "k", 1, 0, 300_000).await.unwrap();
+        merge(&store, "copy", object(2, 0, &[blob])).await.unwrap();
+        let release = |name: &str| {
+            let namer = row_id(name);
+            store.write(move |tx| tx.release_of(&blob.id, &namer))
+        };
+        assert!(!release("k").await.unwrap(), "a copy names it");
+        assert!(store.holds(&blob.id).unwrap());
+        merge(&store, "copy", tombstone(3, 2)).await.unwrap();
+        assert!(!release("other").await.unwrap(), "its own record names it");
+        assert!(release("k").await.unwrap());
+        assert!(!store.holds(&blob.id).unwrap());
+    });
+}

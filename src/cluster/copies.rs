@@ -11,10 +11,11 @@ use crate::env::Class;
 use crate::limits;
 use crate::logic::copies::{Place, next_holder, surplus_holder};
 use crate::net::message::{Request, Response, VersionOf};
-use crate::store::{self, SealedBlob, Source};
+use crate::store::{self, SealedBlob};
 use crate::types::bucket::BucketConfig;
-use crate::types::object::{BlobRef, HoldState, Holding, Primary, Row, Version};
-use crate::types::record::{Record, RecordId};
+use crate::types::id::BlobId;
+use crate::types::object::{BlobRef, HoldState, Holding, Primary, Version};
+use crate::types::record::RecordId;
 use crate::types::region::{RegionId, Role};
 
 use super::Cluster;
@@ -124,11 +125,11 @@ impl Cluster {
         }
         let (bucket, key) = object;
         tracing::error!(%bucket, %key, "a copy that this region had is lost or damaged");
-        let admitted = move |version: &mut Version| {
+        self.change_placement(object, version.stamp, move |_, _, version| {
             set_holding(version, own, HoldState::Absent);
-            Some(())
-        };
-        self.change_placement(object, version.stamp, admitted).await
+            Ok(true)
+        })
+        .await
     }
 
     /// Asks a region, or this one, to make a copy; not again before it had time for it.
@@ -236,38 +237,29 @@ impl Cluster {
 
     async fn become_holder(
         &self,
-        (bucket, key): &Object,
+        object: &Object,
         of: &VersionOf,
         sealed: Vec<SealedBlob>,
         parts: Vec<BlobRef>,
     ) -> Result<(), store::Error> {
-        let (own, bucket, key, stamp) = (self.region(), *bucket, key.clone(), of.stamp);
-        let seq = self
-            .store()
-            .write(move |tx| {
-                let row = tx.row(bucket, &key)?.unwrap_or_default();
-                let found = row.versions.into_iter().find(|version| version.stamp == stamp);
-                let Some(mut version) = found else { return Ok(None) };
+        let own = self.region();
+        let became = self
+            .change_placement(object, of.stamp, move |tx, _, version| {
                 for blob in sealed {
-                    if !tx.holds(&blob.blob().id)? {
-                        tx.attach(blob)?;
-                    }
+                    tx.attach(blob)?;
                 }
                 for blob in parts {
                     if !tx.holds(&blob.id)? {
-                        return Ok(None);
+                        return Ok(false);
                     }
                 }
-                set_holding(&mut version, own, HoldState::Held);
+                set_holding(version, own, HoldState::Held);
                 version.placement.primary.get_or_insert(Primary { epoch: 1, region: own });
-                let record = Record::Row(Row::of(version));
-                let merged = tx.merge(RecordId::Row(bucket, key), record, Source::Local)?;
-                Ok::<_, store::Error>(merged.seq)
+                Ok(true)
             })
             .await?;
-        if let Some(seq) = seq {
+        if became {
             self.inner.metrics.copies_made.inc();
-            self.log_grew(seq);
         }
         Ok(())
     }
@@ -331,22 +323,32 @@ impl Cluster {
         Ok(())
     }
 
-    /// Says that the copy is gone, durably, and then lets the bytes go.
+    /// Says that the copy is gone and lets the bytes go, in one change, so that nothing can begin to
+    /// count on them in between.
     async fn drop_copy(&self, object: &Object, version: &Version) -> Result<(), store::Error> {
         let own = self.region();
-        let changed = self
-            .change_placement(object, version.stamp, move |version| {
-                let primary = version.placement.primary.is_some_and(|p| p.region == own);
-                (!primary).then(|| set_holding(version, own, HoldState::Absent))
+        let namer = RecordId::Row(object.0, object.1.clone());
+        let dropped = self
+            .change_placement(object, version.stamp, move |tx, row, version| {
+                if version.placement.primary.is_some_and(|p| p.region == own) {
+                    return Ok(false);
+                }
+                set_holding(version, own, HoldState::Absent);
+                let blobs = |v: &Version| placed(v).map(|meta| meta.parts.clone());
+                let others = row.versions.iter().filter(|v| v.stamp != version.stamp);
+                let kept: BTreeSet<BlobId> =
+                    others.filter_map(blobs).flatten().map(|part| part.blob.id).collect();
+                for part in blobs(version).unwrap_or_default() {
+                    // A copy of the object names the same bytes and counts them as its own.
+                    if !kept.contains(&part.blob.id) {
+                        tx.release_of(&part.blob.id, &namer)?;
+                    }
+                }
+                Ok(true)
             })
             .await?;
-        let Some(meta) = placed(version).filter(|_| changed) else { return Ok(()) };
-        self.inner.metrics.copies_dropped.inc();
-        for part in &meta.parts {
-            // A copy of the object names the same bytes and counts them as its own.
-            if self.store().read()?.named_by(&part.blob.id, 2)?.len() <= 1 {
-                self.store().drop_blob(part.blob.id).await?;
-            }
+        if dropped {
+            self.inner.metrics.copies_dropped.inc();
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::logic::copies;
 use crate::logic::placement::{Candidate, Verdict};
 use crate::net::message::{Move, Request, Response, VersionOf};
-use crate::store::{self, Source};
+use crate::store::{self, Source, Tx};
 use crate::types::bucket::{BucketConfig, NameState};
 use crate::types::id::{BucketId, Incarnation};
 use crate::types::object::{Primary, Row, Version};
@@ -220,13 +220,12 @@ impl Cluster {
     async fn hand_over(&self, object: &Object, moving: &Moving) -> Result<(), store::Error> {
         let (own, to) = (self.region(), moving.to);
         let done = self
-            .change_placement(object, moving.stamp, move |version| {
-                let primary = version.placement.primary?;
+            .change_placement(object, moving.stamp, move |_, _, version| {
                 let holds = version.placement.held().any(|region| region == to);
-                (primary.region == own && holds).then(|| {
-                    let epoch = primary.epoch + 1;
-                    version.placement.primary = Some(Primary { epoch, region: to });
-                })
+                let primary = version.placement.primary.filter(|p| p.region == own && holds);
+                let Some(Primary { epoch, .. }) = primary else { return Ok(false) };
+                version.placement.primary = Some(Primary { epoch: epoch + 1, region: to });
+                Ok(true)
             })
             .await?;
         if !done {
@@ -242,22 +241,24 @@ impl Cluster {
         Ok(())
     }
 
-    /// Changes the placement of one version in a change of its own; false when `change` declines or
-    /// the version is no more.
+    /// Changes the placement of one version in a change of its own, and in the same change what of
+    /// this disk goes with it; false when `change` declines or the version is no more.
     pub(super) async fn change_placement(
         &self,
         (bucket, key): &Object,
         stamp: crate::types::stamp::Stamp,
-        change: impl FnOnce(&mut Version) -> Option<()> + Send + 'static,
+        change: impl FnOnce(&mut Tx<'_>, &Row, &mut Version) -> Result<bool, store::Error>
+        + Send
+        + 'static,
     ) -> Result<bool, store::Error> {
         let (bucket, key) = (*bucket, key.clone());
         let seq = self
             .store()
             .write(move |tx| {
                 let row = tx.row(bucket, &key)?.unwrap_or_default();
-                let found = row.versions.into_iter().find(|version| version.stamp == stamp);
-                let Some(mut version) = found else { return Ok(None) };
-                if change(&mut version).is_none() {
+                let found = row.versions.iter().find(|version| version.stamp == stamp);
+                let Some(mut version) = found.cloned() else { return Ok(None) };
+                if !change(tx, &row, &mut version)? {
                     return Ok(None);
                 }
                 let record = Record::Row(Row::of(version));
@@ -290,11 +291,13 @@ impl Cluster {
             return Ok(());
         }
         let took = self
-            .change_placement(object, version.stamp, move |version| {
-                (version.placement.primary == Some(gone)).then(|| {
+            .change_placement(object, version.stamp, move |_, _, version| {
+                let still = version.placement.primary == Some(gone);
+                if still {
                     let epoch = gone.epoch + 1;
                     version.placement.primary = Some(Primary { epoch, region: own });
-                })
+                }
+                Ok(still)
             })
             .await?;
         if took {

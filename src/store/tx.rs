@@ -229,6 +229,19 @@ impl<'a> Tx<'a> {
         Ok(reached)
     }
 
+    /// Lets a held blob go unless something else than this record names it; whether it went.
+    pub fn release_of(&mut self, id: &BlobId, namer: &RecordId) -> Result<bool, Error> {
+        let prefix = schema::blob_key(id);
+        let end = schema::prefix_end(&prefix);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let namers = self.layer.scan(Space::Refs, Bound::Included(&prefix), to, 2)?;
+        let own = schema::ref_key(id, Space::Records, &schema::record_key(namer));
+        if namers.iter().any(|(key, _)| *key != own) {
+            return Ok(false);
+        }
+        self.release(id)
+    }
+
     /// Removes the entry of a held blob; its bytes go when that is durable in the index.
     pub(crate) fn release(&mut self, id: &BlobId) -> Result<bool, Error> {
         let key = schema::blob_key(id);
