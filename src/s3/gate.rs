@@ -4,10 +4,18 @@ use crate::engine::{Engine, Error};
 use crate::env::BoxFuture;
 use crate::types::action::{Action, Target};
 use crate::types::caller::Caller;
-use crate::types::name::AccessKeyId;
+use crate::types::name::{AccessKeyId, BucketName};
 use crate::types::record::AccessKeyRecord;
 
+use super::error::{Code, S3Error};
+use super::intake::Head;
+use super::op::Op;
+use super::ops::copy_source_bucket;
 use super::{Ctx, Gate};
+
+/// The account that the caller takes for the owner of the bucket, and of the source of a copy.
+const EXPECTED_OWNER: &str = "x-amz-expected-bucket-owner";
+const EXPECTED_SOURCE_OWNER: &str = "x-amz-source-expected-bucket-owner";
 
 impl Gate for Engine {
     fn access_key<'a>(
@@ -36,4 +44,30 @@ impl Ctx {
     pub(crate) fn engine(&self) -> &Engine {
         self.gate.engine().expect("the table of S3's operations is served with an engine")
     }
+}
+
+/// Refuses a request whose bucket belongs to another account than the caller expects, so that
+/// nothing is read from or written to a bucket that changed hands. Presigned URLs carry the header
+/// as a parameter. Source: S3 user guide, "Verifying bucket ownership".
+pub(super) async fn expected_owner(ctx: &Ctx, op: &Op, head: &Head) -> Result<(), S3Error> {
+    if op.action == Action::CreateBucket {
+        return Ok(());
+    }
+    if let (Some(expected), Some(bucket)) = (head.text(EXPECTED_OWNER), head.target.bucket()) {
+        owned_by(ctx, bucket, expected).await?;
+    }
+    let Some(expected) = head.text(EXPECTED_SOURCE_OWNER) else { return Ok(()) };
+    let source = head.text("x-amz-copy-source").unwrap_or_default();
+    match copy_source_bucket(source) {
+        Some(bucket) => owned_by(ctx, &bucket, expected).await,
+        None => Ok(()),
+    }
+}
+
+async fn owned_by(ctx: &Ctx, bucket: &BucketName, expected: &str) -> Result<(), S3Error> {
+    if *ctx.engine().bucket_config(bucket).await?.owner.0 == *expected {
+        return Ok(());
+    }
+    let why = "The bucket does not belong to the account that the request expects.";
+    Err(S3Error::with(Code::AccessDenied, why))
 }

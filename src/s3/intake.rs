@@ -84,6 +84,12 @@ impl Head {
         }
     }
 
+    /// A header as text; presigned URLs carry it as a parameter.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        let header = self.parts.headers.get(name).and_then(|value| value.to_str().ok());
+        header.or_else(|| self.query.get(name))
+    }
+
     fn host_bucket(&self) -> Option<&BucketName> {
         self.target.bucket().filter(|_| self.virtual_host)
     }

@@ -222,6 +222,7 @@ async fn answer(ctx: &Ctx, head: Head, trail: &mut Trail) -> Result<Reply, S3Err
     if op.auth == Auth::Signed {
         ctx.gate.authorize(&identity.caller, op.action, &head.target).await?;
     }
+    gate::expected_owner(ctx, op, &head).await?;
     let req = head.into_request(op, identity, trail.id.clone()).await?;
     (op.run)(ctx, req).await
 }

@@ -106,3 +106,27 @@ async fn a_key_with_a_scope_touches_its_buckets_only() {
     assert_eq!(narrow.put("/third", "").await.code(), (403, "AccessDenied"));
     assert_eq!(narrow.delete("/mine").await.code(), (403, "AccessDenied"));
 }
+
+#[tokio::test]
+async fn a_bucket_of_another_owner_than_expected_is_not_touched() {
+    let server = Server::with_bucket("bucket").await;
+    let list = server.client.get("/").await.expect(200);
+    let (owner, other) = (list.one("ID").to_owned(), "0".repeat(64));
+    let call = |method: &'static str, path: &'static str, header: &'static str, owner: &str| {
+        server.client.call(method, path).header(header, owner).body("x")
+    };
+    let expected = "x-amz-expected-bucket-owner";
+    let refused = call("PUT", "/bucket/a", expected, &other).send().await;
+    assert_eq!(refused.code(), (403, "AccessDenied"));
+    server.client.head("/bucket/a").await.expect(404);
+    call("PUT", "/bucket/a", expected, &owner).send().await.expect(200);
+    let get = server.client.call("GET", "/bucket/a").header(expected, &other).send().await;
+    assert_eq!(get.code(), (403, "AccessDenied"));
+    let source = "x-amz-source-expected-bucket-owner";
+    let copy = |owner: &str| {
+        let copy = server.client.call("PUT", "/bucket/b");
+        copy.header("x-amz-copy-source", "/bucket/a").header(source, owner)
+    };
+    assert_eq!(copy(&other).send().await.code(), (403, "AccessDenied"));
+    copy(&owner).send().await.expect(200);
+}

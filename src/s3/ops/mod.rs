@@ -15,6 +15,7 @@ mod service;
 use std::fmt::Write as _;
 
 use super::op::{Op, all};
+pub(super) use params::copy_source_bucket;
 
 /// Every group's rows.
 pub(super) static GROUPS: &[&[Op]] = &[

@@ -234,6 +234,13 @@ pub(super) fn copy_source(req: &Req) -> Result<CopySource, S3Error> {
     })
 }
 
+/// The bucket of an `x-amz-copy-source`, where it names one.
+pub(in crate::s3) fn copy_source_bucket(source: &str) -> Option<BucketName> {
+    let path = percent_decode_str(source).decode_utf8().ok()?;
+    let (bucket, _) = path.strip_prefix('/').unwrap_or(&path).split_once('/')?;
+    BucketName::parse(bucket).ok()
+}
+
 /// Buckets here have no versions, so that `null` is the only one. Source: S3 user guide,
 /// "Objects in an unversioned bucket".
 pub(super) fn refuse_version(req: &Req) -> Result<(), S3Error> {
