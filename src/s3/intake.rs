@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
 
 use crate::engine::body::BodyError;
@@ -28,6 +28,8 @@ pub(super) struct Head {
     pub(super) parts: Parts,
     pub(super) query: Query,
     pub(super) target: Target,
+    /// Of a presigned request: its headers, and the parameters that stand for headers.
+    presigned: Option<HeaderMap>,
     host: String,
     virtual_host: bool,
     raw: Raw,
@@ -56,7 +58,46 @@ pub(super) fn split(
     check_size(&parts)?;
     let query = Query::parse(parts.uri.query().unwrap_or(""))?;
     let host = host(&parts.headers, &parts.uri);
-    Ok(Head { parts, query, target, host, virtual_host, raw })
+    let presigned = with_presigned(&parts.headers, &query)?;
+    Ok(Head { parts, query, target, presigned, host, virtual_host, raw })
+}
+
+/// Parameters of a presigned URL that are no headers: those of the signature itself.
+const SIGNATURE_PARAMETERS: [&str; 8] = [
+    "x-amz-algorithm",
+    "x-amz-content-sha256",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-amz-signedheaders",
+];
+
+/// Some SDKs move every `x-amz-*` header of what they presign into the query, where the signature
+/// covers it; S3 reads it there. Checksums are left out: what such a URL carries is the checksum of
+/// the empty body that it was made with.
+fn with_presigned(headers: &HeaderMap, query: &Query) -> Result<Option<HeaderMap>, S3Error> {
+    if !query.has("X-Amz-Signature") {
+        return Ok(None);
+    }
+    let mut all = headers.clone();
+    for (name, value) in query.pairs() {
+        let lower = name.to_ascii_lowercase();
+        let checksum = lower.starts_with("x-amz-checksum-") && lower != "x-amz-checksum-mode";
+        if !lower.starts_with("x-amz-")
+            || checksum
+            || lower == "x-amz-sdk-checksum-algorithm"
+            || SIGNATURE_PARAMETERS.contains(&lower.as_str())
+            || headers.contains_key(&lower)
+        {
+            continue;
+        }
+        let bad = || S3Error::argument(name, value, "the parameter cannot be a header");
+        let header = HeaderName::try_from(lower.as_str()).map_err(|_| bad())?;
+        all.insert(header, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad())?);
+    }
+    Ok(Some(all))
 }
 
 fn check_size(parts: &Parts) -> Result<(), S3Error> {
@@ -84,10 +125,14 @@ impl Head {
         }
     }
 
-    /// A header as text; presigned URLs carry it as a parameter.
+    /// What the operation sees as headers.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.presigned.as_ref().unwrap_or(&self.parts.headers)
+    }
+
+    /// A header as text.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        let header = self.parts.headers.get(name).and_then(|value| value.to_str().ok());
-        header.or_else(|| self.query.get(name))
+        self.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
     fn host_bucket(&self) -> Option<&BucketName> {
@@ -101,9 +146,9 @@ impl Head {
         identity: Identity,
         id: String,
     ) -> Result<Req, S3Error> {
-        let Self { parts, query, target, raw, .. } = self;
+        let Self { parts, query, target, presigned, raw, .. } = self;
         let head = parts.method == Method::HEAD;
-        let mut headers = parts.headers;
+        let mut headers = presigned.unwrap_or(parts.headers);
         let (mut body, mut document) = (Body::empty(), Bytes::new());
         match op.body {
             // What comes all the same is not looked at.
@@ -160,7 +205,7 @@ async fn whole(
 fn announced_len(headers: &HeaderMap, payload: &Payload) -> Result<Option<u64>, S3Error> {
     let name = match payload {
         Payload::Plain { .. } => http::header::CONTENT_LENGTH,
-        Payload::Chunked { .. } => http::HeaderName::from_static("x-amz-decoded-content-length"),
+        Payload::Chunked { .. } => HeaderName::from_static("x-amz-decoded-content-length"),
     };
     let Some(value) = headers.get(&name) else { return Ok(None) };
     let len = value.to_str().ok().and_then(|text| text.trim().parse().ok());
@@ -235,6 +280,22 @@ mod tests {
         assert_eq!(encoding_after(&["aws-chunked,gzip", "br"]), Some("gzip, br".into()));
         assert_eq!(encoding_after(&["gzip"]), Some("gzip".into()));
         assert_eq!(encoding_after(&[]), None);
+    }
+
+    #[test]
+    fn parameters_of_a_presigned_url_stand_for_headers() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-meta-b", HeaderValue::from_static("header"));
+        let query = "X-Amz-Signature=0&X-Amz-Expires=9&X-Amz-Meta-A=1&x-amz-meta-b=2&x-id=Get\
+                     &x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-checksum-mode=ENABLED";
+        let all = with_presigned(&headers, &Query::parse(query).unwrap()).unwrap().unwrap();
+        let names: Vec<&str> = all.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-amz-meta-b", "x-amz-meta-a", "x-amz-checksum-mode"]);
+        assert_eq!(all["x-amz-meta-b"], "header");
+        let unsigned = Query::parse("x-amz-meta-a=1").unwrap();
+        assert!(with_presigned(&headers, &unsigned).unwrap().is_none());
+        let bad = Query::parse("X-Amz-Signature=0&x-amz-meta-a=%0A").unwrap();
+        assert_eq!(with_presigned(&headers, &bad).unwrap_err().code(), Code::InvalidArgument);
     }
 
     #[test]

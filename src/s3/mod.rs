@@ -213,8 +213,7 @@ impl Service {
 
 /// The path of every S3 request.
 async fn answer(ctx: &Ctx, head: Head, trail: &mut Trail) -> Result<Reply, S3Error> {
-    let op =
-        op::find(ctx.table, &head.target, &head.parts.method, &head.query, &head.parts.headers)?;
+    let op = op::find(ctx.table, &head.target, &head.parts.method, &head.query, head.headers())?;
     trail.op = op.name;
     trail.permit = Some(admit(ctx, op)?);
     let identity = identify(ctx, op.auth, &head).await?;

@@ -194,6 +194,11 @@ async fn presigned_requests_put_and_get() {
     assert_eq!(get.text(), "by link");
     assert_eq!(get.header("content-type"), Some("text/csv"));
     assert_eq!(get.header("expires"), Some("never"));
+    let path = "/bucket/moved?x-amz-meta-k=v%20w&x-amz-storage-class=STANDARD_IA";
+    server.client.call("PUT", path).body("x").presigned(hour).send().await.expect(200);
+    let head = server.client.head("/bucket/moved").await.expect(200);
+    assert_eq!(head.header("x-amz-meta-k"), Some("v w"));
+    assert_eq!(head.header("x-amz-storage-class"), Some("STANDARD_IA"));
 }
 
 #[tokio::test]
