@@ -47,7 +47,8 @@ impl Ctx {
 }
 
 /// Refuses a request whose bucket belongs to another account than the caller expects, so that
-/// nothing is read from or written to a bucket that changed hands. Source: S3 user guide, "Verifying bucket ownership".
+/// nothing is read from or written to a bucket that changed hands.
+/// Source: S3 user guide, "Verifying bucket ownership".
 pub(super) async fn expected_owner(ctx: &Ctx, op: &Op, head: &Head) -> Result<(), S3Error> {
     if op.action == Action::CreateBucket {
         return Ok(());

@@ -58,8 +58,8 @@ fn remark(name: &str) -> &'static str {
         "CopyObject" => "Moves no bytes where both buckets have the same location.",
         "CreateBucket" => {
             "A bucket of one's own made again stays as it is: 200 where no location is asked for, \
-             else BucketAlreadyOwnedByYou. LocationConstraint is empty, `auto`, a region or regions with commas; `X-Godwit-Regions` (or \
-             `X-Tigris-Regions`) says the same."
+             else BucketAlreadyOwnedByYou. LocationConstraint is empty, `auto`, a region or regions \
+             with commas; `X-Godwit-Regions` (or `X-Tigris-Regions`) says the same."
         }
         "CompleteMultipartUpload" | "AbortMultipartUpload" => {
             "Decided by the region that began the upload, asked by the others; while it is away, \
