@@ -108,7 +108,11 @@ impl Engine {
     }
 
     /// The row with the largest stamp: the floor of a change of all of them.
-    async fn newest(&self, place: &Place, keys: &[ObjectKey]) -> Result<RecordId, Error> {
+    pub(super) async fn newest(
+        &self,
+        place: &Place,
+        keys: &[ObjectKey],
+    ) -> Result<RecordId, Error> {
         let first = keys.first().expect("callers give at least one key");
         if keys.len() == 1 {
             return Ok(place.row_id(first));
@@ -122,7 +126,7 @@ impl Engine {
     }
 }
 
-fn tombstone(row: &Row, stamp: Stamp) -> Row {
+pub(super) fn tombstone(row: &Row, stamp: Stamp) -> Row {
     let version = Version {
         stamp,
         replaces: row.null_stamp(),

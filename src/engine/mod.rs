@@ -17,6 +17,7 @@ mod insight;
 mod listing;
 mod multipart;
 mod object;
+mod rename;
 mod tidy;
 mod uploads;
 
@@ -43,6 +44,7 @@ pub use insight::{PeerView, RegionView};
 pub use listing::{ListObjects, ObjectsPage};
 pub use multipart::{CompleteUpload, CreateUpload, Part, UploadPart, UploadPartCopy};
 pub use object::{Attributes, GetObject, ObjectBody, ObjectInfo, ObjectRead, PutObject, Stored};
+pub use rename::RenameObject;
 pub use uploads::{ListParts, ListUploads, PartInfo, PartsPage, UploadInfo, UploadsPage};
 
 /// What new buckets are made with.

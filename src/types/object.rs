@@ -89,6 +89,16 @@ pub struct Version {
     pub placement: Placement,
 }
 
+impl Version {
+    /// Its metadata, if it is an object.
+    pub fn object(&self) -> Option<&Arc<ObjectMeta>> {
+        match &self.content {
+            Content::Object(meta) => Some(meta),
+            Content::Marker | Content::Tombstone => None,
+        }
+    }
+}
+
 /// What a version is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Content {
@@ -137,6 +147,16 @@ impl Marks {
     pub fn stamp(&self) -> Stamp {
         let Self { tags, acl, retention, legal_hold } = self;
         tags.marker.max(acl.marker).max(retention.marker).max(legal_hold.marker)
+    }
+
+    /// The same values as what another version is made with.
+    pub fn as_made(mut self) -> Self {
+        let Self { tags, acl, retention, legal_hold } = &mut self;
+        tags.marker = Stamp::ZERO;
+        acl.marker = Stamp::ZERO;
+        retention.marker = Stamp::ZERO;
+        legal_hold.marker = Stamp::ZERO;
+        self
     }
 
     /// Takes in another replica's state.

@@ -78,3 +78,36 @@ async fn a_source_of_another_account_is_not_copied() {
     let copy = stranger.call("PUT", "/theirs/a").header("x-amz-copy-source", "/bucket/secret");
     assert_eq!(copy.send().await.code(), (403, "AccessDenied"));
 }
+
+#[tokio::test]
+async fn a_rename_moves_the_key_and_nothing_else() {
+    let server = Server::with_bucket("bucket").await;
+    let body = vec![9_u8; 1_300_000];
+    let put = server.client.call("PUT", "/bucket/old%20name").header("x-amz-meta-k", "v");
+    put.header("x-amz-tagging", "a=b").body(body.clone()).send().await.expect(200);
+    let rename = |to: &str, from: &'static str| {
+        let call = server.client.call("PUT", &format!("/bucket/{to}?renameObject"));
+        call.header("x-amz-rename-source", from)
+    };
+    rename("new", "old%20name").send().await.expect(200);
+    assert_eq!(server.client.get("/bucket/old%20name").await.code(), (404, "NoSuchKey"));
+    let got = server.client.get("/bucket/new").await.expect(200);
+    assert_eq!(got.body, body);
+    assert_eq!(
+        (got.header("x-amz-meta-k"), got.header("x-amz-tagging-count")),
+        (Some("v"), Some("1"))
+    );
+    let by_copy = server.client.call("PUT", "/bucket/third").header("x-tigris-rename", "true");
+    let answer = by_copy.header("x-amz-copy-source", "/bucket/new").send().await.expect(200);
+    assert!(answer.text().contains("CopyObjectResult"), "{}", answer.text());
+    assert_eq!(server.client.get("/bucket/new").await.code(), (404, "NoSuchKey"));
+    assert_eq!(server.client.get("/bucket/third").await.expect(200).body, body);
+    server.client.put("/bucket/taken", "x").await.expect(200);
+    let only_new = rename("taken", "third").header("if-none-match", "*").send().await;
+    assert_eq!(only_new.code(), (412, "PreconditionFailed"));
+    let other = rename("fourth", "third").header("x-amz-rename-source-if-match", "\"0\"");
+    assert_eq!(other.send().await.code(), (412, "PreconditionFailed"));
+    assert_eq!(rename("fourth", "missing").send().await.code(), (404, "NoSuchKey"));
+    assert_eq!(rename("third", "third").send().await.code(), (400, "InvalidRequest"));
+    assert_eq!(server.client.get("/bucket/third").await.expect(200).body, body);
+}

@@ -129,7 +129,6 @@ absent! {
     PutObjectRetention Put Object ["retention"] PutObjectRetention LOCK;
     PutObjectTagging Put Object ["tagging"] PutObjectTagging TAGS;
     PutPublicAccessBlock Put Bucket ["publicAccessBlock"] PutBucketPublicAccessBlock ACCESS;
-    RenameObject Put Object ["renameObject"] PutObject DIRECTORY;
     RestoreObject Post Object ["restore"] RestoreObject TIERS;
     SelectObjectContent Post Object ["select"] GetObject SELECT;
     UpdateBucketMetadataInventoryTableConfiguration Put Bucket ["metadataInventoryTable"]

@@ -7,15 +7,12 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When};
 use crate::types::action::Action;
 
-const COPY: When = When::Header("x-amz-copy-source");
 const FORKS: &str = "Forks of buckets are not implemented.";
 const FRESH: &str = "Reads that see every write of other regions are not implemented; without this \
                      header a read sees what has arrived in its region.";
 const PLACES: &str = "Regions are chosen for a bucket when it is made; choosing them for one \
                       object is not implemented.";
 const QUERY: &str = "Queries over metadata are not implemented.";
-const RENAME: &str = "Renames are not implemented; copy the object, which moves no bytes, and \
-                      delete the source.";
 const SNAPSHOTS: &str = "Snapshots of buckets are not implemented.";
 const UNDELETE: &str = "Soft deletion is not implemented.";
 const UPLOADS: When = When::Query("uploads");
@@ -42,8 +39,6 @@ macro_rules! refused {
 }
 
 refused! {
-    "CopyObject with X-Tigris-Rename" Put Object
-        [COPY, When::Header("x-tigris-rename")] PutObject RENAME;
     "CreateBucket with X-Tigris-Enable-Snapshot" Put Bucket
         [When::Header("x-tigris-enable-snapshot")] CreateBucket SNAPSHOTS;
     "CreateBucket with X-Tigris-Fork-Source-Bucket" Put Bucket

@@ -10,6 +10,7 @@ mod multipart;
 mod object;
 mod params;
 mod probe;
+mod rename;
 mod service;
 
 use std::fmt::Write as _;
@@ -27,6 +28,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     multipart::OPS,
     object::OPS,
     probe::OPS,
+    rename::OPS,
     service::OPS,
 ];
 
@@ -56,6 +58,7 @@ pub fn compatibility() -> String {
 fn remark(name: &str) -> &'static str {
     match name {
         "CopyObject" => "Moves no bytes where both buckets have the same location.",
+        "RenameObject" => "Any bucket that never had versions; moves no bytes.",
         "CreateBucket" => {
             "A bucket of one's own made again stays as it is: 200 where no location is asked for, \
              else BucketAlreadyOwnedByYou. LocationConstraint is empty, `auto`, a region or regions \

@@ -162,7 +162,7 @@ pub(super) fn conditions(req: &Req) -> Result<Conditions, S3Error> {
     named_conditions(req, ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"])
 }
 
-fn named_conditions(req: &Req, names: [&str; 4]) -> Result<Conditions, S3Error> {
+pub(super) fn named_conditions(req: &Req, names: [&str; 4]) -> Result<Conditions, S3Error> {
     let [if_match, if_none_match, since, unmodified] = names;
     // A date that is none is ignored. Source: RFC 9110 section 13.1.3.
     let date = |name: &str| -> Result<Option<u64>, S3Error> {

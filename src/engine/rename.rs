@@ -1,0 +1,97 @@
+//! Renames: another key for the same object, in one change.
+//!
+//! Invariant: no bytes move, and no reader here sees both keys or neither. Only in buckets that
+//! never had versions: there a name can be given up.
+
+use std::sync::Arc;
+
+use crate::cluster::{View, Write};
+use crate::logic::precondition::{Conditions, Refusal};
+use crate::types::action::{Action, Target};
+use crate::types::bucket::Versioning;
+use crate::types::caller::Caller;
+use crate::types::name::{BucketName, ObjectKey};
+use crate::types::object::{Marks, ObjectMeta, Row};
+use crate::types::record::Record;
+use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
+
+use super::delete::tombstone;
+use super::object::replacing;
+use super::{Engine, Error, Stored, above, current, judge};
+
+/// Gives an object another key in its bucket.
+#[derive(Clone, Debug)]
+pub struct RenameObject {
+    pub bucket: BucketName,
+    pub source: ObjectKey,
+    pub target: ObjectKey,
+    /// On what has the source's key now.
+    pub source_conditions: Conditions,
+    /// On what has the target's key now.
+    pub conditions: Conditions,
+}
+
+impl Engine {
+    pub async fn rename_object(
+        &self,
+        caller: &Caller,
+        rename: RenameObject,
+    ) -> Result<Stored, Error> {
+        let RenameObject { bucket, source, target, .. } = &rename;
+        if source == target {
+            return Err(Error::InvalidRequest("an object cannot be renamed to itself".into()));
+        }
+        let object = Target::Object(bucket.clone(), source.clone());
+        for action in [Action::GetObject, Action::DeleteObject] {
+            self.authorize(caller, action, &object).await?;
+        }
+        let place = self.place(bucket).await?;
+        if place.config.versioning != Versioning::Off {
+            let why = "objects of a bucket with versions are not renamed; copy and delete them";
+            return Err(Error::InvalidRequest(why.into()));
+        }
+        let keys = [source.clone(), target.clone()];
+        let (config, subject) = (place.config.clone(), self.newest(&place, &keys).await?);
+        let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
+            let RenameObject { source, target, source_conditions, conditions, .. } = &rename;
+            let (from, to) = (place.row(view, source)?, place.row(view, target)?);
+            let (meta, marks) = taken(&from, source_conditions)?;
+            judge(conditions, &to)?;
+            above(stamp, &from)?;
+            above(stamp, &to)?;
+            Ok(vec![
+                (place.row_id(target), Record::Row(replacing(&to, stamp, meta, marks))),
+                (place.row_id(source), Record::Row(tombstone(&from, stamp))),
+            ])
+        });
+        let written = self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        let row = self.row(&config, &keys[1]).await?;
+        let made = row.versions.iter().find(|v| v.stamp == written.stamp).and_then(|v| v.object());
+        let meta = made.ok_or_else(|| Error::Conflict("the target was changed since".into()))?;
+        Ok(Stored {
+            version: written.stamp,
+            etag: meta.etag.clone(),
+            size: meta.size,
+            modified_ms: meta.modified_ms,
+            checksum: meta.checksum.clone(),
+        })
+    }
+}
+
+/// What the new key gets of the source: all but its placement; its bytes are where they are.
+fn taken(row: &Row, conditions: &Conditions) -> Result<(ObjectMeta, Marks), Error> {
+    let (version, meta) = row.object().ok_or(Error::NoSuchKey)?;
+    conditions.copy_source(current(meta)).map_err(|refusal| match refusal {
+        Refusal::Failed(header) => {
+            Error::PreconditionFailed(format!("x-amz-rename-source-{}", header.to_lowercase()))
+        }
+        Refusal::NoSuchKey => Error::NoSuchKey,
+    })?;
+    let held: Vec<RegionId> = version.placement.held().collect();
+    let mut meta = Arc::unwrap_or_clone(meta.clone());
+    if !held.is_empty() {
+        meta.parts.iter_mut().for_each(|part| part.held_by.clone_from(&held));
+    }
+    Ok((meta, version.marks.clone().as_made()))
+}
