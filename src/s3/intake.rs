@@ -74,23 +74,29 @@ const SIGNATURE_PARAMETERS: [&str; 8] = [
     "x-amz-signedheaders",
 ];
 
+/// What a query signed with version 4 has, and one signed with version 2.
+const V4_SIGNATURE: &str = "X-Amz-Signature";
+const V2_SIGNATURE: &str = "Signature";
+
 /// Some SDKs move every `x-amz-*` header of what they presign into the query, where the signature
-/// covers it; S3 reads it there. Checksums are left out: what such a URL carries is the checksum of
+/// covers it; S3 reads it there. With version 2 boto3 always does so, also with the type and the MD5
+/// of the body, and what is signed has them as headers. Checksums are left out: what such a URL carries is the checksum of
 /// the empty body that it was made with.
 fn with_presigned(headers: &HeaderMap, query: &Query) -> Result<Option<HeaderMap>, S3Error> {
-    if !query.has("X-Amz-Signature") {
+    let v2 = query.has(V2_SIGNATURE);
+    if !query.has(V4_SIGNATURE) && !v2 {
         return Ok(None);
     }
     let mut all = headers.clone();
     for (name, value) in query.pairs() {
         let lower = name.to_ascii_lowercase();
         let checksum = lower.starts_with("x-amz-checksum-") && lower != "x-amz-checksum-mode";
-        if !lower.starts_with("x-amz-")
-            || checksum
+        let own = checksum && !v2
             || lower == "x-amz-sdk-checksum-algorithm"
-            || SIGNATURE_PARAMETERS.contains(&lower.as_str())
-            || headers.contains_key(&lower)
-        {
+            || SIGNATURE_PARAMETERS.contains(&lower.as_str());
+        let of_body = v2 && ["content-md5", "content-type"].contains(&lower.as_str());
+        let stands_for_header = of_body || lower.starts_with("x-amz-") && !own;
+        if !stands_for_header || headers.contains_key(&lower) {
             continue;
         }
         let bad = || S3Error::argument(name, value, "the parameter cannot be a header");
@@ -118,7 +124,11 @@ impl Head {
             path: self.parts.uri.path(),
             raw_query: self.parts.uri.query().unwrap_or(""),
             query: &self.query,
-            headers: &self.parts.headers,
+            headers: if self.query.has(V2_SIGNATURE) {
+                self.headers()
+            } else {
+                &self.parts.headers
+            },
             host: &self.host,
             host_bucket: self.host_bucket(),
             now_ms,
@@ -292,6 +302,10 @@ mod tests {
         let names: Vec<&str> = all.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["x-amz-meta-b", "x-amz-meta-a", "x-amz-checksum-mode"]);
         assert_eq!(all["x-amz-meta-b"], "header");
+        let v2 = "AWSAccessKeyId=a&Signature=0&content-type=text%2Fplain&x-amz-meta-a=1";
+        let all = with_presigned(&headers, &Query::parse(v2).unwrap()).unwrap().unwrap();
+        assert_eq!(all["content-type"], "text/plain");
+        assert_eq!(all["x-amz-meta-a"], "1");
         let unsigned = Query::parse("x-amz-meta-a=1").unwrap();
         assert!(with_presigned(&headers, &unsigned).unwrap().is_none());
         let bad = Query::parse("X-Amz-Signature=0&x-amz-meta-a=%0A").unwrap();
