@@ -94,6 +94,9 @@ async fn lists_of_parts_that_break_the_rules_are_refused() {
     for (list, code) in cases {
         assert_eq!(server.client.post(&path, list).await.code(), (400, code));
     }
+    let call = server.client.call("POST", &path).header("x-amz-checksum-sha256", "none");
+    let no_checksum = call.body(document(&[(2, &two)])).send().await;
+    assert_eq!(no_checksum.code(), (400, "BadDigest"));
     server.client.head("/bucket/k").await.expect(404);
     server.client.post(&path, document(&[(2, &two)])).await.expect(200);
     assert_eq!(server.client.get("/bucket/k").await.text(), "last");

@@ -280,7 +280,7 @@ fn whole_checksum(req: &Req) -> Result<Option<(ChecksumAlgorithm, Vec<u8>)>, S3E
         // A composite one has the number of parts behind it.
         let text = text.split_once('-').map_or(text, |(value, _)| value);
         let value = digest::decode_checksum(algorithm, text).ok_or_else(|| {
-            S3Error::with(Code::InvalidRequest, format!("Value for {name} header is invalid."))
+            S3Error::with(Code::BadDigest, format!("Value for {name} header is invalid."))
         })?;
         return Ok(Some((algorithm, value)));
     }

@@ -146,6 +146,8 @@ pub(super) fn tags(req: &Req) -> Result<Option<Vec<(String, String)>>, S3Error> 
         let why = format!("Object tags cannot be greater than {TAGS_MAX}");
         return Err(S3Error::with(Code::BadRequest, why));
     }
+    // Tags have no order; S3 shows them by their keys.
+    tags.sort_unstable();
     Ok(Some(tags))
 }
 
