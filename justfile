@@ -31,6 +31,11 @@ up N="3":
 clients *NAME:
     cargo test --test clients -- {{ NAME }}
 
+# The tests of ceph/s3-tests that passed before pass again: `just conformance ../s3-tests`.
+conformance CHECKOUT *ARGS:
+    cargo build
+    tests/conformance/run.sh {{ CHECKOUT }} {{ ARGS }}
+
 # Dependencies: bans, licences, sources, advisories.
 deny:
     cargo deny check

@@ -80,8 +80,8 @@ const V2_SIGNATURE: &str = "Signature";
 
 /// Some SDKs move every `x-amz-*` header of what they presign into the query, where the signature
 /// covers it; S3 reads it there. With version 2 boto3 always does so, also with the type and the MD5
-/// of the body, and what is signed has them as headers. Checksums are left out: what such a URL carries is the checksum of
-/// the empty body that it was made with.
+/// of the body, and what is signed has them as headers. Of version 4 checksums are left out: what
+/// such a URL carries is the checksum of the empty body that it was made with.
 fn with_presigned(headers: &HeaderMap, query: &Query) -> Result<Option<HeaderMap>, S3Error> {
     let v2 = query.has(V2_SIGNATURE);
     if !query.has(V4_SIGNATURE) && !v2 {
@@ -91,11 +91,11 @@ fn with_presigned(headers: &HeaderMap, query: &Query) -> Result<Option<HeaderMap
     for (name, value) in query.pairs() {
         let lower = name.to_ascii_lowercase();
         let checksum = lower.starts_with("x-amz-checksum-") && lower != "x-amz-checksum-mode";
-        let own = checksum && !v2
+        let own = checksum
             || lower == "x-amz-sdk-checksum-algorithm"
             || SIGNATURE_PARAMETERS.contains(&lower.as_str());
         let of_body = v2 && ["content-md5", "content-type"].contains(&lower.as_str());
-        let stands_for_header = of_body || lower.starts_with("x-amz-") && !own;
+        let stands_for_header = of_body || lower.starts_with("x-amz-") && (v2 || !own);
         if !stands_for_header || headers.contains_key(&lower) {
             continue;
         }
