@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::engine::{CreateBucket, Engine, Error, GetObject, RegionView};
 use crate::logic::precondition::Conditions;
 use crate::s3::request::Query;
+use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
 use crate::types::caller::Caller;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
@@ -116,7 +117,9 @@ impl Api {
         let names = names.map_err(argument)?;
         for name in &names {
             let target = Target::Bucket(name.clone());
-            self.engine.authorize(call.caller, Action::ListBucket, &target).await?;
+            self.engine
+                .authorize(call.caller, Action::ListBucket, &target, &Circumstances::default())
+                .await?;
         }
         let scope = if names.is_empty() { KeyScope::Admin } else { KeyScope::Buckets(names) };
         let account = Some(account.clone()).filter(|_| !request.new_account);
@@ -148,7 +151,9 @@ impl Api {
         let bucket = BucketName::parse(parameter(call, "bucket")?).map_err(argument)?;
         let key = ObjectKey::parse(parameter(call, "key")?).map_err(argument)?;
         let target = Target::Object(bucket.clone(), key.clone());
-        self.engine.authorize(call.caller, Action::GetObject, &target).await?;
+        self.engine
+            .authorize(call.caller, Action::GetObject, &target, &Circumstances::default())
+            .await?;
         let get = GetObject {
             bucket: bucket.clone(),
             key: key.clone(),

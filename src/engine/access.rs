@@ -1,14 +1,18 @@
 //! Who may do what, and the access keys.
 //!
-//! Invariant: what is not allowed is denied. Until there are ACLs and policies, that is: the owner
-//! of a bucket through a key whose scope covers it, and nobody else.
+//! Invariant: what is not allowed is denied. The owner of a bucket without a policy is known from
+//! the bucket's configuration alone, so that the usual read costs nothing more.
 
+use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
+use crate::types::bucket::BucketConfig;
 use crate::types::caller::Caller;
 use crate::types::name::{AccessKeyId, AccountId, BucketName, SecretKey};
+use crate::types::object::Row;
 use crate::types::record::{AccessKeyRecord, KeyScope, Record, RecordId};
 use crate::types::stamp::Stamp;
 
+use super::acl::{BucketRules, acl_of};
 use super::{Engine, Error, mismatch};
 
 /// A key that was just made; the only time that its secret is shown.
@@ -76,29 +80,76 @@ impl Engine {
     }
 
     /// Says whether the caller may do this to that. `NoSuchBucket` comes from here, so that no
-    /// operation is reached for a bucket that is not there.
+    /// operation is reached for a bucket that is not there. The order: the key's scope, an explicit
+    /// deny of the policy, the bucket's owner, an allow of the policy, a grant; else denied.
     pub async fn authorize(
         &self,
         caller: &Caller,
         action: Action,
         target: &Target,
+        around: &Circumstances,
     ) -> Result<(), Error> {
-        let Caller::Key { account, scope, .. } = caller else {
-            return Err(denied("anonymous requests are not allowed here; sign the request"));
+        let anonymous = || denied("anonymous requests are not allowed here; sign the request");
+        let Some(bucket) = target.bucket() else {
+            return caller.account().map(|_| ()).ok_or_else(anonymous);
         };
-        let Some(bucket) = target.bucket() else { return Ok(()) };
-        if !covers(scope, action, bucket) {
+        if let Caller::Key { scope, .. } = caller
+            && !covers(scope, action, bucket)
+        {
             return Err(denied("the access key's scope does not cover this"));
         }
         if action == Action::CreateBucket {
-            return Ok(());
+            return caller.account().map(|_| ()).ok_or_else(anonymous);
         }
         let config = self.bucket(bucket).await?;
-        if config.owner == *account {
+        self.decide(&config, caller, action, target, around).await
+    }
+
+    async fn decide(
+        &self,
+        config: &BucketConfig,
+        caller: &Caller,
+        action: Action,
+        target: &Target,
+        _around: &Circumstances,
+    ) -> Result<(), Error> {
+        if caller.account() == Some(&config.owner) {
             return Ok(());
         }
-        Err(denied("the bucket belongs to another account"))
+        let record = self.bucket_record(config).await?;
+        let rules = BucketRules::of(config, &record)?;
+        let row = match target.key() {
+            Some(key) if on_existing(action) => Some(self.row(config, key).await?),
+            Some(_) | None => None,
+        };
+        let account = caller.account();
+        match row.as_ref().map(Row::object) {
+            // Whether a key is there is shown to those who may list.
+            Some(None) if rules.grants(Action::ListBucket, account, None) => Ok(()),
+            Some(None) => Err(denied("the object is not there or not yours to see")),
+            Some(Some((version, meta))) => {
+                let acl = acl_of(version, meta);
+                granted(rules.grants(action, account, Some(&acl)))
+            }
+            None => granted(rules.grants(action, account, None)),
+        }
     }
+}
+
+fn granted(allowed: bool) -> Result<(), Error> {
+    allowed.then_some(()).ok_or_else(|| denied("no policy and no grant allows this"))
+}
+
+/// Whether an action on an object is about one that is there.
+fn on_existing(action: Action) -> bool {
+    let made = [
+        Action::AbortMultipartUpload,
+        Action::DeleteObject,
+        Action::DeleteObjectVersion,
+        Action::ListMultipartUploadParts,
+        Action::PutObject,
+    ];
+    !made.contains(&action)
 }
 
 fn denied(why: &str) -> Error {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::cluster::{CreateOutcome, DeleteOutcome};
-use crate::types::bucket::{AccessBlock, BucketConfig, Location, Versioning};
+use crate::types::bucket::{BucketConfig, Location, Versioning};
 use crate::types::id::BucketId;
 use crate::types::name::{AccountId, BucketName};
 use crate::types::region::{RegionId, RegionInfo, Role};
@@ -67,7 +67,7 @@ impl Engine {
             versioning: Versioning::Off,
             lock: None,
             policy: None,
-            access_block: AccessBlock::default(),
+            access_block: None,
         };
         match self.cluster.create_bucket(&name, config.clone()).await? {
             CreateOutcome::Created => Ok(info(name, &config)),

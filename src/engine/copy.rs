@@ -11,6 +11,8 @@ use md5::{Digest, Md5};
 use crate::cluster::{Body, ReadError, Unavailable};
 use crate::logic::parts;
 use crate::logic::precondition::{Conditions, Refusal};
+use crate::types::access::Circumstances;
+use crate::types::acl::Acl;
 use crate::types::action::{Action, Target};
 use crate::types::bucket::BucketConfig;
 use crate::types::caller::Caller;
@@ -30,6 +32,8 @@ pub struct CopySource {
     pub bucket: BucketName,
     pub key: ObjectKey,
     pub conditions: Conditions,
+    /// Of the request that copies.
+    pub around: Circumstances,
 }
 
 /// Copies one object.
@@ -43,6 +47,8 @@ pub struct CopyObject {
     pub replace: Option<(StoredHeaders, Vec<(String, String)>)>,
     /// New tags instead of the source's.
     pub replace_tags: Option<Vec<(String, String)>>,
+    /// The copy's own list; a source's is never copied.
+    pub acl: Option<Acl>,
     /// A change that makes copying an object to itself meaningful, other than `replace`.
     pub storage_class: Option<String>,
     /// On the target.
@@ -92,7 +98,7 @@ impl Engine {
         };
         let source_modified_ms = found.meta.modified_ms;
         let tags = copy.replace_tags.unwrap_or_else(|| found.version.marks.tags.val.clone());
-        let made = (meta, marks(tags));
+        let made = (meta, marks(tags, copy.acl));
         let stored = self.store_version(target, copy.key, copy.conditions, made, bodies).await?;
         Ok(Copied { stored, source_modified_ms })
     }
@@ -104,7 +110,7 @@ impl Engine {
         source: &CopySource,
     ) -> Result<Found, Error> {
         let target = Target::Object(source.bucket.clone(), source.key.clone());
-        self.authorize(caller, Action::GetObject, &target).await?;
+        self.authorize(caller, Action::GetObject, &target, &source.around).await?;
         let config = self.bucket(&source.bucket).await?;
         let row = self.row(&config, &source.key).await?;
         found(config, &row, &source.conditions)

@@ -5,6 +5,7 @@
 //! changes.
 
 mod access;
+mod acl;
 pub mod body;
 mod bucket;
 mod copy;
@@ -36,6 +37,7 @@ use crate::types::stamp::Stamp;
 
 pub use crate::cluster::{Source, Whereabouts};
 pub use access::NewAccessKey;
+pub use acl::BucketRules;
 pub use bucket::{ANYWHERE, BucketInfo, BucketsPage, CreateBucket, ListBuckets};
 pub use copy::{Copied, CopyObject, CopySource};
 pub use delete::{Deletion, DeletionOutcome};

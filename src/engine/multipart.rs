@@ -96,6 +96,7 @@ impl Engine {
             headers: create.attributes.headers,
             user_meta: create.attributes.user_meta,
             tags: create.attributes.tags,
+            acl: create.attributes.acl,
             checksum: create.checksum,
             started_ms: upload.0.hlc.ms(),
             state: UploadState::Open,
@@ -374,7 +375,7 @@ fn completion(
         rides: false,
         owner: record.owner.clone(),
     };
-    let marks = marks(record.tags.clone());
+    let marks = marks(record.tags.clone(), record.acl.clone());
     let mut records = end_parts(view, upload, numbers, stamp)?;
     let ended = UploadRecord { stamp, state: UploadState::Completed(stamp), ..record };
     records.push((place.row_id(&complete.key), Record::Row(replacing(&row, stamp, meta, marks))));

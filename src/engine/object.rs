@@ -13,6 +13,7 @@ use crate::cluster::{Body, BodyStream, ReadError, Unavailable, Write};
 use crate::limits;
 use crate::logic::parts;
 use crate::logic::precondition::{Conditions, Verdict};
+use crate::types::acl::Acl;
 use crate::types::bucket::BucketConfig;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{
@@ -36,6 +37,8 @@ pub struct Attributes {
     /// `x-amz-meta-*` without the prefix, lower case, in the order they came.
     pub user_meta: Vec<(String, String)>,
     pub tags: Vec<(String, String)>,
+    /// Private to the owner without one.
+    pub acl: Option<Acl>,
 }
 
 /// Stores one object from one body.
@@ -131,7 +134,7 @@ impl Engine {
             rides: body.rides,
             owner,
         };
-        let marks = marks(attributes.tags);
+        let marks = marks(attributes.tags, attributes.acl);
         self.store_version(place, key, conditions, (meta, marks), vec![body]).await
     }
 
@@ -239,9 +242,13 @@ impl Engine {
     }
 }
 
-/// What a version with these tags is made with.
-pub(super) fn marks(tags: Vec<(String, String)>) -> Marks {
-    Marks { tags: Mark { val: tags, marker: Stamp::ZERO }, ..Marks::default() }
+/// What a version with these tags and this list is made with.
+pub(super) fn marks(tags: Vec<(String, String)>, acl: Option<Acl>) -> Marks {
+    Marks {
+        tags: Mark { val: tags, marker: Stamp::ZERO },
+        acl: Mark { val: acl, marker: Stamp::ZERO },
+        ..Marks::default()
+    }
 }
 
 /// The row that puts an object over what was there.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::cluster::{View, Write};
 use crate::logic::precondition::{Conditions, Refusal};
+use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
 use crate::types::bucket::Versioning;
 use crate::types::caller::Caller;
@@ -30,6 +31,8 @@ pub struct RenameObject {
     pub source_conditions: Conditions,
     /// On what has the target's key now.
     pub conditions: Conditions,
+    /// Of the request that renames.
+    pub around: Circumstances,
 }
 
 impl Engine {
@@ -44,7 +47,7 @@ impl Engine {
         }
         let object = Target::Object(bucket.clone(), source.clone());
         for action in [Action::GetObject, Action::DeleteObject] {
-            self.authorize(caller, action, &object).await?;
+            self.authorize(caller, action, &object, &rename.around).await?;
         }
         let place = self.place(bucket).await?;
         if place.config.versioning != Versioning::Off {

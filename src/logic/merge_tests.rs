@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::types::bucket::{AccessBlock, Ack, BucketConfig, BucketRecord, Location, Versioning};
+use crate::types::bucket::{Ack, BucketConfig, BucketRecord, Location, Versioning};
 use crate::types::bucket::{NameRecord, NameState, SettingKind};
 use crate::types::id::{BlobId, BucketId, Hash, OpId};
 use crate::types::name::{AccountId, ObjectKey, SecretKey};
@@ -89,7 +89,7 @@ fn config(n: u8) -> BucketConfig {
         versioning: Versioning::Off,
         lock: None,
         policy: None,
-        access_block: AccessBlock::default(),
+        access_block: None,
     }
 }
 
@@ -128,6 +128,7 @@ fn upload(seed: u64, made: Stamp) -> Record {
         owner: AccountId("owner".into()),
         headers: StoredHeaders::default(),
         user_meta: Vec::new(),
+        acl: None,
         tags: Vec::new(),
         checksum: None,
         started_ms: 1,

@@ -2,6 +2,7 @@
 
 use crate::engine::{Engine, Error};
 use crate::env::BoxFuture;
+use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
 use crate::types::caller::Caller;
 use crate::types::name::{AccessKeyId, BucketName};
@@ -30,8 +31,9 @@ impl Gate for Engine {
         caller: &'a Caller,
         action: Action,
         target: &'a Target,
+        around: &'a Circumstances,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(Self::authorize(self, caller, action, target))
+        Box::pin(Self::authorize(self, caller, action, target, around))
     }
 
     fn engine(&self) -> Option<&Engine> {

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use crate::engine::body::BodyError;
 use crate::limits;
+use crate::types::access::Circumstances;
 use crate::types::action::Target;
 use crate::types::name::BucketName;
 
@@ -154,6 +155,7 @@ impl Head {
         self,
         op: &Op,
         identity: Identity,
+        around: Circumstances,
         id: String,
     ) -> Result<Req, S3Error> {
         let Self { parts, query, target, presigned, raw, .. } = self;
@@ -178,7 +180,8 @@ impl Head {
             }
         }
         strip_aws_chunked(&mut headers)?;
-        Ok(Req { caller: identity.caller, target, query, headers, body, document, id, head })
+        let caller = identity.caller;
+        Ok(Req { caller, around, target, query, headers, body, document, id, head })
     }
 
     /// A request that no row of the table answers.

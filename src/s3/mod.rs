@@ -3,6 +3,7 @@
 //! Invariant: every request takes the path of [`Service::call`]; no operation skips or reorders a
 //! step, and special cases are flags of its row in the table.
 
+mod around;
 pub mod auth;
 pub mod body;
 mod chunked;
@@ -31,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::engine;
 use crate::env::{BoxFuture, Env};
 use crate::limits;
+use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
 use crate::types::caller::Caller;
 use crate::types::name::AccessKeyId;
@@ -76,6 +78,7 @@ pub trait Gate: Send + Sync {
         caller: &'a Caller,
         action: Action,
         target: &'a Target,
+        around: &'a Circumstances,
     ) -> BoxFuture<'a, Result<(), engine::Error>>;
 
     /// What S3's operations call; a gate without one serves other tables only.
@@ -178,7 +181,7 @@ impl Service {
                 let mut trail = Trail::new(ctx, request.method(), Some(&target));
                 let head = intake::split(ctx, request, target, virtual_host, expect);
                 let result = match head {
-                    Ok(head) => answer(ctx, head, &mut trail).await,
+                    Ok(head) => answer(ctx, head, peer, &mut trail).await,
                     Err(error) => Err(error),
                 };
                 trail.finish(ctx, result).await
@@ -212,17 +215,24 @@ impl Service {
 }
 
 /// The path of every S3 request.
-async fn answer(ctx: &Ctx, head: Head, trail: &mut Trail) -> Result<Reply, S3Error> {
+async fn answer(
+    ctx: &Ctx,
+    head: Head,
+    peer: SocketAddr,
+    trail: &mut Trail,
+) -> Result<Reply, S3Error> {
     let op = op::find(ctx.table, &head.target, &head.parts.method, &head.query, head.headers())?;
     trail.op = op.name;
     trail.permit = Some(admit(ctx, op)?);
     let identity = identify(ctx, op.auth, &head).await?;
     trail.caller = identity.caller.clone();
+    let around = around::of(&head, peer, ctx.env.now_ms());
     if op.auth == Auth::Signed {
-        ctx.gate.authorize(&identity.caller, op.action, &head.target).await?;
+        let action = around::action(op.action, &head.query);
+        ctx.gate.authorize(&identity.caller, action, &head.target, &around).await?;
     }
     gate::expected_owner(ctx, op, &head).await?;
-    let req = head.into_request(op, identity, trail.id.clone()).await?;
+    let req = head.into_request(op, identity, around, trail.id.clone()).await?;
     (op.run)(ctx, req).await
 }
 
@@ -236,7 +246,7 @@ fn admit(ctx: &Ctx, op: &Op) -> Result<OwnedSemaphorePermit, S3Error> {
 async fn identify(ctx: &Ctx, auth: Auth, head: &Head) -> Result<Identity, S3Error> {
     let look = head.look(ctx.env.now_ms());
     let claim = match auth {
-        Auth::Signed => Claim::parse(&look, &ctx.options.auth)?,
+        Auth::Signed | Auth::PerKey => Claim::parse(&look, &ctx.options.auth)?,
         Auth::Form | Auth::Public => Claim::Anonymous,
     };
     let record = match claim.access_key() {

@@ -112,6 +112,8 @@ pub enum BodyKind {
 pub enum Auth {
     /// By signature (header or query), else anonymous; then the access decision of `action`.
     Signed,
+    /// By signature, else anonymous; the operation itself asks for the decision, key by key.
+    PerKey,
     /// Inside the form in the body; the operation itself checks it.
     Form,
     /// Anyone (preflight); no access decision.

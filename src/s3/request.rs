@@ -7,6 +7,7 @@ use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
+use crate::types::access::Circumstances;
 use crate::types::action::Target;
 use crate::types::caller::Caller;
 use crate::types::name::{BucketName, ObjectKey};
@@ -62,6 +63,8 @@ fn decode(text: &str) -> Result<String, S3Error> {
 /// One request, after signature and access decision.
 pub struct Req {
     pub caller: Caller,
+    /// What further access decisions look at.
+    pub around: Circumstances,
     pub target: Target,
     pub query: Query,
     pub headers: HeaderMap,

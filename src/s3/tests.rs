@@ -54,6 +54,7 @@ impl Gate for OneBucket {
         _: &'a Caller,
         _: Action,
         target: &'a Target,
+        _: &'a Circumstances,
     ) -> BoxFuture<'a, Result<(), engine::Error>> {
         Box::pin(async move {
             match target.bucket().map(|bucket| bucket.as_str()) {

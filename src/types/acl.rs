@@ -48,3 +48,29 @@ impl Acl {
         Self { owner, grants: vec![Grant { grantee, permission: Permission::FullControl }] }
     }
 }
+
+/// Who owns new objects of a bucket, and whether its access control lists count.
+/// Source: S3 user guide, "Controlling ownership of objects and disabling ACLs".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ownership {
+    BucketOwnerEnforced,
+    BucketOwnerPreferred,
+    /// What a bucket starts with here, because clients as old as `s3cmd` set lists.
+    #[default]
+    ObjectWriter,
+}
+
+impl Ownership {
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [Self::BucketOwnerEnforced, Self::BucketOwnerPreferred, Self::ObjectWriter];
+        all.into_iter().find(|ownership| ownership.as_str() == name)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BucketOwnerEnforced => "BucketOwnerEnforced",
+            Self::BucketOwnerPreferred => "BucketOwnerPreferred",
+            Self::ObjectWriter => "ObjectWriter",
+        }
+    }
+}

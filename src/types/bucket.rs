@@ -50,7 +50,8 @@ pub struct BucketConfig {
     pub lock: Option<ObjectLock>,
     /// The bucket policy's JSON as the client gave it.
     pub policy: Option<String>,
-    pub access_block: AccessBlock,
+    /// `None` where none was set, which blocks nothing.
+    pub access_block: Option<AccessBlock>,
 }
 
 /// Whether writes make new versions.

@@ -1,5 +1,6 @@
 //! Vocabulary: the words of the domain as types. Nothing here does anything.
 
+pub mod access;
 pub mod acl;
 pub mod action;
 pub mod bucket;

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::acl::Acl;
 use super::bucket::{BucketRecord, NameRecord};
 use super::id::{BucketId, UploadId};
 use super::name::{AccessKeyId, AccountId, BucketName, ObjectKey, SecretKey};
@@ -66,6 +67,7 @@ pub struct UploadRecord {
     pub headers: StoredHeaders,
     pub user_meta: Vec<(String, String)>,
     pub tags: Vec<(String, String)>,
+    pub acl: Option<Acl>,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     /// Milliseconds since 1970.
     pub started_ms: u64,

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use godwit::engine::body::{BodyError, WholeBody};
 use godwit::engine::{Deletion, Error};
 use godwit::logic::precondition::{Conditions, ETagMatch};
+use godwit::types::access::Circumstances;
 use godwit::types::action::{Action, Target};
 use godwit::types::caller::Caller;
 use godwit::types::record::KeyScope;
@@ -112,7 +113,8 @@ async fn what_is_not_allowed_is_denied() {
     let target = Target::Object(bucket(), crate::user::key("k"));
     let may = |caller: Caller| {
         let (engine, target) = (node.engine.clone(), target.clone());
-        async move { engine.authorize(&caller, Action::GetObject, &target).await }
+        let around = Circumstances::default();
+        async move { engine.authorize(&caller, Action::GetObject, &target, &around).await }
     };
     assert_eq!(may(caller(&key)).await, Ok(()));
     assert!(matches!(may(caller(&other)).await, Err(Error::AccessDenied(_))));

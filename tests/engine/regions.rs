@@ -95,11 +95,13 @@ async fn a_copy_is_read_everywhere_after_its_source_is_gone() {
     let body = vec![9_u8; 1_500_000];
     put(&nodes[0].engine, "source", body.clone()).await.unwrap();
     let source = godwit::engine::CopySource {
+        around: Default::default(),
         bucket: bucket(),
         key: key("source"),
         conditions: Conditions::default(),
     };
     let copy = godwit::engine::CopyObject {
+        acl: None,
         source,
         bucket: bucket(),
         key: key("copy"),

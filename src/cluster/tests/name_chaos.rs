@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::world::{self, World};
 use crate::cluster::{Cluster, CreateOutcome, DeleteOutcome};
 use crate::limits;
-use crate::types::bucket::{AccessBlock, Ack, BucketConfig, Location, Versioning};
+use crate::types::bucket::{Ack, BucketConfig, Location, Versioning};
 use crate::types::id::BucketId;
 use crate::types::name::{AccountId, BucketName};
 
@@ -48,7 +48,7 @@ fn config(number: u64) -> BucketConfig {
         versioning: Versioning::Off,
         lock: None,
         policy: None,
-        access_block: AccessBlock::default(),
+        access_block: None,
     }
 }
 

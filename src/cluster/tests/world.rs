@@ -21,7 +21,7 @@ use crate::env::{
     Tasks,
 };
 use crate::store::{Options, Store};
-use crate::types::bucket::{AccessBlock, Ack, BucketConfig, Location, Versioning};
+use crate::types::bucket::{Ack, BucketConfig, Location, Versioning};
 use crate::types::id::{BucketId, ClusterId};
 use crate::types::name::{AccountId, ObjectKey};
 use crate::types::object::*;
@@ -531,7 +531,7 @@ pub fn bucket(ack: Ack) -> Arc<BucketConfig> {
         versioning: Versioning::Off,
         lock: None,
         policy: None,
-        access_block: AccessBlock::default(),
+        access_block: None,
     })
 }
 

@@ -8,8 +8,7 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When};
 use crate::types::action::Action;
 
-const ACCESS: &str = "Everything is private to the owner of the bucket; policies, grants and \
-                      public access are not implemented.";
+const ACCESS: &str = "Access by policies and by attributes is not implemented.";
 const ATTRIBUTES: &str = "Not implemented; HeadObject gives size, ETag, checksum and parts.";
 const DIRECTORY: &str = "An operation of directory buckets, which are another kind of bucket.";
 const ENCRYPTION: &str = "Encryption at rest is not implemented.";
@@ -72,14 +71,11 @@ absent! {
     DeleteBucketMetadataTableConfiguration Delete Bucket ["metadataTable"]
         DeleteBucketMetadataTableConfiguration METADATA;
     DeleteBucketMetricsConfiguration Delete Bucket ["metrics"] PutMetricsConfiguration REPORTS;
-    DeleteBucketOwnershipControls Delete Bucket ["ownershipControls"]
-        PutBucketOwnershipControls SETTINGS;
     DeleteBucketPolicy Delete Bucket ["policy"] DeleteBucketPolicy ACCESS;
     DeleteBucketReplication Delete Bucket ["replication"] PutReplicationConfiguration REPLICATION;
     DeleteBucketTagging Delete Bucket ["tagging"] PutBucketTagging SETTINGS;
     DeleteBucketWebsite Delete Bucket ["website"] DeleteBucketWebsite SETTINGS;
     DeleteObjectTagging Delete Object ["tagging"] DeleteObjectTagging TAGS;
-    DeletePublicAccessBlock Delete Bucket ["publicAccessBlock"] PutBucketPublicAccessBlock ACCESS;
     GetBucketAbac Get Bucket ["abac"] GetBucketAbac ACCESS;
     GetBucketAnalyticsConfiguration Get Bucket ["analytics", "id"]
         GetAnalyticsConfiguration REPORTS;
@@ -105,7 +101,6 @@ absent! {
     PostObject Post Bucket [] PutObject FORM;
     PutBucketAbac Put Bucket ["abac"] PutBucketAbac ACCESS;
     PutBucketAccelerateConfiguration Put Bucket ["accelerate"] PutAccelerateConfiguration SETTINGS;
-    PutBucketAcl Put Bucket ["acl"] PutBucketAcl ACCESS;
     PutBucketAnalyticsConfiguration Put Bucket ["analytics"] PutAnalyticsConfiguration REPORTS;
     PutBucketCors Put Bucket ["cors"] PutBucketCORS SETTINGS;
     PutBucketEncryption Put Bucket ["encryption"] PutEncryptionConfiguration ENCRYPTION;
@@ -116,19 +111,16 @@ absent! {
     PutBucketLogging Put Bucket ["logging"] PutBucketLogging SETTINGS;
     PutBucketMetricsConfiguration Put Bucket ["metrics"] PutMetricsConfiguration REPORTS;
     PutBucketNotificationConfiguration Put Bucket ["notification"] PutBucketNotification SETTINGS;
-    PutBucketOwnershipControls Put Bucket ["ownershipControls"] PutBucketOwnershipControls SETTINGS;
     PutBucketPolicy Put Bucket ["policy"] PutBucketPolicy ACCESS;
     PutBucketReplication Put Bucket ["replication"] PutReplicationConfiguration REPLICATION;
     PutBucketRequestPayment Put Bucket ["requestPayment"] PutBucketRequestPayment SETTINGS;
     PutBucketTagging Put Bucket ["tagging"] PutBucketTagging SETTINGS;
     PutBucketVersioning Put Bucket ["versioning"] PutBucketVersioning VERSIONS;
     PutBucketWebsite Put Bucket ["website"] PutBucketWebsite SETTINGS;
-    PutObjectAcl Put Object ["acl"] PutObjectAcl ACCESS;
     PutObjectLegalHold Put Object ["legal-hold"] PutObjectLegalHold LOCK;
     PutObjectLockConfiguration Put Bucket ["object-lock"] PutBucketObjectLockConfiguration LOCK;
     PutObjectRetention Put Object ["retention"] PutObjectRetention LOCK;
     PutObjectTagging Put Object ["tagging"] PutObjectTagging TAGS;
-    PutPublicAccessBlock Put Bucket ["publicAccessBlock"] PutBucketPublicAccessBlock ACCESS;
     RestoreObject Post Object ["restore"] RestoreObject TIERS;
     SelectObjectContent Post Object ["select"] GetObject SELECT;
     UpdateBucketMetadataInventoryTableConfiguration Put Bucket ["metadataInventoryTable"]

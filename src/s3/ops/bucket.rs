@@ -13,6 +13,7 @@ use crate::s3::xml::Writer;
 use crate::types::action::Action;
 use crate::types::bucket::Location;
 
+use super::acl::of_new_bucket;
 use super::params::{account, refuse_unkept};
 
 pub(super) static OPS: &[Op] = &[
@@ -69,17 +70,26 @@ async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     if req.header("x-amz-bucket-object-lock-enabled")?.is_some_and(|v| v == "true") {
         return Err(S3Error::with(Code::NotImplemented, "Object lock is not implemented."));
     }
+    let (acl, ownership) = of_new_bucket(ctx, &req).await?;
     let name = req.bucket()?.clone();
     let location = places(&req)?;
     let plain = location.iter().all(|place| ANYWHERE.contains(&place.as_str()));
     let path = format!("/{name}");
     let created =
-        ctx.engine().create_bucket(CreateBucket { name, owner: account(&req)?, location }).await;
+        ctx.engine().create_bucket(CreateBucket { name, owner: account(&req), location }).await;
     match created {
         // As S3 answers where no location is asked for: the bucket stays what it is.
         Err(Error::BucketAlreadyOwnedByYou) if plain => {}
         Err(error) => return Err(error.into()),
-        Ok(_) => {}
+        Ok(_) => {
+            // Before this it is private, which is the safe side of a failure in between.
+            if ownership.is_some() {
+                ctx.engine().put_ownership(req.bucket()?, ownership).await?;
+            }
+            if let Some(acl) = acl {
+                ctx.engine().put_bucket_acl(req.bucket()?, &acl).await?;
+            }
+        }
     }
     Reply::ok().text("location", &path)
 }

@@ -9,9 +9,10 @@ use crate::s3::request::Req;
 use crate::s3::xml::Writer;
 use crate::types::action::Action;
 
+use super::acl::of_new_object;
 use super::answers::checksum_elements;
 use super::params::{
-    account, conditions, copy_source, refuse_unkept, storage_class, stored_headers, tags, user_meta,
+    conditions, copy_source, refuse_unkept, storage_class, stored_headers, tags, user_meta,
 };
 
 pub(super) static OPS: &[Op] = &[Op {
@@ -29,11 +30,13 @@ async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     refuse_unkept(&req)?;
     let replace = replaces(&req, "x-amz-metadata-directive")?;
     let replace_tags = replaces(&req, "x-amz-tagging-directive")?;
+    let (owner, acl) = of_new_object(ctx, &req).await?;
     let copy = CopyObject {
         source: copy_source(&req)?,
         bucket: req.bucket()?.clone(),
         key: req.key()?.clone(),
-        owner: account(&req)?,
+        owner,
+        acl,
         replace: if replace { Some((stored_headers(&req)?, user_meta(&req)?)) } else { None },
         replace_tags: if replace_tags { Some(tags(&req)?.unwrap_or_default()) } else { None },
         storage_class: storage_class(&req)?,

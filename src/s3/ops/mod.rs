@@ -1,6 +1,7 @@
 //! The operations, one file a group. A new group is one file and one line in [`GROUPS`].
 
 mod absent;
+mod acl;
 mod answers;
 mod bucket;
 mod copy;
@@ -8,6 +9,7 @@ mod extensions;
 mod listing;
 mod multipart;
 mod object;
+mod ownership;
 mod params;
 mod probe;
 mod rename;
@@ -21,12 +23,14 @@ pub(super) use params::copy_source_bucket;
 /// Every group's rows.
 pub(super) static GROUPS: &[&[Op]] = &[
     absent::OPS,
+    acl::OPS,
     bucket::OPS,
     copy::OPS,
     extensions::OPS,
     listing::OPS,
     multipart::OPS,
     object::OPS,
+    ownership::OPS,
     probe::OPS,
     rename::OPS,
     service::OPS,
@@ -73,8 +77,13 @@ fn remark(name: &str) -> &'static str {
              enters."
         }
         "GetBucketVersioning" => "Empty: there is no versioning.",
-        "GetBucketAcl" | "GetObjectAcl" => "The owner has FULL_CONTROL.",
-        "GetBucketOwnershipControls" => "BucketOwnerEnforced: there are no ACLs.",
+        "GetBucketAcl" | "GetObjectAcl" | "PutBucketAcl" | "PutObjectAcl" => {
+            "Grants by canonical id and group; no account has an email address. The bucket's owner \
+             reads every object in it, whoever owns it."
+        }
+        "GetBucketOwnershipControls" | "PutBucketOwnershipControls" => {
+            "A new bucket is ObjectWriter, so that ACLs work, and has no controls to show."
+        }
         "GetObject" => "One range a request; `partNumber`; all four conditions; `response-*`.",
         "GetObjectTagging" => "The tags given by `x-amz-tagging` when it was written.",
         _ if probe::OPS.iter().any(|op| op.name == name) => {

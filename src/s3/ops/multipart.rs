@@ -21,11 +21,12 @@ use crate::types::id::UploadId;
 use crate::types::object::{ChecksumAlgorithm, ChecksumKind};
 use crate::types::range::ByteRange;
 
+use super::acl::of_new_object;
 use super::answers::{
     Encoding, account_element, checksum_elements, class_of, kind_name, with_checksum, with_etag,
 };
 use super::params::{
-    account, attributes, conditions, copy_source, non_empty, page_size, refuse_unkept, unquoted,
+    attributes, conditions, copy_source, non_empty, page_size, refuse_unkept, unquoted,
 };
 
 pub(super) static OPS: &[Op] = &[
@@ -104,11 +105,12 @@ pub(super) static OPS: &[Op] = &[
 async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let checksum = upload_checksum(&req)?;
     let (bucket, key) = (req.bucket()?.clone(), req.key()?.clone());
+    let (owner, acl) = of_new_object(ctx, &req).await?;
     let create = CreateUpload {
         bucket: bucket.clone(),
         key: key.clone(),
-        owner: account(&req)?,
-        attributes: attributes(&req)?,
+        owner,
+        attributes: attributes(&req, acl)?,
         checksum,
     };
     let upload = ctx.engine().create_upload(create).await?;

@@ -11,13 +11,14 @@ use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
 use crate::s3::reply::{ByteStream, Reply, ReplyBody};
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
-use crate::types::action::Action;
+use crate::types::action::{Action, Target};
 use crate::types::name::ObjectKey;
 use crate::types::range::ByteRange;
 
+use super::acl::of_new_object;
 use super::answers::{object_head, with_checksum, with_etag, with_source};
 use super::params::{
-    account, attributes, conditions, if_range, only_null_version, refuse_version, unquoted,
+    attributes, conditions, if_range, only_null_version, refuse_version, unquoted,
 };
 
 pub(super) static OPS: &[Op] = &[
@@ -38,7 +39,7 @@ pub(super) static OPS: &[Op] = &[
         when: &[When::Query("delete")],
         action: Action::DeleteObject,
         body: BodyKind::Xml(limits::XML_BYTES_MAX),
-        auth: Auth::Signed,
+        auth: Auth::PerKey,
         run: run!(delete_many),
     },
     Op {
@@ -75,11 +76,12 @@ pub(super) static OPS: &[Op] = &[
 
 async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
     let began = ctx.env.monotonic();
+    let (owner, acl) = of_new_object(ctx, &req).await?;
     let put = PutObject {
         bucket: req.bucket()?.clone(),
         key: req.key()?.clone(),
-        owner: account(&req)?,
-        attributes: attributes(&req)?,
+        owner,
+        attributes: attributes(&req, acl)?,
         conditions: conditions(&req)?,
     };
     let stored = ctx.engine().put_object(put, &mut req.body).await?;
@@ -171,7 +173,13 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let mut deletions = Vec::with_capacity(request.object.len());
     for entry in &request.object {
         match entry.deletion() {
-            Ok(deletion) => deletions.push(deletion),
+            Ok(deletion) => match may_delete(ctx, &req, entry, &deletion.key).await {
+                Ok(()) => deletions.push(deletion),
+                Err(error) if error.code() == Code::AccessDenied => {
+                    failed(&mut out, &entry.key, &error);
+                }
+                Err(error) => return Err(error),
+            },
             Err(error) => failed(&mut out, &entry.key, &error),
         }
     }
@@ -187,6 +195,19 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         }
     }
     Ok(Reply::xml(out))
+}
+
+/// The access decision of one key.
+async fn may_delete(
+    ctx: &Ctx,
+    req: &Req,
+    entry: &DeleteEntry,
+    key: &ObjectKey,
+) -> Result<(), S3Error> {
+    let versioned = entry.version_id.as_deref().is_some_and(|version| !version.is_empty());
+    let action = if versioned { Action::DeleteObjectVersion } else { Action::DeleteObject };
+    let target = Target::Object(req.bucket()?.clone(), key.clone());
+    Ok(ctx.engine().authorize(&req.caller, action, &target, &req.around).await?)
 }
 
 fn failed(out: &mut Writer, key: &str, error: &S3Error) {

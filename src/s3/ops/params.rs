@@ -6,10 +6,12 @@ use percent_encoding::percent_decode_str;
 
 use crate::engine::{Attributes, CopySource};
 use crate::limits;
+use crate::logic::acl::ANONYMOUS;
 use crate::logic::precondition::{Conditions, ETagMatch};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::Req;
 use crate::s3::xml;
+use crate::types::acl::Acl;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::StoredHeaders;
 
@@ -28,15 +30,12 @@ const STORAGE_CLASSES: [&str; 6] = [
     "STANDARD_IA",
 ];
 
-/// Canned ACLs that say what is so anyway: the owner of the bucket has everything.
-const PRIVATE_ACLS: [&str; 3] = ["private", "bucket-owner-full-control", "bucket-owner-read"];
-
-/// The account that asks. Anonymous callers do not get this far.
-pub(super) fn account(req: &Req) -> Result<AccountId, S3Error> {
-    req.caller.account().cloned().ok_or_else(|| S3Error::new(Code::AccessDenied))
+/// The account that asks; of callers without a key the one that owns what they write.
+pub(super) fn account(req: &Req) -> AccountId {
+    req.caller.account().unwrap_or(&ANONYMOUS).clone()
 }
 
-/// Refuses what would have to be kept as a promise: encryption, locks, ACLs.
+/// Refuses what would have to be kept as a promise: encryption, locks.
 pub(super) fn refuse_unkept(req: &Req) -> Result<(), S3Error> {
     for name in req.headers.keys() {
         let name = name.as_str();
@@ -47,25 +46,18 @@ pub(super) fn refuse_unkept(req: &Req) -> Result<(), S3Error> {
             let why = format!("The header {name} asks for something that is not implemented.");
             return Err(S3Error::with(Code::NotImplemented, why).extra("Header", name));
         }
-        if name.starts_with("x-amz-grant-") {
-            return Err(S3Error::new(Code::AccessControlListNotSupported));
-        }
     }
-    match req.header("x-amz-acl")? {
-        Some(acl) if !PRIVATE_ACLS.contains(&acl) => {
-            Err(S3Error::new(Code::AccessControlListNotSupported))
-        }
-        Some(_) | None => Ok(()),
-    }
+    Ok(())
 }
 
 /// What the client says of the object: stored headers, user metadata, tags.
-pub(super) fn attributes(req: &Req) -> Result<Attributes, S3Error> {
+pub(super) fn attributes(req: &Req, acl: Option<Acl>) -> Result<Attributes, S3Error> {
     refuse_unkept(req)?;
     Ok(Attributes {
         headers: stored_headers(req)?,
         user_meta: user_meta(req)?,
         tags: tags(req)?.unwrap_or_default(),
+        acl,
     })
 }
 
@@ -222,6 +214,7 @@ pub(super) fn copy_source(req: &Req) -> Result<CopySource, S3Error> {
         .split_once('/')
         .ok_or_else(|| bad("Invalid copy source object key"))?;
     Ok(CopySource {
+        around: req.around.clone(),
         bucket: BucketName::parse(bucket).map_err(|_| bad("Invalid copy source bucket name"))?,
         key: ObjectKey::parse(key).map_err(|_| bad("Invalid copy source object key"))?,
         conditions: named_conditions(

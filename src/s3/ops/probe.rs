@@ -1,5 +1,5 @@
 //! What clients ask of a bucket or an object on their way, and what is true today: no versions, no
-//! rules, no policy, everything private.
+//! rules, no policy.
 //!
 //! Invariant: an answer here is what a bucket without any settings has. Where settings can be made,
 //! their operation is elsewhere.
@@ -11,9 +11,7 @@ use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
 use crate::types::action::Action;
-use crate::types::name::AccountId;
 
-use super::answers::account_element;
 use super::params::refuse_version;
 
 /// A row that only reads.
@@ -71,7 +69,6 @@ pub(super) static OPS: &[Op] = &[
         GetAccelerateConfiguration,
         "AccelerateConfiguration"
     ),
-    reads!("GetBucketAcl", Bucket, "acl", GetBucketAcl, bucket_acl),
     unset!("GetBucketCors", "cors", GetBucketCORS, NoSuchCORSConfiguration),
     unset!(
         "GetBucketEncryption",
@@ -92,13 +89,6 @@ pub(super) static OPS: &[Op] = &[
         GetBucketNotification,
         "NotificationConfiguration"
     ),
-    reads!(
-        "GetBucketOwnershipControls",
-        Bucket,
-        "ownershipControls",
-        GetBucketOwnershipControls,
-        ownership
-    ),
     unset!("GetBucketPolicy", "policy", GetBucketPolicy, NoSuchBucketPolicy),
     unset!("GetBucketPolicyStatus", "policyStatus", GetBucketPolicyStatus, NoSuchBucketPolicy),
     unset!(
@@ -117,7 +107,6 @@ pub(super) static OPS: &[Op] = &[
     unset!("GetBucketTagging", "tagging", GetBucketTagging, NoSuchTagSet),
     empty!("GetBucketVersioning", "versioning", GetBucketVersioning, "VersioningConfiguration"),
     unset!("GetBucketWebsite", "website", GetBucketWebsite, NoSuchWebsiteConfiguration),
-    reads!("GetObjectAcl", Object, "acl", GetObjectAcl, object_acl),
     unset!(
         "GetObjectLockConfiguration",
         "object-lock",
@@ -125,46 +114,10 @@ pub(super) static OPS: &[Op] = &[
         ObjectLockConfigurationNotFoundError
     ),
     reads!("GetObjectTagging", Object, "tagging", GetObjectTagging, object_tagging),
-    unset!(
-        "GetPublicAccessBlock",
-        "publicAccessBlock",
-        GetBucketPublicAccessBlock,
-        NoSuchPublicAccessBlockConfiguration
-    ),
 ];
 
 fn missing(req: &Req, code: Code) -> Result<Reply, S3Error> {
     Err(S3Error::new(code).extra("BucketName", req.bucket()?.as_str()))
-}
-
-async fn bucket_acl(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    let config = ctx.engine().bucket_config(req.bucket()?).await?;
-    Ok(full_control(&config.owner))
-}
-
-async fn object_acl(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    refuse_version(&req)?;
-    let owner = ctx.engine().object_owner(req.bucket()?, req.key()?).await?;
-    Ok(full_control(&owner))
-}
-
-/// The ACL of what is private.
-fn full_control(owner: &AccountId) -> Reply {
-    let grantee =
-        [("xmlns:xsi", "http://www.w3.org/2001/XMLSchema-instance"), ("xsi:type", "CanonicalUser")];
-    let mut out = Writer::new("AccessControlPolicy");
-    account_element(&mut out, "Owner", owner);
-    out.open("AccessControlList").open("Grant").open_with("Grantee", &grantee);
-    out.text("ID", &owner.0).text("DisplayName", &owner.0).close();
-    out.text("Permission", "FULL_CONTROL");
-    Reply::xml(out)
-}
-
-async fn ownership(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    ctx.engine().head_bucket(req.bucket()?).await?;
-    let mut out = Writer::new("OwnershipControls");
-    out.open("Rule").text("ObjectOwnership", "BucketOwnerEnforced");
-    Ok(Reply::xml(out))
 }
 
 async fn request_payment(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {

@@ -49,6 +49,7 @@ pub(super) static OPS: &[Op] = &[
 
 async fn rename_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let rename = RenameObject {
+        around: req.around.clone(),
         bucket: req.bucket()?.clone(),
         source: source_key(&req)?,
         target: req.key()?.clone(),
@@ -75,7 +76,8 @@ async fn rename_by_copy(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     }
     let target = req.key()?.clone();
     let conditions = conditions(&req)?;
-    let rename = RenameObject { bucket, source: key, target, source_conditions, conditions };
+    let rename = RenameObject {
+        around: req.around.clone(), bucket, source: key, target, source_conditions, conditions };
     let stored = ctx.engine().rename_object(&req.caller, rename).await?;
     let mut out = Writer::new("CopyObjectResult");
     out.date("LastModified", stored.modified_ms).etag(&stored.etag.0);

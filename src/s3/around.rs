@@ -1,0 +1,120 @@
+//! The circumstances of a request, as policies name them.
+//! Source: IAM user guide, "AWS global condition context keys"; S3 user guide, "Bucket policy
+//! examples using condition keys".
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderMap;
+
+use crate::types::access::Circumstances;
+use crate::types::action::Action;
+
+use super::intake::Head;
+use super::request::Query;
+
+/// Headers and the condition keys whose values they are.
+const HEADERS: [(&str, &str); 16] = [
+    ("referer", "aws:referer"),
+    ("user-agent", "aws:useragent"),
+    ("x-amz-acl", "s3:x-amz-acl"),
+    ("x-amz-content-sha256", "s3:x-amz-content-sha256"),
+    ("x-amz-copy-source", "s3:x-amz-copy-source"),
+    ("x-amz-grant-full-control", "s3:x-amz-grant-full-control"),
+    ("x-amz-grant-read", "s3:x-amz-grant-read"),
+    ("x-amz-grant-read-acp", "s3:x-amz-grant-read-acp"),
+    ("x-amz-grant-write", "s3:x-amz-grant-write"),
+    ("x-amz-grant-write-acp", "s3:x-amz-grant-write-acp"),
+    ("x-amz-metadata-directive", "s3:x-amz-metadata-directive"),
+    ("x-amz-object-ownership", "s3:x-amz-object-ownership"),
+    ("x-amz-server-side-encryption", "s3:x-amz-server-side-encryption"),
+    (
+        "x-amz-server-side-encryption-aws-kms-key-id",
+        "s3:x-amz-server-side-encryption-aws-kms-key-id",
+    ),
+    ("x-amz-storage-class", "s3:x-amz-storage-class"),
+    ("x-amz-website-redirect-location", "s3:x-amz-website-redirect-location"),
+];
+
+/// Query parameters and the condition keys whose values they are.
+const QUERIES: [(&str, &str); 4] = [
+    ("delimiter", "s3:delimiter"),
+    ("max-keys", "s3:max-keys"),
+    ("prefix", "s3:prefix"),
+    ("versionId", "s3:versionid"),
+];
+
+pub(super) fn of(head: &Head, peer: SocketAddr, now_ms: u64) -> Circumstances {
+    let (headers, query) = (head.headers(), &head.query);
+    let mut values: Vec<(String, String)> = Vec::new();
+    let mut add = |key: &str, value: &str| values.push((key.to_owned(), value.to_owned()));
+    for (name, key) in HEADERS {
+        if let Some(value) = text(headers, name) {
+            add(key, value);
+        }
+    }
+    for (name, key) in QUERIES {
+        if let Some(value) = query.get(name) {
+            add(key, value);
+        }
+    }
+    if let Some((version, kind)) = signature(headers, query) {
+        add("s3:signatureversion", version);
+        add("s3:authtype", kind);
+    }
+    for pair in text(headers, "x-amz-tagging").unwrap_or_default().split('&') {
+        let parsed = Query::parse(pair).unwrap_or_default();
+        for (name, value) in parsed.pairs() {
+            add(&format!("s3:requestobjecttag/{name}"), value);
+            add("s3:requestobjecttagkeys", name);
+        }
+    }
+    let proxied = text(headers, "x-forwarded-proto").is_some_and(|proto| proto == "https");
+    Circumstances {
+        source_ip: Some(canonical(peer.ip())),
+        // The port itself is plain HTTP; only a proxy on this machine is believed.
+        secure: proxied && canonical(peer.ip()).is_loopback(),
+        now_ms,
+        values,
+    }
+}
+
+/// The action of a row for one version: a request that names one asks for more.
+pub(super) fn action(action: Action, query: &Query) -> Action {
+    const VERSIONED: [(Action, Action); 8] = [
+        (Action::DeleteObject, Action::DeleteObjectVersion),
+        (Action::DeleteObjectTagging, Action::DeleteObjectVersionTagging),
+        (Action::GetObject, Action::GetObjectVersion),
+        (Action::GetObjectAcl, Action::GetObjectVersionAcl),
+        (Action::GetObjectAttributes, Action::GetObjectVersionAttributes),
+        (Action::GetObjectTagging, Action::GetObjectVersionTagging),
+        (Action::PutObjectAcl, Action::PutObjectVersionAcl),
+        (Action::PutObjectTagging, Action::PutObjectVersionTagging),
+    ];
+    if !query.has("versionId") {
+        return action;
+    }
+    let versioned = VERSIONED.iter().find(|(of, _)| *of == action);
+    versioned.map_or(action, |(_, versioned)| *versioned)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+}
+
+/// An IPv4 address that came over a socket for both is an IPv4 address.
+fn canonical(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}
+
+/// Version and place of the signature.
+fn signature(headers: &HeaderMap, query: &Query) -> Option<(&'static str, &'static str)> {
+    if query.has("X-Amz-Signature") {
+        return Some(("AWS4-HMAC-SHA256", "REST-QUERY-STRING"));
+    }
+    if query.has("Signature") {
+        return Some(("AWS", "REST-QUERY-STRING"));
+    }
+    let header = text(headers, "authorization")?;
+    let version = if header.starts_with("AWS ") { "AWS" } else { "AWS4-HMAC-SHA256" };
+    Some((version, "REST-HEADER"))
+}
