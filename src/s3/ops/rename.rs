@@ -77,7 +77,13 @@ async fn rename_by_copy(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let target = req.key()?.clone();
     let conditions = conditions(&req)?;
     let rename = RenameObject {
-        around: req.around.clone(), bucket, source: key, target, source_conditions, conditions };
+        around: req.around.clone(),
+        bucket,
+        source: key,
+        target,
+        source_conditions,
+        conditions,
+    };
     let stored = ctx.engine().rename_object(&req.caller, rename).await?;
     let mut out = Writer::new("CopyObjectResult");
     out.date("LastModified", stored.modified_ms).etag(&stored.etag.0);
