@@ -47,6 +47,8 @@ async fn a_name_is_taken_once() {
     server.client.put("/taken/a", "x").await.expect(200);
     server.client.put("/taken", "").await.expect(200);
     server.client.get("/taken/a").await.expect(200);
+    let public = server.client.call("PUT", "/taken").header("x-amz-acl", "public-read");
+    assert_eq!(public.send().await.code(), (409, "BucketAlreadyExists"));
     let elsewhere = server.client.call("PUT", "/taken").header("x-godwit-regions", "fra");
     assert_eq!(elsewhere.send().await.code(), (409, "BucketAlreadyOwnedByYou"));
     let stranger = server.stranger().await;

@@ -10,6 +10,7 @@ use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
+use crate::types::acl::{Acl, Ownership};
 use crate::types::action::Action;
 use crate::types::bucket::Location;
 
@@ -78,8 +79,10 @@ async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let created =
         ctx.engine().create_bucket(CreateBucket { name, owner: account(&req), location }).await;
     match created {
-        // As S3 answers where no location is asked for: the bucket stays what it is.
-        Err(Error::BucketAlreadyOwnedByYou) if plain => {}
+        Err(Error::BucketAlreadyOwnedByYou) if plain => {
+            let asked = acl.unwrap_or_else(|| Acl::private(account(&req)));
+            same_again(ctx, &req, &asked, ownership).await?;
+        }
         Err(error) => return Err(error.into()),
         Ok(_) => {
             // Before this it is private, which is the safe side of a failure in between.
@@ -92,6 +95,19 @@ async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         }
     }
     Reply::ok().text("location", &path)
+}
+
+/// One's own bucket made again without a location is 200, as S3 answers in its oldest region, and
+/// the bucket stays what it is. Where that is not what was asked for, the name is taken.
+async fn same_again(
+    ctx: &Ctx,
+    req: &Req,
+    acl: &Acl,
+    ownership: Option<Ownership>,
+) -> Result<(), S3Error> {
+    let rules = ctx.engine().bucket_rules(req.bucket()?).await?;
+    let same = rules.acl == *acl && (ownership.is_none() || ownership == rules.set_ownership);
+    if same { Ok(()) } else { Err(S3Error::new(Code::BucketAlreadyExists)) }
 }
 
 /// The regions that a new bucket is restricted to: by header (ours or Tigris's) or by document.
