@@ -48,6 +48,8 @@ async fn a_public_object_is_read_without_a_key_and_a_private_one_is_not() {
     let client = &server.client;
     put_with(client, "/bucket/public", "x-amz-acl", "public-read").await.expect(200);
     client.put("/bucket/private", "x").await.expect(200);
+    let acl = client.get("/bucket/public?acl").await.expect(200);
+    assert_eq!(acl.all("Permission"), ["READ", "FULL_CONTROL"], "groups are shown first");
     assert_eq!(anonymous(client, "GET", "/bucket/public").await.expect(200).text(), "x");
     anonymous(client, "HEAD", "/bucket/public").await.expect(200);
     let hosted = Request::get("/public").header("host", "bucket.localhost");

@@ -74,7 +74,10 @@ fn shown(acl: &Acl) -> Reply {
     let mut out = Writer::new("AccessControlPolicy");
     account_element(&mut out, "Owner", &acl.owner);
     out.open("AccessControlList");
-    for Grant { grantee, permission } in &acl.grants {
+    // Groups first, as other servers show them; readers that compare lists rely on it.
+    let mut grants: Vec<&Grant> = acl.grants.iter().collect();
+    grants.sort_by_key(|grant| matches!(grant.grantee, Grantee::Account(_)));
+    for Grant { grantee, permission } in grants {
         let kind = match grantee {
             Grantee::Account(_) => "CanonicalUser",
             Grantee::AllUsers | Grantee::AuthenticatedUsers | Grantee::LogDelivery => "Group",
