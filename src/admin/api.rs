@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::engine::{CreateBucket, Engine, Error, GetObject, RegionView};
+use crate::engine::{CreateBucket, Engine, Error, GetObject, RegionView, VersionRef};
 use crate::logic::precondition::Conditions;
 use crate::s3::request::Query;
 use crate::types::access::Circumstances;
@@ -161,6 +161,7 @@ impl Api {
             range: None,
             if_range: Conditions::default(),
             part: None,
+            version: VersionRef::Current,
         };
         let info = self.engine.head_object(&get).await?;
         let found = self.engine.whereabouts(&bucket, &key).await?;

@@ -89,7 +89,10 @@ fn check_row(row: &Row) -> Result<(), String> {
 /// Every stamp by which a change is known in this record.
 pub(super) fn stamps(record: &Record) -> Vec<crate::types::stamp::Stamp> {
     match record {
-        Record::Row(row) => row.versions.iter().map(|version| version.stamp).collect(),
+        Record::Row(row) => {
+            let made = row.versions.iter().flat_map(|v| [v.stamp, v.marks.stamp()]);
+            made.chain(row.erased.values().copied()).collect()
+        }
         other => vec![super::commit::stamp_of(other)],
     }
 }

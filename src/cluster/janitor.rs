@@ -85,7 +85,8 @@ impl Cluster {
     pub(super) fn is_droppable(&self, record: &Record, now_ms: u64) -> bool {
         let stamp = match record {
             Record::Row(row) => match row.versions.as_slice() {
-                [version] if matches!(version.content, Content::Tombstone) => version.stamp,
+                [version] if matches!(version.content, Content::Tombstone) => row.stamp(),
+                [] => row.stamp(),
                 _ => return false,
             },
             Record::Part(part) if part.ended => part.stamp,

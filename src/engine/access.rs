@@ -8,11 +8,11 @@ use crate::types::action::{Action, Target};
 use crate::types::bucket::BucketConfig;
 use crate::types::caller::Caller;
 use crate::types::name::{AccessKeyId, AccountId, BucketName, SecretKey};
-use crate::types::object::Row;
 use crate::types::record::{AccessKeyRecord, KeyScope, Record, RecordId};
 use crate::types::stamp::Stamp;
 
 use super::acl::{BucketRules, acl_of};
+use super::version::VersionRef;
 use super::{Engine, Error, mismatch};
 
 /// A key that was just made; the only time that its secret is shown.
@@ -111,7 +111,7 @@ impl Engine {
         caller: &Caller,
         action: Action,
         target: &Target,
-        _around: &Circumstances,
+        around: &Circumstances,
     ) -> Result<(), Error> {
         if caller.account() == Some(&config.owner) {
             return Ok(());
@@ -123,7 +123,8 @@ impl Engine {
             Some(_) | None => None,
         };
         let account = caller.account();
-        match row.as_ref().map(Row::object) {
+        let version = asked_version(around);
+        match row.as_ref().map(|row| version.object(row).ok()) {
             // Whether a key is there is shown to those who may list.
             Some(None) if rules.grants(Action::ListBucket, account, None) => Ok(()),
             Some(None) => Err(denied("the object is not there or not yours to see")),
@@ -134,6 +135,12 @@ impl Engine {
             None => granted(rules.grants(action, account, None)),
         }
     }
+}
+
+/// The version that the request names: what is granted on one says nothing of another.
+fn asked_version(around: &Circumstances) -> VersionRef {
+    let id = around.values.iter().find(|(name, _)| name == "s3:versionid");
+    id.map_or(VersionRef::Current, |(_, id)| id.parse().map_or(VersionRef::Null, VersionRef::Exact))
 }
 
 fn granted(allowed: bool) -> Result<(), Error> {

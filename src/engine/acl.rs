@@ -15,6 +15,7 @@ use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{ObjectMeta, Row, Version};
 use crate::types::stamp::Stamp;
 
+use super::version::VersionRef;
 use super::{Engine, Error};
 
 /// What decides of a bucket's access besides its policy.
@@ -88,10 +89,15 @@ impl Engine {
     }
 
     /// The list of the current object.
-    pub async fn object_acl(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Acl, Error> {
+    pub async fn object_acl(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: VersionRef,
+    ) -> Result<Acl, Error> {
         let config = self.bucket(bucket).await?;
         let row = self.row(&config, key).await?;
-        let (version, meta) = row.object().ok_or(Error::NoSuchKey)?;
+        let (version, meta) = version.object(&row)?;
         Ok(acl_of(version, meta))
     }
 
@@ -99,10 +105,10 @@ impl Engine {
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
+        version: VersionRef,
         acl: Acl,
     ) -> Result<(), Error> {
-        let pick =
-            |row: &Row| row.object().map(|(version, _)| version.clone()).ok_or(Error::NoSuchKey);
+        let pick = move |row: &Row| version.object(row).map(|(version, _)| version.clone());
         let change = move |marks: &mut crate::types::object::Marks, stamp: Stamp| {
             (marks.acl.val, marks.acl.marker) = (Some(acl.clone()), stamp);
             Ok(())

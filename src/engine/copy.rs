@@ -21,6 +21,7 @@ use crate::types::object::{ChecksumKind, ETag, ObjectMeta, PartRef, Row, StoredH
 use crate::types::region::RegionId;
 
 use super::object::{marks, read_error};
+use super::version::{VersionRef, id_shown};
 use super::{Engine, Error, Stored, current};
 
 /// How often a copy starts again because its source changed.
@@ -31,6 +32,7 @@ const COPY_TRIES: usize = 4;
 pub struct CopySource {
     pub bucket: BucketName,
     pub key: ObjectKey,
+    pub version: VersionRef,
     pub conditions: Conditions,
     /// Of the request that copies.
     pub around: Circumstances,
@@ -60,6 +62,8 @@ pub struct CopyObject {
 pub struct Copied {
     pub stored: Stored,
     pub source_modified_ms: u64,
+    /// The source's version, where its bucket has or had versions.
+    pub source_version_id: Option<String>,
 }
 
 /// The source as it was judged.
@@ -97,10 +101,11 @@ impl Engine {
             vec![body]
         };
         let source_modified_ms = found.meta.modified_ms;
+        let source_version_id = id_shown(found.config.versioning, &found.version);
         let tags = copy.replace_tags.unwrap_or_else(|| found.version.marks.tags.val.clone());
         let made = (meta, marks(tags, copy.acl));
         let stored = self.store_version(target, copy.key, copy.conditions, made, bodies).await?;
-        Ok(Copied { stored, source_modified_ms })
+        Ok(Copied { stored, source_modified_ms, source_version_id })
     }
 
     /// Finds and judges a source that the caller may read.
@@ -110,10 +115,14 @@ impl Engine {
         source: &CopySource,
     ) -> Result<Found, Error> {
         let target = Target::Object(source.bucket.clone(), source.key.clone());
-        self.authorize(caller, Action::GetObject, &target, &source.around).await?;
+        // The source's version is what is asked about, whatever else the request names.
+        let mut around = source.around.clone();
+        around.values.retain(|(name, _)| name != "s3:versionid");
+        around.values.extend(source.version.id().map(|id| ("s3:versionid".to_owned(), id)));
+        self.authorize(caller, Action::GetObject, &target, &around).await?;
         let config = self.bucket(&source.bucket).await?;
         let row = self.row(&config, &source.key).await?;
-        found(config, &row, &source.conditions)
+        found(config, &row, source)
     }
 
     /// Copies bytes of the source through this node, and their MD5. Starts again when the source's
@@ -163,9 +172,9 @@ fn changed() -> Error {
     Unavailable::new("the source changed while it was copied").into()
 }
 
-fn found(config: Arc<BucketConfig>, row: &Row, conditions: &Conditions) -> Result<Found, Error> {
-    let (version, meta) = row.object().ok_or(Error::NoSuchKey)?;
-    conditions.copy_source(current(meta)).map_err(|refusal| match refusal {
+fn found(config: Arc<BucketConfig>, row: &Row, source: &CopySource) -> Result<Found, Error> {
+    let (version, meta) = source.version.object(row)?;
+    source.conditions.copy_source(current(meta)).map_err(|refusal| match refusal {
         Refusal::Failed(header) => {
             let header = header.to_ascii_lowercase();
             Error::PreconditionFailed(format!("x-amz-copy-source-{header}"))
@@ -182,7 +191,9 @@ pub(super) fn same_places(a: &BucketConfig, b: &BucketConfig) -> bool {
 
 /// A copy to itself that changes nothing is a mistake. Source: S3 API reference, CopyObject.
 fn refuse_idle_copy(copy: &CopyObject) -> Result<(), Error> {
-    let same = copy.source.bucket == copy.bucket && copy.source.key == copy.key;
+    let same = copy.source.bucket == copy.bucket
+        && copy.source.key == copy.key
+        && copy.source.version == VersionRef::Current;
     let changes =
         copy.replace.is_some() || copy.replace_tags.is_some() || copy.storage_class.is_some();
     if same && !changes {

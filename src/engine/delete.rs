@@ -8,37 +8,60 @@ use std::sync::Arc;
 use crate::cluster::{View, Write};
 use crate::limits;
 use crate::logic::precondition::{Conditions, ETagMatch};
+use crate::types::bucket::Versioning;
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::object::{Content, Marks, Placement, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::stamp::Stamp;
 
+use super::version::{VersionRef, id_made};
 use super::{Engine, Error, Place, above, judge};
 
 /// One key of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deletion {
     pub key: ObjectKey,
+    pub version: VersionRef,
     /// Only the object with this entity tag.
     pub etag: Option<String>,
+}
+
+/// What a delete did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// It made a delete marker, or removed one for good.
+    pub marker: bool,
+    /// The version that it made or removed, where the bucket has or had versions.
+    pub version_id: Option<String>,
 }
 
 /// What became of one key of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletionOutcome {
     pub key: ObjectKey,
-    pub result: Result<(), Error>,
+    pub version: VersionRef,
+    pub result: Result<Deleted, Error>,
 }
 
 impl Engine {
-    /// Deletes a key. One that is not there is deleted too, unless a condition asks for it.
+    /// Deletes a key, or one version of it for good. One that is not there is deleted too, unless a
+    /// condition asks for it.
     pub async fn delete_object(
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
+        version: VersionRef,
         conditions: Conditions,
-    ) -> Result<(), Error> {
+    ) -> Result<Deleted, Error> {
         let place = self.place(bucket).await?;
+        let versioning = place.config.versioning;
+        if version != VersionRef::Current && versioning != Versioning::Off {
+            return self.erase(place, key, version, conditions).await;
+        }
+        if let VersionRef::Exact(_) = version {
+            // No version of a bucket without versions has an id but `null`.
+            return Err(Error::NoSuchVersion);
+        }
         if !conditions.is_empty() {
             judge(&conditions, &self.row(&place.config, key).await?)?;
         }
@@ -56,21 +79,23 @@ impl Engine {
             return Err(Error::InvalidArgument(format!("a batch has 1 to {max} keys")));
         }
         let place = self.place(bucket).await?;
+        let together = |d: &Deletion| d.etag.is_none() && d.version == VersionRef::Current;
         let mut plain: Vec<ObjectKey> =
-            deletions.iter().filter(|d| d.etag.is_none()).map(|d| d.key.clone()).collect();
+            deletions.iter().filter(|d| together(d)).map(|d| d.key.clone()).collect();
         plain.sort_unstable();
         plain.dedup();
-        let together = match plain.is_empty() {
-            true => Ok(()),
+        let buried = match plain.is_empty() {
+            true => Ok(Deleted::default()),
             false => self.bury(place, plain, Conditions::default()).await,
         };
         let mut outcomes = Vec::with_capacity(deletions.len());
-        for Deletion { key, etag } in deletions {
-            let result = match etag {
-                None => together.clone(),
-                Some(etag) => self.delete_exactly(bucket, &key, etag).await,
+        for deletion in deletions {
+            let result = match together(&deletion) {
+                true => buried.clone(),
+                false => self.delete_exactly(bucket, &deletion).await,
             };
-            outcomes.push(DeletionOutcome { key, result });
+            let Deletion { key, version, .. } = deletion;
+            outcomes.push(DeletionOutcome { key, version, result });
         }
         Ok(outcomes)
     }
@@ -78,19 +103,20 @@ impl Engine {
     async fn delete_exactly(
         &self,
         bucket: &BucketName,
-        key: &ObjectKey,
-        etag: String,
-    ) -> Result<(), Error> {
-        let if_match = Some(ETagMatch::OneOf(vec![etag]));
-        self.delete_object(bucket, key, Conditions { if_match, ..Conditions::default() }).await
+        deletion: &Deletion,
+    ) -> Result<Deleted, Error> {
+        let if_match = deletion.etag.clone().map(|etag| ETagMatch::OneOf(vec![etag]));
+        let conditions = Conditions { if_match, ..Conditions::default() };
+        self.delete_object(bucket, &deletion.key, deletion.version, conditions).await
     }
 
+    /// Puts tombstones or delete markers over keys.
     async fn bury(
         &self,
         place: Place,
         keys: Vec<ObjectKey>,
         conditions: Conditions,
-    ) -> Result<(), Error> {
+    ) -> Result<Deleted, Error> {
         let (config, subject) = (place.config.clone(), self.newest(&place, &keys).await?);
         let keys: Arc<[ObjectKey]> = keys.into();
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
@@ -99,12 +125,52 @@ impl Engine {
                 let row = place.row(view, key)?;
                 judge(&conditions, &row)?;
                 above(stamp, &row)?;
-                records.push((place.row_id(key), Record::Row(tombstone(&row, stamp))));
+                let row = covered(&row, stamp, place.config.versioning);
+                records.push((place.row_id(key), Record::Row(row)));
             }
             Ok(records)
         });
+        let written = self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        let version_id = id_made(config.versioning, written.stamp);
+        Ok(Deleted { marker: version_id.is_some(), version_id })
+    }
+
+    /// Removes one version for good.
+    async fn erase(
+        &self,
+        place: Place,
+        key: &ObjectKey,
+        version: VersionRef,
+        conditions: Conditions,
+    ) -> Result<Deleted, Error> {
+        let (config, key) = (place.config.clone(), key.clone());
+        let (subject, row) = (place.row_id(&key), self.row(&config, &key).await?);
+        let version_id = match version {
+            VersionRef::Exact(stamp) => stamp.to_string(),
+            VersionRef::Null | VersionRef::Current => "null".to_owned(),
+        };
+        let Some(found) = version.find(&row) else {
+            return Ok(Deleted { marker: false, version_id: Some(version_id) });
+        };
+        let marker = matches!(found.content, Content::Marker);
+        let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
+            let row = place.row(view, &key)?;
+            judge(&conditions, &row)?;
+            above(stamp, &row)?;
+            // The losers of concurrent writes go with the null version; else one would come forth.
+            let gone = row.versions.iter().filter(|v| match version {
+                VersionRef::Exact(exact) => !v.null && v.stamp == exact,
+                VersionRef::Null | VersionRef::Current => v.null,
+            });
+            let erased = gone.map(|v| (v.stamp, stamp)).collect();
+            let row = Row { versions: Vec::new(), erased };
+            if row.erased.is_empty() {
+                return Ok(Vec::new());
+            }
+            Ok(vec![(place.row_id(&key), Record::Row(row))])
+        });
         self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
-        Ok(())
+        Ok(Deleted { marker, version_id: Some(version_id) })
     }
 
     /// The row with the largest stamp: the floor of a change of all of them.
@@ -126,15 +192,21 @@ impl Engine {
     }
 }
 
+/// The row that deletes what was there, as its bucket does it.
+fn covered(row: &Row, stamp: Stamp, versioning: Versioning) -> Row {
+    match versioning {
+        Versioning::Off => tombstone(row, stamp),
+        Versioning::Enabled => deletion(Content::Marker, false, Stamp::ZERO, stamp),
+        Versioning::Suspended => deletion(Content::Marker, true, row.null_stamp(), stamp),
+    }
+}
+
 pub(super) fn tombstone(row: &Row, stamp: Stamp) -> Row {
-    let version = Version {
-        stamp,
-        replaces: row.null_stamp(),
-        null: true,
-        content: Content::Tombstone,
-        marks: Marks::default(),
-        placement: Placement::default(),
-    };
-    assert!(version.replaces < stamp, "a tombstone replaces older versions only");
-    Row::of(version)
+    deletion(Content::Tombstone, true, row.null_stamp(), stamp)
+}
+
+fn deletion(content: Content, null: bool, replaces: Stamp, stamp: Stamp) -> Row {
+    assert!(replaces < stamp, "a deletion replaces older versions only");
+    let (marks, placement) = (Marks::default(), Placement::default());
+    Row::of(Version { stamp, replaces, null, content, marks, placement })
 }

@@ -24,6 +24,13 @@ pub enum Error {
     BucketAlreadyOwnedByYou,
     /// A bucket with keys is not deleted.
     BucketNotEmpty,
+    /// What is asked for is a delete marker.
+    DeleteMarker {
+        version_id: String,
+        modified_ms: u64,
+        /// It was asked for by its id, not met as the current version.
+        asked_for: bool,
+    },
     /// Two operations on one thing met; to be tried again.
     Conflict(String),
     /// More than an operation takes; the bound in bytes.
@@ -91,6 +98,7 @@ impl fmt::Display for Error {
             Self::BucketAlreadyExists => f.write_str("the bucket name is taken"),
             Self::BucketAlreadyOwnedByYou => f.write_str("the bucket is yours already"),
             Self::BucketNotEmpty => f.write_str("the bucket is not empty"),
+            Self::DeleteMarker { .. } => f.write_str("the version is a delete marker"),
             Self::EntityTooLarge { bytes_max } => write!(f, "at most {bytes_max} bytes are taken"),
             Self::EntityTooSmall { part, bytes } => {
                 write!(f, "part {part} has {bytes} bytes, below the least size of a part")

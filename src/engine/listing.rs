@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use crate::limits;
 use crate::logic::listing::{self, Cursor, Entry, Query};
-use crate::types::name::{BucketName, ObjectKey};
-use crate::types::object::ObjectMeta;
+use crate::logic::versions;
+use crate::types::name::{AccountId, BucketName, ObjectKey};
+use crate::types::object::{ObjectMeta, Row};
 
 use super::index::Rows;
+use super::version::VersionRef;
 use super::{Engine, Error};
 
 /// One page of a bucket's keys.
@@ -29,7 +31,42 @@ pub struct ObjectsPage {
     pub next: Option<String>,
 }
 
+/// One page of a bucket's versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListVersions {
+    pub bucket: BucketName,
+    /// With the key marker as `after`.
+    pub query: Query,
+    /// Only versions of the marker's key that are older than this one, and later keys.
+    pub within: Option<VersionRef>,
+}
+
+/// Versions and common prefixes, and whose the bucket is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VersionsPage {
+    pub page: versions::Page,
+    pub owner: AccountId,
+}
+
 impl Engine {
+    pub async fn list_versions(&self, list: ListVersions) -> Result<VersionsPage, Error> {
+        let config = self.bucket(&list.bucket).await?;
+        let (mut query, bucket) = (list.query, config.id);
+        query.max = query.max.min(limits::LIST_KEYS_MAX);
+        let within = match (list.within, query.after.as_deref().map(ObjectKey::parse)) {
+            (Some(VersionRef::Exact(stamp)), _) => Some(stamp),
+            (Some(version @ VersionRef::Null), Some(Ok(key))) => {
+                let row = self.row(&config, &key).await?;
+                version.find(&row).map(|v| v.stamp)
+            }
+            (Some(VersionRef::Null | VersionRef::Current) | None, _) => None,
+        };
+        let page = self.look(move |snapshot| {
+            versions::page(&query, within, &mut AllRows(Rows::new(snapshot, bucket)))
+        });
+        Ok(VersionsPage { page: page.await?, owner: config.owner.clone() })
+    }
+
     pub async fn list_objects(&self, list: ListObjects) -> Result<ObjectsPage, Error> {
         let config = self.bucket(&list.bucket).await?;
         let mut query = list.query;
@@ -63,5 +100,21 @@ impl Cursor for Objects<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+/// The rows of a bucket as they are.
+struct AllRows<'a>(Rows<'a>);
+
+impl Cursor for AllRows<'_> {
+    type Item = Row;
+    type Error = Error;
+
+    fn seek(&mut self, from: Bound<&ObjectKey>) {
+        self.0.seek(from);
+    }
+
+    fn next(&mut self) -> Result<Option<(ObjectKey, Self::Item)>, Error> {
+        self.0.next()
     }
 }

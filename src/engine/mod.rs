@@ -21,6 +21,7 @@ mod object;
 mod rename;
 mod tidy;
 mod uploads;
+mod version;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,14 +41,15 @@ pub use access::NewAccessKey;
 pub use acl::BucketRules;
 pub use bucket::{ANYWHERE, BucketInfo, BucketsPage, CreateBucket, ListBuckets};
 pub use copy::{Copied, CopyObject, CopySource};
-pub use delete::{Deletion, DeletionOutcome};
+pub use delete::{Deleted, Deletion, DeletionOutcome};
 pub use error::Error;
 pub use insight::{PeerView, RegionView};
-pub use listing::{ListObjects, ObjectsPage};
+pub use listing::{ListObjects, ListVersions, ObjectsPage, VersionsPage};
 pub use multipart::{CompleteUpload, CreateUpload, Part, UploadPart, UploadPartCopy};
 pub use object::{Attributes, GetObject, ObjectBody, ObjectInfo, ObjectRead, PutObject, Stored};
 pub use rename::RenameObject;
 pub use uploads::{ListParts, ListUploads, PartInfo, PartsPage, UploadInfo, UploadsPage};
+pub use version::{VersionRef, id_of};
 
 /// What new buckets are made with.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +145,12 @@ impl Place {
             // Learnt by a register read and not replicated to here yet.
             None => Ok(()),
             Some(Record::Name(name)) => match name.state {
-                NameState::Active(config) if config.id == id => Ok(()),
+                NameState::Active(config) if config.id == id => {
+                    if config.versioning == self.config.versioning {
+                        return Ok(());
+                    }
+                    Err(Unavailable::new("the bucket's versioning was changed just now").into())
+                }
                 NameState::Deleting(config) if config.id == id => {
                     Err(Error::Conflict("the bucket is being deleted".into()))
                 }

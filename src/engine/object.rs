@@ -14,7 +14,7 @@ use crate::limits;
 use crate::logic::parts;
 use crate::logic::precondition::{Conditions, Verdict};
 use crate::types::acl::Acl;
-use crate::types::bucket::BucketConfig;
+use crate::types::bucket::{BucketConfig, Versioning};
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{
     Checksum, Content, ETag, Mark, Marks, ObjectMeta, PartRef, Placement, Row, StoredHeaders,
@@ -25,6 +25,7 @@ use crate::types::record::Record;
 use crate::types::stamp::Stamp;
 
 use super::body::{BodySource, Digests};
+use super::version::{VersionRef, id_made, id_shown};
 use super::{Engine, Error, Place, Source, above, current, judge};
 
 /// How often a read starts again because the object changed under it.
@@ -55,6 +56,8 @@ pub struct PutObject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
     pub version: Stamp,
+    /// Where the bucket has or had versions.
+    pub version_id: Option<String>,
     pub etag: ETag,
     pub size: u64,
     pub modified_ms: u64,
@@ -72,12 +75,15 @@ pub struct GetObject {
     pub if_range: Conditions,
     /// The part to read, counted from 1; not together with a range.
     pub part: Option<u16>,
+    pub version: VersionRef,
 }
 
 /// What readers see of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObjectInfo {
     pub version: Stamp,
+    /// Where the bucket has or had versions.
+    pub version_id: Option<String>,
     pub meta: Arc<ObjectMeta>,
     pub marks: Marks,
     /// The bytes that were asked for.
@@ -142,8 +148,8 @@ impl Engine {
         let config = self.bucket(&get.bucket).await?;
         let mut row = self.row(&config, &get.key).await?;
         for _ in 0..READ_TRIES {
-            let (version, meta) = row.object().ok_or(Error::NoSuchKey)?;
-            let info = select(version, meta, get)?;
+            let (version, meta) = get.version.object(&row)?;
+            let info = select(&config, version, meta, get)?;
             if info.range.is_empty() {
                 return Ok(ObjectRead { info, body: ObjectBody(None) });
             }
@@ -163,8 +169,8 @@ impl Engine {
     pub async fn head_object(&self, get: &GetObject) -> Result<ObjectInfo, Error> {
         let config = self.bucket(&get.bucket).await?;
         let row = self.row(&config, &get.key).await?;
-        let (version, meta) = row.object().ok_or(Error::NoSuchKey)?;
-        select(version, meta, get)
+        let (version, meta) = get.version.object(&row)?;
+        select(&config, version, meta, get)
     }
 
     /// The owner of an object.
@@ -172,10 +178,11 @@ impl Engine {
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
+        version: VersionRef,
     ) -> Result<AccountId, Error> {
         let config = self.bucket(bucket).await?;
         let row = self.row(&config, key).await?;
-        row.object().map(|(_, meta)| meta.owner.clone()).ok_or(Error::NoSuchKey)
+        version.object(&row).map(|(_, meta)| meta.owner.clone())
     }
 
     /// The tags of an object.
@@ -183,10 +190,11 @@ impl Engine {
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
+        version: VersionRef,
     ) -> Result<Vec<(String, String)>, Error> {
         let config = self.bucket(bucket).await?;
         let row = self.row(&config, key).await?;
-        let (version, _) = row.object().ok_or(Error::NoSuchKey)?;
+        let (version, _) = version.object(&row)?;
         Ok(version.marks.tags.val.clone())
     }
 
@@ -233,12 +241,14 @@ impl Engine {
             let row = place.row(view, &key)?;
             judge(&conditions, &row)?;
             above(stamp, &row)?;
-            let row = replacing(&row, stamp, meta.clone(), marks.clone());
+            let made = (meta.clone(), marks.clone());
+            let row = replacing(&row, stamp, made, place.config.versioning);
             Ok(vec![(place.row_id(&key), Record::Row(row))])
         });
         let written = self.write(&config, Write { subject, bodies, decide }).await?;
         let version = written.stamp;
-        Ok(Stored { version, etag, size, modified_ms: version.hlc.ms(), checksum })
+        let version_id = id_made(config.versioning, version);
+        Ok(Stored { version, version_id, etag, size, modified_ms: version.hlc.ms(), checksum })
     }
 }
 
@@ -252,12 +262,18 @@ pub(super) fn marks(tags: Vec<(String, String)>, acl: Option<Acl>) -> Marks {
 }
 
 /// The row that puts an object over what was there.
-pub(super) fn replacing(row: &Row, stamp: Stamp, meta: ObjectMeta, marks: Marks) -> Row {
+pub(super) fn replacing(
+    row: &Row,
+    stamp: Stamp,
+    (meta, marks): (ObjectMeta, Marks),
+    versioning: Versioning,
+) -> Row {
+    let null = versioning != Versioning::Enabled;
     let meta = ObjectMeta { modified_ms: stamp.hlc.ms(), ..meta };
     let version = Version {
         stamp,
-        replaces: row.null_stamp(),
-        null: true,
+        replaces: if null { row.null_stamp() } else { Stamp::ZERO },
+        null,
         content: Content::Object(Arc::new(meta)),
         marks,
         placement: Placement::default(),
@@ -273,7 +289,13 @@ fn plain_parts(body: &Body) -> Vec<PartRef> {
 }
 
 /// Judges the conditions and finds the bytes that are asked for.
-fn select(version: &Version, meta: &Arc<ObjectMeta>, get: &GetObject) -> Result<ObjectInfo, Error> {
+fn select(
+    config: &BucketConfig,
+    version: &Version,
+    meta: &Arc<ObjectMeta>,
+    get: &GetObject,
+) -> Result<ObjectInfo, Error> {
+    let version_id = id_shown(config.versioning, version);
     match get.conditions.read(current(meta)) {
         Verdict::Proceed => {}
         Verdict::Failed(header) => return Err(Error::PreconditionFailed(header.into())),
@@ -303,6 +325,7 @@ fn select(version: &Version, meta: &Arc<ObjectMeta>, get: &GetObject) -> Result<
     let marks = version.marks.clone();
     Ok(ObjectInfo {
         version: version.stamp,
+        version_id,
         meta: meta.clone(),
         marks,
         range,

@@ -59,12 +59,12 @@ impl Engine {
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
             let RenameObject { source, target, source_conditions, conditions, .. } = &rename;
             let (from, to) = (place.row(view, source)?, place.row(view, target)?);
-            let (meta, marks) = taken(&from, source_conditions)?;
+            let made = taken(&from, source_conditions)?;
             judge(conditions, &to)?;
             above(stamp, &from)?;
             above(stamp, &to)?;
             Ok(vec![
-                (place.row_id(target), Record::Row(replacing(&to, stamp, meta, marks))),
+                (place.row_id(target), Record::Row(replacing(&to, stamp, made, Versioning::Off))),
                 (place.row_id(source), Record::Row(tombstone(&from, stamp))),
             ])
         });
@@ -74,6 +74,7 @@ impl Engine {
         let meta = made.ok_or_else(|| Error::Conflict("the target was changed since".into()))?;
         Ok(Stored {
             version: written.stamp,
+            version_id: None,
             etag: meta.etag.clone(),
             size: meta.size,
             modified_ms: meta.modified_ms,

@@ -108,7 +108,7 @@ pub fn page<C: Cursor>(query: &Query, cursor: &mut C) -> Result<Page<C::Item>, C
 }
 
 /// The part of a key up to and with the first delimiter behind the prefix.
-fn common_prefix<'a>(query: &Query, key: &'a str) -> Option<&'a str> {
+pub(super) fn common_prefix<'a>(query: &Query, key: &'a str) -> Option<&'a str> {
     let delimiter = query.delimiter.as_deref().filter(|d| !d.is_empty())?;
     let start = query.prefix.len();
     let at = key[start..].find(delimiter)?;
@@ -116,7 +116,7 @@ fn common_prefix<'a>(query: &Query, key: &'a str) -> Option<&'a str> {
 }
 
 /// Seeks to the first key that can be listed; false when there is none.
-fn seek_start<C: Cursor>(query: &Query, cursor: &mut C) -> bool {
+pub(super) fn seek_start<C: Cursor>(query: &Query, cursor: &mut C) -> bool {
     let after = query.after.as_deref().filter(|after| *after >= query.prefix.as_str());
     let (text, inclusive) = match after {
         Some(after) => (after, false),
@@ -141,7 +141,7 @@ fn longest_key_prefix(text: &str) -> &str {
 }
 
 /// Seeks past every key that begins with `prefix`; false when no key can follow.
-fn skip<C: Cursor>(cursor: &mut C, prefix: &str) -> bool {
+pub(super) fn skip<C: Cursor>(cursor: &mut C, prefix: &str) -> bool {
     let Some(next) = successor(prefix) else { return false };
     match ObjectKey::parse(&next) {
         Ok(key) => cursor.seek(Bound::Included(&key)),

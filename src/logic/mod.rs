@@ -11,3 +11,4 @@ pub mod parts;
 pub mod placement;
 pub mod precondition;
 pub mod register;
+pub mod versions;

@@ -374,6 +374,9 @@ impl From<engine::Error> for S3Error {
             E::NoSuchBucket => Self::new(Code::NoSuchBucket),
             E::NoSuchKey => Self::new(Code::NoSuchKey),
             E::NoSuchUpload => Self::new(Code::NoSuchUpload),
+            E::DeleteMarker { version_id, modified_ms, asked_for } => {
+                delete_marker(&version_id, modified_ms, asked_for)
+            }
             E::NoSuchVersion => Self::new(Code::NoSuchVersion),
             E::NotModified { etag, modified_ms } => not_modified(&etag, modified_ms),
             E::PreconditionFailed(header) => {
@@ -390,6 +393,27 @@ impl From<engine::Error> for S3Error {
 const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);
 
 /// 304 says what the client's copy is.
+/// A delete marker: asked for by its id it is no object, met as the current version the key has none.
+fn delete_marker(version_id: &str, modified_ms: u64, asked_for: bool) -> S3Error {
+    let mut answer = if asked_for {
+        S3Error::new(Code::MethodNotAllowed)
+            .header(http::header::ALLOW, HeaderValue::from_static("DELETE"))
+    } else {
+        S3Error::new(Code::NoSuchKey)
+    };
+    let headers = [
+        (HeaderName::from_static("x-amz-delete-marker"), "true".to_owned()),
+        (HeaderName::from_static("x-amz-version-id"), version_id.to_owned()),
+        (http::header::LAST_MODIFIED, super::xml::http_date(modified_ms)),
+    ];
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            answer = answer.header(name, value);
+        }
+    }
+    answer
+}
+
 fn not_modified(etag: &str, modified_ms: u64) -> S3Error {
     let mut answer = S3Error::new(Code::NotModified);
     let headers = [

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use godwit::engine::body::{BodyError, WholeBody};
-use godwit::engine::{Deletion, Error};
+use godwit::engine::{Deletion, Error, VersionRef};
 use godwit::logic::precondition::{Conditions, ETagMatch};
 use godwit::types::access::Circumstances;
 use godwit::types::action::{Action, Target};
@@ -55,7 +55,8 @@ async fn a_batch_is_deleted_as_one_change() {
     for name in ["a", "b", "c"] {
         put(&node.engine, name, name).await.unwrap();
     }
-    let deletion = |name: &str| Deletion { key: key(name), etag: None };
+    let deletion =
+        |name: &str| Deletion { key: key(name), version: VersionRef::Current, etag: None };
     let batch = vec![deletion("a"), deletion("a"), deletion("none"), deletion("c")];
     let outcomes = node.engine.delete_objects(&bucket(), batch).await.unwrap();
     assert!(outcomes.iter().all(|o| o.result.is_ok()), "{outcomes:?}");

@@ -98,6 +98,7 @@ async fn a_copy_is_read_everywhere_after_its_source_is_gone() {
         around: Default::default(),
         bucket: bucket(),
         key: key("source"),
+        version: godwit::engine::VersionRef::Current,
         conditions: Conditions::default(),
     };
     let copy = godwit::engine::CopyObject {

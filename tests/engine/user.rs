@@ -5,7 +5,7 @@ use bytes::Bytes;
 use godwit::engine::body::{BodyError, BodySource, Digests, WholeBody};
 use godwit::engine::{
     Attributes, CompleteUpload, CreateBucket, CreateUpload, Engine, Error, GetObject, ListObjects,
-    Part, PutObject, Stored, UploadPart,
+    Part, PutObject, Stored, UploadPart, VersionRef,
 };
 use godwit::env::BoxFuture;
 use godwit::logic::listing::Query;
@@ -48,7 +48,15 @@ pub async fn put(engine: &Engine, name: &str, body: impl Into<Bytes>) -> Result<
 pub fn get_of(name: &str) -> GetObject {
     let conditions = Conditions::default();
     let if_range = Conditions::default();
-    GetObject { bucket: bucket(), key: key(name), conditions, range: None, if_range, part: None }
+    GetObject {
+        bucket: bucket(),
+        key: key(name),
+        conditions,
+        range: None,
+        if_range,
+        part: None,
+        version: VersionRef::Current,
+    }
 }
 
 pub async fn get(engine: &Engine, name: &str) -> Result<Vec<u8>, Error> {
@@ -61,7 +69,8 @@ pub async fn get(engine: &Engine, name: &str) -> Result<Vec<u8>, Error> {
 }
 
 pub async fn delete(engine: &Engine, name: &str) {
-    engine.delete_object(&bucket(), &key(name), Conditions::default()).await.unwrap();
+    let (version, conditions) = (VersionRef::Current, Conditions::default());
+    engine.delete_object(&bucket(), &key(name), version, conditions).await.unwrap();
 }
 
 pub async fn keys(engine: &Engine) -> Vec<String> {

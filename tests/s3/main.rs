@@ -15,3 +15,4 @@ mod multipart;
 mod object;
 mod probe;
 mod table;
+mod versioning;

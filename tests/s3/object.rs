@@ -71,6 +71,8 @@ async fn what_is_not_there_is_404() {
     server.client.head("/bucket/none").await.expect(404);
     assert_eq!(server.client.get("/nobucket/none").await.code(), (404, "NoSuchBucket"));
     let old = server.client.get("/bucket/none?versionId=abc").await;
+    assert_eq!(old.code(), (400, "InvalidArgument"));
+    let old = server.client.get("/bucket/none?versionId=00000000000000000022").await;
     assert_eq!(old.code(), (404, "NoSuchVersion"));
 }
 
@@ -172,7 +174,7 @@ async fn many_keys_are_deleted_at_once() {
                     <Object><Key>b</Key><VersionId>abc</VersionId></Object>\
                     <Object><Key>c</Key><ETag>\"00\"</ETag></Object></Delete>";
     let answer = server.client.post("/bucket?delete", document).await.expect(200);
-    assert_eq!(answer.all("Code"), ["NoSuchVersion", "PreconditionFailed"]);
+    assert_eq!(answer.all("Code"), ["InvalidArgument", "PreconditionFailed"]);
     assert_eq!(answer.all("Deleted").len(), 2);
     assert_eq!(server.client.get("/bucket").await.all("Key"), ["b", "c", "d"]);
     let quiet = "<Delete><Quiet>true</Quiet><Object><Key>b</Key></Object></Delete>";

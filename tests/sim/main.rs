@@ -29,7 +29,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use godwit::cluster::Cluster;
 use godwit::engine::body::WholeBody;
-use godwit::engine::{Attributes, CreateBucket, Engine, Error, GetObject, ListObjects, PutObject};
+use godwit::engine::{
+    Attributes, CreateBucket, Engine, Error, GetObject, ListObjects, PutObject, VersionRef,
+};
 use godwit::logic::listing::{Entry, Query};
 use godwit::logic::precondition::Conditions;
 use godwit::types::bucket::BucketConfig;
@@ -106,9 +108,10 @@ async fn delete(engine: Engine, cluster: Cluster, ledger: Shared, name: &'static
         Ok(None) => panic!("the bucket is gone"),
         Err(_) => return,
     };
-    let outcome = match engine.delete_object(&bucket(), &key(name), Conditions::default()).await {
+    let (version, conditions) = (VersionRef::Current, Conditions::default());
+    let outcome = match engine.delete_object(&bucket(), &key(name), version, conditions).await {
         // The stamp of a deletion is not told: a tombstone that is seen now is it or a later one.
-        Ok(()) => match current(&cluster, &config, name) {
+        Ok(_) => match current(&cluster, &config, name) {
             Some((stamp, true)) => Outcome::Answered(stamp),
             Some((_, false)) | None => Outcome::Open,
         },
@@ -133,6 +136,7 @@ async fn read(engine: &Engine, name: &str) -> Result<Option<(Stamp, Vec<u8>)>, E
         range: None,
         if_range: Conditions::default(),
         part: None,
+        version: VersionRef::Current,
     };
     let mut read = match engine.get_object(&get).await {
         Ok(read) => read,

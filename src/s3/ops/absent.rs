@@ -25,7 +25,6 @@ const TAGS: &str =
     "Tags are set when an object is written or copied; changing them alone is not implemented.";
 const TIERS: &str = "There is one storage tier, so that nothing is archived or restored.";
 const TORRENT: &str = "Torrents are not implemented.";
-const VERSIONS: &str = "Versioning is not implemented; a bucket has the current objects only.";
 
 /// One row: an operation, how it is recognised, and why it is refused.
 macro_rules! absent {
@@ -97,7 +96,6 @@ absent! {
         GetIntelligentTieringConfiguration TIERS;
     ListBucketInventoryConfigurations Get Bucket ["inventory"] GetInventoryConfiguration REPORTS;
     ListBucketMetricsConfigurations Get Bucket ["metrics"] GetMetricsConfiguration REPORTS;
-    ListObjectVersions Get Bucket ["versions"] ListBucketVersions VERSIONS;
     PostObject Post Bucket [] PutObject FORM;
     PutBucketAbac Put Bucket ["abac"] PutBucketAbac ACCESS;
     PutBucketAccelerateConfiguration Put Bucket ["accelerate"] PutAccelerateConfiguration SETTINGS;
@@ -115,7 +113,6 @@ absent! {
     PutBucketReplication Put Bucket ["replication"] PutReplicationConfiguration REPLICATION;
     PutBucketRequestPayment Put Bucket ["requestPayment"] PutBucketRequestPayment SETTINGS;
     PutBucketTagging Put Bucket ["tagging"] PutBucketTagging SETTINGS;
-    PutBucketVersioning Put Bucket ["versioning"] PutBucketVersioning VERSIONS;
     PutBucketWebsite Put Bucket ["website"] PutBucketWebsite SETTINGS;
     PutObjectLegalHold Put Object ["legal-hold"] PutObjectLegalHold LOCK;
     PutObjectLockConfiguration Put Bucket ["object-lock"] PutBucketObjectLockConfiguration LOCK;

@@ -19,7 +19,7 @@ use crate::types::action::Action;
 use crate::types::name::AccountId;
 
 use super::answers::account_element;
-use super::params::{account, refuse_version};
+use super::params::{account, version};
 
 /// A row about `?acl`.
 macro_rules! row {
@@ -62,9 +62,8 @@ async fn get_bucket(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 }
 
 async fn get_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    refuse_version(&req)?;
     let rules = ctx.engine().bucket_rules(req.bucket()?).await?;
-    let acl = ctx.engine().object_acl(req.bucket()?, req.key()?).await?;
+    let acl = ctx.engine().object_acl(req.bucket()?, req.key()?, version(&req)?).await?;
     let private = Acl::private(rules.owner.clone());
     Ok(shown(if rules.enforced() { &private } else { &acl }))
 }
@@ -103,12 +102,12 @@ async fn put_bucket(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 }
 
 async fn put_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    refuse_version(&req)?;
     let rules = ctx.engine().bucket_rules(req.bucket()?).await?;
-    let owner = ctx.engine().object_acl(req.bucket()?, req.key()?).await?.owner;
+    let version = version(&req)?;
+    let owner = ctx.engine().object_acl(req.bucket()?, req.key()?, version).await?.owner;
     let acl = checked(ctx, &rules, asked(&req, &owner, &rules.owner)?).await?;
     if !rules.enforced() {
-        ctx.engine().put_object_acl(req.bucket()?, req.key()?, acl).await?;
+        ctx.engine().put_object_acl(req.bucket()?, req.key()?, version, acl).await?;
     }
     Ok(Reply::ok())
 }

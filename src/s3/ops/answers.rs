@@ -75,6 +75,14 @@ pub(super) fn with_etag(reply: Reply, etag: &str) -> Result<Reply, S3Error> {
     reply.text(ETAG.as_str(), &format!("\"{etag}\""))
 }
 
+/// The version's id, where the bucket has or had versions.
+pub(super) fn with_version(reply: Reply, id: Option<&str>) -> Result<Reply, S3Error> {
+    match id {
+        Some(id) => reply.text("x-amz-version-id", id),
+        None => Ok(reply),
+    }
+}
+
 /// Everything that GET and HEAD say of an object.
 pub(super) fn object_head(req: &Req, info: &ObjectInfo) -> Result<Reply, S3Error> {
     let meta = &info.meta;
@@ -82,6 +90,7 @@ pub(super) fn object_head(req: &Req, info: &ObjectInfo) -> Result<Reply, S3Error
     let mut reply = with_etag(Reply::empty(status), &meta.etag.0)?
         .text(LAST_MODIFIED.as_str(), &xml::http_date(meta.modified_ms))?
         .with(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    reply = with_version(reply, info.version_id.as_deref())?;
     if info.partial && !info.range.is_empty() {
         let (first, last) = (info.range.start, info.range.end - 1);
         let range = format!("bytes {first}-{last}/{}", meta.size);

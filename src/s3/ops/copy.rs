@@ -10,7 +10,7 @@ use crate::s3::xml::Writer;
 use crate::types::action::Action;
 
 use super::acl::of_new_object;
-use super::answers::checksum_elements;
+use super::answers::{checksum_elements, with_version};
 use super::params::{
     conditions, copy_source, refuse_unkept, storage_class, stored_headers, tags, user_meta,
 };
@@ -42,11 +42,16 @@ async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         storage_class: storage_class(&req)?,
         conditions: conditions(&req)?,
     };
-    let stored = ctx.engine().copy_object(&req.caller, copy).await?.stored;
+    let copied = ctx.engine().copy_object(&req.caller, copy).await?;
+    let stored = copied.stored;
     let mut out = Writer::new("CopyObjectResult");
     out.date("LastModified", stored.modified_ms).etag(&stored.etag.0);
     checksum_elements(&mut out, stored.checksum.as_ref(), None);
-    Ok(Reply::xml(out))
+    let reply = with_version(Reply::xml(out), stored.version_id.as_deref())?;
+    match copied.source_version_id {
+        Some(id) => reply.text("x-amz-copy-source-version-id", &id),
+        None => Ok(reply),
+    }
 }
 
 /// Reads a directive: `COPY` (also when it is missing) or `REPLACE`.

@@ -14,6 +14,7 @@ mod params;
 mod probe;
 mod rename;
 mod service;
+mod versioning;
 
 use std::fmt::Write as _;
 
@@ -34,6 +35,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     probe::OPS,
     rename::OPS,
     service::OPS,
+    versioning::OPS,
 ];
 
 /// The table as a page of the documentation.

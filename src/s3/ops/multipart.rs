@@ -24,6 +24,7 @@ use crate::types::range::ByteRange;
 use super::acl::of_new_object;
 use super::answers::{
     Encoding, account_element, checksum_elements, class_of, kind_name, with_checksum, with_etag,
+    with_version,
 };
 use super::params::{
     attributes, conditions, copy_source, non_empty, page_size, refuse_unkept, unquoted,
@@ -264,7 +265,7 @@ async fn complete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         checksum_elements(&mut out, Some(checksum), Some(count));
         out.text("ChecksumType", kind_name(checksum.kind));
     }
-    Ok(Reply::xml(out))
+    with_version(Reply::xml(out), stored.version_id.as_deref())
 }
 
 /// The whole object's checksum, where the client gives it.

@@ -3,7 +3,7 @@
 use futures_util::stream;
 use serde::Deserialize;
 
-use crate::engine::{Deletion, GetObject, ObjectBody, PutObject};
+use crate::engine::{Deleted, Deletion, GetObject, ObjectBody, PutObject, VersionRef};
 use crate::limits;
 use crate::s3::Ctx;
 use crate::s3::error::{Code, S3Error};
@@ -16,10 +16,8 @@ use crate::types::name::ObjectKey;
 use crate::types::range::ByteRange;
 
 use super::acl::of_new_object;
-use super::answers::{object_head, with_checksum, with_etag, with_source};
-use super::params::{
-    attributes, conditions, if_range, only_null_version, refuse_version, unquoted,
-};
+use super::answers::{object_head, with_checksum, with_etag, with_source, with_version};
+use super::params::{attributes, conditions, if_range, parse_version, unquoted, version};
 
 pub(super) static OPS: &[Op] = &[
     Op {
@@ -85,8 +83,8 @@ async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
         conditions: conditions(&req)?,
     };
     let stored = ctx.engine().put_object(put, &mut req.body).await?;
-    let reply =
-        with_checksum(with_etag(Reply::ok(), &stored.etag.0)?, stored.checksum.as_ref(), None)?;
+    let reply = with_version(Reply::ok(), stored.version_id.as_deref())?;
+    let reply = with_checksum(with_etag(reply, &stored.etag.0)?, stored.checksum.as_ref(), None)?;
     with_source(reply, None, ctx.env.monotonic().saturating_sub(began))
 }
 
@@ -113,7 +111,6 @@ async fn head(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 
 /// What a GET or HEAD asks for.
 fn asked(req: &Req) -> Result<GetObject, S3Error> {
-    refuse_version(req)?;
     Ok(GetObject {
         bucket: req.bucket()?.clone(),
         key: req.key()?.clone(),
@@ -121,6 +118,7 @@ fn asked(req: &Req) -> Result<GetObject, S3Error> {
         range: req.header("range")?.and_then(ByteRange::parse),
         if_range: if_range(req)?,
         part: req.query_as("partNumber")?,
+        version: version(req)?,
     })
 }
 
@@ -132,9 +130,11 @@ fn byte_stream(body: ObjectBody) -> ByteStream {
 }
 
 async fn delete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    refuse_version(&req)?;
-    ctx.engine().delete_object(req.bucket()?, req.key()?, conditions(&req)?).await?;
-    Ok(Reply::no_content())
+    let version = version(&req)?;
+    let (bucket, key) = (req.bucket()?, req.key()?);
+    let deleted = ctx.engine().delete_object(bucket, key, version, conditions(&req)?).await?;
+    let reply = with_version(Reply::no_content(), deleted.version_id.as_deref())?;
+    if deleted.marker { reply.text("x-amz-delete-marker", "true") } else { Ok(reply) }
 }
 
 #[derive(Debug, Deserialize)]
@@ -157,10 +157,12 @@ struct DeleteEntry {
 
 impl DeleteEntry {
     fn deletion(&self) -> Result<Deletion, S3Error> {
-        only_null_version(self.version_id.as_deref().filter(|v| !v.is_empty()).unwrap_or("null"))?;
+        let id = self.version_id.as_deref().filter(|v| !v.is_empty());
+        let version = id.map_or(Ok(VersionRef::Current), parse_version)?;
         let key = ObjectKey::parse(&self.key)
             .map_err(|why| S3Error::with(Code::InvalidArgument, why.to_string()))?;
-        Ok(Deletion { key, etag: self.etag.as_deref().map(|tag| unquoted(tag).to_owned()) })
+        let etag = self.etag.as_deref().map(|tag| unquoted(tag).to_owned());
+        Ok(Deletion { key, version, etag })
     }
 }
 
@@ -186,9 +188,11 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     if !deletions.is_empty() {
         for outcome in ctx.engine().delete_objects(req.bucket()?, deletions).await? {
             match outcome.result {
-                Ok(()) if request.quiet => {}
-                Ok(()) => {
-                    out.open("Deleted").text("Key", outcome.key.as_str()).close();
+                Ok(_) if request.quiet => {}
+                Ok(deleted) => {
+                    out.open("Deleted").text("Key", outcome.key.as_str());
+                    removed(&mut out, outcome.version, &deleted);
+                    out.close();
                 }
                 Err(error) => failed(&mut out, outcome.key.as_str(), &error.into()),
             }
@@ -208,6 +212,17 @@ async fn may_delete(
     let action = if versioned { Action::DeleteObjectVersion } else { Action::DeleteObject };
     let target = Target::Object(req.bucket()?.clone(), key.clone());
     Ok(ctx.engine().authorize(&req.caller, action, &target, &req.around).await?)
+}
+
+/// What of versions a batch's answer says of one key.
+fn removed(out: &mut Writer, asked: VersionRef, deleted: &Deleted) {
+    let Some(id) = deleted.version_id.as_deref() else { return };
+    if asked != VersionRef::Current {
+        out.text("VersionId", id);
+    }
+    if deleted.marker {
+        out.value("DeleteMarker", true).text("DeleteMarkerVersionId", id);
+    }
 }
 
 fn failed(out: &mut Writer, key: &str, error: &S3Error) {

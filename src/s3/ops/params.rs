@@ -4,7 +4,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::engine::{Attributes, CopySource};
+use crate::engine::{Attributes, CopySource, VersionRef};
 use crate::limits;
 use crate::logic::acl::ANONYMOUS;
 use crate::logic::precondition::{Conditions, ETagMatch};
@@ -204,8 +204,10 @@ pub(super) fn unquoted(tag: &str) -> &str {
 pub(super) fn copy_source(req: &Req) -> Result<CopySource, S3Error> {
     let text = req.header("x-amz-copy-source")?.unwrap_or_default();
     let bad = |why: &'static str| S3Error::argument("x-amz-copy-source", text, why);
-    let (path, version) = text.split_once("?versionId=").unwrap_or((text, "null"));
-    only_null_version(version)?;
+    let (path, version) = match text.split_once("?versionId=") {
+        Some((path, version)) => (path, parse_version(version)?),
+        None => (text, VersionRef::Current),
+    };
     let path = percent_decode_str(path).decode_utf8();
     let path = path.map_err(|_| bad("the copy source is not UTF-8"))?;
     let (bucket, key) = path
@@ -217,6 +219,7 @@ pub(super) fn copy_source(req: &Req) -> Result<CopySource, S3Error> {
         around: req.around.clone(),
         bucket: BucketName::parse(bucket).map_err(|_| bad("Invalid copy source bucket name"))?,
         key: ObjectKey::parse(key).map_err(|_| bad("Invalid copy source object key"))?,
+        version,
         conditions: named_conditions(
             req,
             [
@@ -236,17 +239,18 @@ pub(in crate::s3) fn copy_source_bucket(source: &str) -> Option<BucketName> {
     BucketName::parse(bucket).ok()
 }
 
-/// Buckets here have no versions, so that `null` is the only one. Source: S3 user guide,
-/// "Objects in an unversioned bucket".
-pub(super) fn refuse_version(req: &Req) -> Result<(), S3Error> {
-    req.query("versionId").map_or(Ok(()), only_null_version)
+/// The version that a request is about.
+pub(super) fn version(req: &Req) -> Result<VersionRef, S3Error> {
+    req.query("versionId").map_or(Ok(VersionRef::Current), parse_version)
 }
 
-pub(super) fn only_null_version(version: &str) -> Result<(), S3Error> {
-    match version {
-        "null" => Ok(()),
-        other => Err(S3Error::new(Code::NoSuchVersion).extra("VersionId", other)),
+/// A version's id: `null` or a stamp.
+pub(super) fn parse_version(id: &str) -> Result<VersionRef, S3Error> {
+    if id == "null" {
+        return Ok(VersionRef::Null);
     }
+    let bad = |_| S3Error::argument("versionId", id, "Invalid version id specified");
+    id.parse().map(VersionRef::Exact).map_err(bad)
 }
 
 /// `max-keys` and its kin: a number, cut to what a page may have.

@@ -12,7 +12,7 @@ use crate::s3::request::Req;
 use crate::s3::xml::Writer;
 use crate::types::action::Action;
 
-use super::params::refuse_version;
+use super::params::version;
 
 /// A row that only reads.
 macro_rules! reads {
@@ -105,7 +105,6 @@ pub(super) static OPS: &[Op] = &[
         request_payment
     ),
     unset!("GetBucketTagging", "tagging", GetBucketTagging, NoSuchTagSet),
-    empty!("GetBucketVersioning", "versioning", GetBucketVersioning, "VersioningConfiguration"),
     unset!("GetBucketWebsite", "website", GetBucketWebsite, NoSuchWebsiteConfiguration),
     unset!(
         "GetObjectLockConfiguration",
@@ -128,8 +127,7 @@ async fn request_payment(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 }
 
 async fn object_tagging(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    refuse_version(&req)?;
-    let tags = ctx.engine().object_tags(req.bucket()?, req.key()?).await?;
+    let tags = ctx.engine().object_tags(req.bucket()?, req.key()?, version(&req)?).await?;
     let mut out = Writer::new("Tagging");
     out.open("TagSet");
     for (key, value) in &tags {
