@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Longest object key, bytes of UTF-8. Source: S3 user guide, "Naming objects".
 pub const KEY_BYTES_MAX: usize = 1024;
 
+/// Longest bucket policy. Source: S3 user guide, "Bucket policies".
+pub const POLICY_BYTES_MAX: usize = 20 << 10;
+
 /// A chunk: the unit of hashing, caching and fetching.
 pub const CHUNK_BYTES: usize = 1 << 20;
 

@@ -3,11 +3,12 @@
 //! Invariant: what is not allowed is denied. The owner of a bucket without a policy is known from
 //! the bucket's configuration alone, so that the usual read costs nothing more.
 
-use crate::types::access::Circumstances;
+use crate::logic::policy::{Asked, Policy, Verdict};
+use crate::types::access::{Circumstances, VERSION_ID};
 use crate::types::action::{Action, Target};
 use crate::types::bucket::BucketConfig;
 use crate::types::caller::Caller;
-use crate::types::name::{AccessKeyId, AccountId, BucketName, SecretKey};
+use crate::types::name::{AccessKeyId, AccountId, BucketName, ObjectKey, SecretKey};
 use crate::types::record::{AccessKeyRecord, KeyScope, Record, RecordId};
 use crate::types::stamp::Stamp;
 
@@ -113,34 +114,93 @@ impl Engine {
         target: &Target,
         around: &Circumstances,
     ) -> Result<(), Error> {
-        if caller.account() == Some(&config.owner) {
+        let account = caller.account();
+        let owner = account == Some(&config.owner);
+        if owner && (config.policy.is_none() || on_policy(action)) {
+            // An owner cannot be locked out of the policy itself.
             return Ok(());
         }
-        let record = self.bucket_record(config).await?;
-        let rules = BucketRules::of(config, &record)?;
+        let policy = config.policy.as_deref().map(Policy::parse).transpose();
+        let policy = policy.map_err(|why| Error::Internal(format!("a policy: {why}")))?;
+        let tagged = policy.as_ref().is_some_and(Policy::asks_for_tags);
         let row = match target.key() {
-            Some(key) if on_existing(action) => Some(self.row(config, key).await?),
+            Some(key) if tagged || (!owner && on_existing(action)) => {
+                Some(self.row(config, key).await?)
+            }
             Some(_) | None => None,
         };
-        let account = caller.account();
         let version = asked_version(around);
-        match row.as_ref().map(|row| version.object(row).ok()) {
-            // Whether a key is there is shown to those who may list.
-            Some(None) if rules.grants(Action::ListBucket, account, None) => Ok(()),
-            Some(None) => Err(denied("the object is not there or not yours to see")),
-            Some(Some((version, meta))) => {
-                let acl = acl_of(version, meta);
-                granted(rules.grants(action, account, Some(&acl)))
+        let object = row.as_ref().and_then(|row| version.object(row).ok());
+        let missing = target.key().is_some() && on_existing(action) && object.is_none();
+        let judged = Judged { config, policy, caller, around };
+        let tags = object.map_or(&[][..], |(version, _)| &version.marks.tags.val);
+        match judged.verdict(action, target, tags) {
+            Verdict::Deny => return Err(denied("the bucket's policy denies this")),
+            Verdict::Allow | Verdict::Silent if owner => return Ok(()),
+            Verdict::Allow | Verdict::Silent if on_policy(action) => {
+                return Err(denied("only its owner has to do with a bucket's policy"));
             }
-            None => granted(rules.grants(action, account, None)),
+            Verdict::Allow if !missing => return Ok(()),
+            Verdict::Allow | Verdict::Silent => {}
         }
+        let rules = BucketRules::of(config, &self.bucket_record(config).await?)?;
+        if missing {
+            // Whether a key is there is shown to those who may list.
+            let list = target.bucket().cloned().map_or(Target::Service, Target::Bucket);
+            return granted(match judged.verdict(Action::ListBucket, &list, &[]) {
+                Verdict::Allow => true,
+                Verdict::Deny => false,
+                Verdict::Silent => rules.grants(Action::ListBucket, account, None),
+            });
+        }
+        let acl = object.map(|(version, meta)| acl_of(version, meta));
+        granted(rules.grants(action, account, acl.as_ref()))
     }
 }
 
 /// The version that the request names: what is granted on one says nothing of another.
 fn asked_version(around: &Circumstances) -> VersionRef {
-    let id = around.values.iter().find(|(name, _)| name == "s3:versionid");
+    let id = around.values.iter().find(|(name, _)| name == VERSION_ID);
     id.map_or(VersionRef::Current, |(_, id)| id.parse().map_or(VersionRef::Null, VersionRef::Exact))
+}
+
+/// One caller before one bucket's policy.
+struct Judged<'a> {
+    config: &'a BucketConfig,
+    policy: Option<Policy>,
+    caller: &'a Caller,
+    around: &'a Circumstances,
+}
+
+impl Judged<'_> {
+    /// What the policy says; an allow to others counts for nothing where a public policy is shut
+    /// off.
+    fn verdict(&self, action: Action, target: &Target, tags: &[(String, String)]) -> Verdict {
+        let (Some(policy), Some(bucket)) = (&self.policy, target.bucket()) else {
+            return Verdict::Silent;
+        };
+        let user = match self.caller {
+            Caller::Anonymous => None,
+            Caller::Key { access_key, .. } => Some(&*access_key.0),
+        };
+        let verdict = policy.judge(&Asked {
+            account: self.caller.account(),
+            user,
+            action: action.as_str(),
+            bucket: bucket.as_str(),
+            key: target.key().map(ObjectKey::as_str),
+            around: self.around,
+            tags,
+        });
+        let block = self.config.access_block.unwrap_or_default();
+        let shut = verdict == Verdict::Allow && block.restrict_public_buckets && policy.is_public();
+        if shut { Verdict::Silent } else { verdict }
+    }
+}
+
+/// What only a bucket's owner may do, and always may.
+fn on_policy(action: Action) -> bool {
+    [Action::DeleteBucketPolicy, Action::GetBucketPolicy, Action::PutBucketPolicy].contains(&action)
 }
 
 fn granted(allowed: bool) -> Result<(), Error> {

@@ -116,10 +116,12 @@ impl Engine {
     ) -> Result<Found, Error> {
         let target = Target::Object(source.bucket.clone(), source.key.clone());
         // The source's version is what is asked about, whatever else the request names.
-        let mut around = source.around.clone();
-        around.values.retain(|(name, _)| name != "s3:versionid");
-        around.values.extend(source.version.id().map(|id| ("s3:versionid".to_owned(), id)));
-        self.authorize(caller, Action::GetObject, &target, &around).await?;
+        let around = source.around.of_version(source.version.id());
+        let action = match source.version {
+            VersionRef::Current => Action::GetObject,
+            VersionRef::Null | VersionRef::Exact(_) => Action::GetObjectVersion,
+        };
+        self.authorize(caller, action, &target, &around).await?;
         let config = self.bucket(&source.bucket).await?;
         let row = self.row(&config, &source.key).await?;
         found(config, &row, source)

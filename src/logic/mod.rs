@@ -9,6 +9,7 @@ pub mod membership;
 pub mod merge;
 pub mod parts;
 pub mod placement;
+pub mod policy;
 pub mod precondition;
 pub mod register;
 pub mod versions;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
 
-use crate::types::access::Circumstances;
+use crate::types::access::{Circumstances, VERSION_ID};
 use crate::types::action::Action;
 
 use super::intake::Head;
@@ -40,7 +40,7 @@ const QUERIES: [(&str, &str); 4] = [
     ("delimiter", "s3:delimiter"),
     ("max-keys", "s3:max-keys"),
     ("prefix", "s3:prefix"),
-    ("versionId", "s3:versionid"),
+    ("versionId", VERSION_ID),
 ];
 
 pub(super) fn of(head: &Head, peer: SocketAddr, now_ms: u64) -> Circumstances {

@@ -14,3 +14,17 @@ pub struct Circumstances {
     /// with several values is here several times.
     pub values: Vec<(String, String)>,
 }
+
+/// The key of the version that is meant.
+pub const VERSION_ID: &str = "s3:versionid";
+
+impl Circumstances {
+    /// The same request about this version of something: of a copy's source, of a batch's key.
+    #[must_use]
+    pub fn of_version(&self, id: Option<String>) -> Self {
+        let mut other = self.clone();
+        other.values.retain(|(name, _)| name != VERSION_ID);
+        other.values.extend(id.map(|id| (VERSION_ID.to_owned(), id)));
+        other
+    }
+}

@@ -144,7 +144,6 @@ async fn refused_operations_say_why() {
     let server = Server::with_bucket("bucket").await;
     server.client.put("/bucket/a", "x").await.expect(200);
     for (method, path) in [
-        ("PUT", "/bucket?policy"),
         ("PUT", "/bucket/a?tagging"),
         ("POST", "/bucket/a?select&select-type=2"),
         ("DELETE", "/bucket?lifecycle"),

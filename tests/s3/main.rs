@@ -13,6 +13,7 @@ mod copy;
 mod listing;
 mod multipart;
 mod object;
+mod policy;
 mod probe;
 mod table;
 mod versioning;

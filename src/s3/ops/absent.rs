@@ -70,7 +70,6 @@ absent! {
     DeleteBucketMetadataTableConfiguration Delete Bucket ["metadataTable"]
         DeleteBucketMetadataTableConfiguration METADATA;
     DeleteBucketMetricsConfiguration Delete Bucket ["metrics"] PutMetricsConfiguration REPORTS;
-    DeleteBucketPolicy Delete Bucket ["policy"] DeleteBucketPolicy ACCESS;
     DeleteBucketReplication Delete Bucket ["replication"] PutReplicationConfiguration REPLICATION;
     DeleteBucketTagging Delete Bucket ["tagging"] PutBucketTagging SETTINGS;
     DeleteBucketWebsite Delete Bucket ["website"] DeleteBucketWebsite SETTINGS;
@@ -109,7 +108,6 @@ absent! {
     PutBucketLogging Put Bucket ["logging"] PutBucketLogging SETTINGS;
     PutBucketMetricsConfiguration Put Bucket ["metrics"] PutMetricsConfiguration REPORTS;
     PutBucketNotificationConfiguration Put Bucket ["notification"] PutBucketNotification SETTINGS;
-    PutBucketPolicy Put Bucket ["policy"] PutBucketPolicy ACCESS;
     PutBucketReplication Put Bucket ["replication"] PutReplicationConfiguration REPLICATION;
     PutBucketRequestPayment Put Bucket ["requestPayment"] PutBucketRequestPayment SETTINGS;
     PutBucketTagging Put Bucket ["tagging"] PutBucketTagging SETTINGS;

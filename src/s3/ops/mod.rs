@@ -11,6 +11,7 @@ mod multipart;
 mod object;
 mod ownership;
 mod params;
+mod policy;
 mod probe;
 mod rename;
 mod service;
@@ -32,6 +33,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     multipart::OPS,
     object::OPS,
     ownership::OPS,
+    policy::OPS,
     probe::OPS,
     rename::OPS,
     service::OPS,
@@ -85,6 +87,11 @@ fn remark(name: &str) -> &'static str {
         }
         "GetBucketOwnershipControls" | "PutBucketOwnershipControls" => {
             "A new bucket is ObjectWriter, so that ACLs work, and has no controls to show."
+        }
+        "PutBucketPolicy" => {
+            "Principals are accounts; variables are refused; `aws:username` is the access key's \
+             id; `aws:SecureTransport` is true behind a TLS proxy on the same machine that sends \
+             `X-Forwarded-Proto: https`."
         }
         "GetObject" => "One range a request; `partNumber`; all four conditions; `response-*`.",
         "GetObjectTagging" => "The tags given by `x-amz-tagging` when it was written.",

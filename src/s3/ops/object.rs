@@ -175,7 +175,7 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let mut deletions = Vec::with_capacity(request.object.len());
     for entry in &request.object {
         match entry.deletion() {
-            Ok(deletion) => match may_delete(ctx, &req, entry, &deletion.key).await {
+            Ok(deletion) => match may_delete(ctx, &req, &deletion).await {
                 Ok(()) => deletions.push(deletion),
                 Err(error) if error.code() == Code::AccessDenied => {
                     failed(&mut out, &entry.key, &error);
@@ -202,16 +202,14 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 }
 
 /// The access decision of one key.
-async fn may_delete(
-    ctx: &Ctx,
-    req: &Req,
-    entry: &DeleteEntry,
-    key: &ObjectKey,
-) -> Result<(), S3Error> {
-    let versioned = entry.version_id.as_deref().is_some_and(|version| !version.is_empty());
-    let action = if versioned { Action::DeleteObjectVersion } else { Action::DeleteObject };
-    let target = Target::Object(req.bucket()?.clone(), key.clone());
-    Ok(ctx.engine().authorize(&req.caller, action, &target, &req.around).await?)
+async fn may_delete(ctx: &Ctx, req: &Req, deletion: &Deletion) -> Result<(), S3Error> {
+    let action = match deletion.version {
+        VersionRef::Current => Action::DeleteObject,
+        VersionRef::Null | VersionRef::Exact(_) => Action::DeleteObjectVersion,
+    };
+    let around = req.around.of_version(deletion.version.id());
+    let target = Target::Object(req.bucket()?.clone(), deletion.key.clone());
+    Ok(ctx.engine().authorize(&req.caller, action, &target, &around).await?)
 }
 
 /// What of versions a batch's answer says of one key.

@@ -1,5 +1,5 @@
 //! What clients ask of a bucket or an object on their way, and what is true today: no versions, no
-//! rules, no policy.
+//! rules.
 //!
 //! Invariant: an answer here is what a bucket without any settings has. Where settings can be made,
 //! their operation is elsewhere.
@@ -89,8 +89,6 @@ pub(super) static OPS: &[Op] = &[
         GetBucketNotification,
         "NotificationConfiguration"
     ),
-    unset!("GetBucketPolicy", "policy", GetBucketPolicy, NoSuchBucketPolicy),
-    unset!("GetBucketPolicyStatus", "policyStatus", GetBucketPolicyStatus, NoSuchBucketPolicy),
     unset!(
         "GetBucketReplication",
         "replication",

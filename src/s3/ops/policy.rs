@@ -1,0 +1,101 @@
+//! Bucket policies.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::limits;
+use crate::logic::policy::Policy;
+use crate::s3::Ctx;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::reply::{Reply, ReplyBody};
+use crate::s3::request::Req;
+use crate::s3::xml::Writer;
+use crate::types::action::Action;
+use crate::types::bucket::BucketConfig;
+
+/// A row about a bucket.
+macro_rules! row {
+    ($name:literal, $verb:ident, $query:literal, $action:ident, $body:expr, $run:path) => {
+        Op {
+            name: $name,
+            on: On::Bucket,
+            verb: Verb::$verb,
+            when: &[When::Query($query)],
+            action: Action::$action,
+            body: $body,
+            auth: Auth::Signed,
+            run: run!($run),
+        }
+    };
+}
+
+/// A text that is too long is read as far as it takes to say so in the policy's own words.
+const DOCUMENT: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
+
+pub(super) static OPS: &[Op] = &[
+    row!("DeleteBucketPolicy", Delete, "policy", DeleteBucketPolicy, BodyKind::None, delete),
+    row!("GetBucketPolicy", Get, "policy", GetBucketPolicy, BodyKind::None, get),
+    row!(
+        "GetBucketPolicyStatus",
+        Get,
+        "policyStatus",
+        GetBucketPolicyStatus,
+        BodyKind::None,
+        status
+    ),
+    row!("PutBucketPolicy", Put, "policy", PutBucketPolicy, DOCUMENT, put),
+];
+
+async fn text(ctx: &Ctx, req: &Req) -> Result<String, S3Error> {
+    let bucket = req.bucket()?;
+    let policy = ctx.engine().bucket_config(bucket).await?.policy.clone();
+    policy
+        .ok_or_else(|| S3Error::new(Code::NoSuchBucketPolicy).extra("BucketName", bucket.as_str()))
+}
+
+async fn get(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let text = text(ctx, &req).await?;
+    let json = HeaderValue::from_static("application/json");
+    let reply = Reply::ok().with(http::header::CONTENT_TYPE, json);
+    Ok(reply.with_body(ReplyBody::Bytes(Bytes::from(text))))
+}
+
+async fn status(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let policy = Policy::parse(&text(ctx, &req).await?).map_err(S3Error::internal)?;
+    let mut out = Writer::new("PolicyStatus");
+    out.value("IsPublic", policy.is_public());
+    Ok(Reply::xml(out))
+}
+
+async fn put(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let malformed = |why: String| S3Error::with(Code::MalformedPolicy, why);
+    if req.document.len() > limits::POLICY_BYTES_MAX {
+        return Err(malformed("Policy exceeds the maximum allowed document size.".into())
+            .extra("MaxSizeAllowed", limits::POLICY_BYTES_MAX.to_string()));
+    }
+    let text = std::str::from_utf8(&req.document).map_err(|why| malformed(why.to_string()))?;
+    let policy = Policy::parse(text).map_err(|why| malformed(why.to_string()))?;
+    if !policy.is_about(req.bucket()?.as_str()) {
+        return Err(malformed("Policy has invalid resource".into()));
+    }
+    let config = ctx.engine().bucket_config(req.bucket()?).await?;
+    if config.access_block.is_some_and(|b| b.block_public_policy) && policy.is_public() {
+        return Err(S3Error::with(Code::AccessDenied, "The bucket blocks public policies."));
+    }
+    set(ctx, &req, Some(text.to_owned())).await?;
+    Ok(Reply::no_content())
+}
+
+async fn delete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    set(ctx, &req, None).await?;
+    Ok(Reply::no_content())
+}
+
+async fn set(ctx: &Ctx, req: &Req, policy: Option<String>) -> Result<(), S3Error> {
+    let change = move |config: &mut BucketConfig| config.policy.clone_from(&policy);
+    ctx.engine().change_bucket(req.bucket()?, Arc::new(change)).await?;
+    Ok(())
+}
