@@ -28,7 +28,7 @@ use crate::types::stamp::Stamp;
 use super::body::BodySource;
 use super::copy::{CopySource, Found, same_places};
 use super::object::{marks, replacing};
-use super::version::id_made;
+use super::version::id_stored;
 use super::{Attributes, Engine, Error, Place, Stored, above, judge, mismatch};
 
 /// Begins an upload.
@@ -296,14 +296,14 @@ impl Engine {
         if let Some(meta) = meta {
             let (etag, size) = (meta.etag.clone(), meta.size);
             let (modified_ms, checksum) = (meta.modified_ms, meta.checksum.clone());
-            let version_id = id_made(place.config.versioning, stamp);
+            let version_id = id_stored(place.config.versioning, stamp);
             return Ok(Stored { version: stamp, version_id, etag, size, modified_ms, checksum });
         }
         // Overwritten or deleted since: what was made is known from the list of parts.
         let md5s = complete.parts.iter().map(|l| md5_of(&l.etag)).collect::<Option<Vec<_>>>();
         let etag = parts::multipart_etag(&md5s.ok_or(Error::NoSuchUpload)?);
         let modified_ms = stamp.hlc.ms();
-        let version_id = id_made(place.config.versioning, stamp);
+        let version_id = id_stored(place.config.versioning, stamp);
         Ok(Stored { version: stamp, version_id, etag, size: 0, modified_ms, checksum: None })
     }
 }

@@ -25,7 +25,7 @@ use crate::types::record::Record;
 use crate::types::stamp::Stamp;
 
 use super::body::{BodySource, Digests};
-use super::version::{VersionRef, id_made, id_shown};
+use super::version::{VersionRef, id_shown, id_stored};
 use super::{Engine, Error, Place, Source, above, current, judge};
 
 /// How often a read starts again because the object changed under it.
@@ -56,7 +56,7 @@ pub struct PutObject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
     pub version: Stamp,
-    /// Where the bucket has or had versions.
+    /// Where the bucket keeps versions.
     pub version_id: Option<String>,
     pub etag: ETag,
     pub size: u64,
@@ -247,7 +247,7 @@ impl Engine {
         });
         let written = self.write(&config, Write { subject, bodies, decide }).await?;
         let version = written.stamp;
-        let version_id = id_made(config.versioning, version);
+        let version_id = id_stored(config.versioning, version);
         Ok(Stored { version, version_id, etag, size, modified_ms: version.hlc.ms(), checksum })
     }
 }

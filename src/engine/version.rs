@@ -74,6 +74,11 @@ pub(super) fn id_made(versioning: Versioning, stamp: Stamp) -> Option<String> {
     }
 }
 
+/// The id that the answer to a write says: while versioning is suspended none, as clients expect.
+pub(super) fn id_stored(versioning: Versioning, stamp: Stamp) -> Option<String> {
+    id_made(versioning, stamp).filter(|_| versioning == Versioning::Enabled)
+}
+
 /// The id of a version as answers about it say it.
 pub(super) fn id_shown(versioning: Versioning, version: &Version) -> Option<String> {
     (versioning != Versioning::Off).then(|| id_of(version))

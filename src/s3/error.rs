@@ -392,7 +392,6 @@ impl From<engine::Error> for S3Error {
 /// A full disk is not emptied in a moment.
 const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);
 
-/// 304 says what the client's copy is.
 /// A delete marker: asked for by its id it is no object, met as the current version the key has none.
 fn delete_marker(version_id: &str, modified_ms: u64, asked_for: bool) -> S3Error {
     let mut answer = if asked_for {
@@ -414,6 +413,7 @@ fn delete_marker(version_id: &str, modified_ms: u64, asked_for: bool) -> S3Error
     answer
 }
 
+/// 304 says what the client's copy is.
 fn not_modified(etag: &str, modified_ms: u64) -> S3Error {
     let mut answer = S3Error::new(Code::NotModified);
     let headers = [
