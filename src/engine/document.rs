@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::cluster::{ConfigChange, View, Write};
 use crate::types::bucket::{BucketConfig, BucketRecord, SettingKind};
 use crate::types::name::{BucketName, ObjectKey};
@@ -12,6 +15,7 @@ use crate::types::object::{Marks, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::stamp::Stamp;
 
+use super::version::VersionRef;
 use super::{Engine, Error, above, mismatch};
 
 /// Finds the version that is meant in a row.
@@ -30,6 +34,29 @@ impl Engine {
         let config = self.bucket(bucket).await?;
         let record = self.bucket_record(&config).await?;
         Ok(record.setting(kind).map(<[u8]>::to_vec))
+    }
+
+    /// A settings document that [`Engine::put_document`] set.
+    pub async fn document<T: DeserializeOwned>(
+        &self,
+        bucket: &BucketName,
+        kind: SettingKind,
+    ) -> Result<Option<T>, Error> {
+        let document = self.setting(bucket, kind).await?;
+        let read = |bytes: Vec<u8>| postcard::from_bytes(&bytes);
+        document.map(read).transpose().map_err(|why| Error::Internal(format!("{kind:?}: {why}")))
+    }
+
+    /// Sets a document that its module has validated.
+    pub async fn put_document(
+        &self,
+        bucket: &BucketName,
+        kind: SettingKind,
+        document: &(impl Serialize + Sync),
+    ) -> Result<(), Error> {
+        let bytes = postcard::to_allocvec(document);
+        let bytes = bytes.map_err(|why| Error::Internal(format!("{kind:?}: {why}")))?;
+        self.put_setting(bucket, kind, Some(bytes)).await
     }
 
     /// Sets a document, or takes it away.
@@ -54,6 +81,22 @@ impl Engine {
         });
         self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
         Ok(())
+    }
+
+    /// Changes the tags of an object.
+    pub async fn put_object_tags(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: VersionRef,
+        tags: Vec<(String, String)>,
+    ) -> Result<(), Error> {
+        let pick = move |row: &Row| version.object(row).map(|(version, _)| version.clone());
+        let change = move |marks: &mut Marks, stamp: Stamp| {
+            (marks.tags.val, marks.tags.marker) = (tags.clone(), stamp);
+            Ok(())
+        };
+        self.change_marks(bucket, key, Arc::new(pick), Arc::new(change)).await
     }
 
     pub(super) async fn bucket_record(&self, config: &BucketConfig) -> Result<BucketRecord, Error> {

@@ -12,4 +12,5 @@ pub mod placement;
 pub mod policy;
 pub mod precondition;
 pub mod register;
+pub mod tags;
 pub mod versions;

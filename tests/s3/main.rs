@@ -16,4 +16,5 @@ mod object;
 mod policy;
 mod probe;
 mod table;
+mod tagging;
 mod versioning;

@@ -21,8 +21,6 @@ const REPORTS: &str = "Analytics, inventory and request metrics are not implemen
                        own metrics are on its operations port.";
 const SELECT: &str = "Queries inside objects are not implemented.";
 const SETTINGS: &str = "This setting of a bucket is not implemented.";
-const TAGS: &str =
-    "Tags are set when an object is written or copied; changing them alone is not implemented.";
 const TIERS: &str = "There is one storage tier, so that nothing is archived or restored.";
 const TORRENT: &str = "Torrents are not implemented.";
 
@@ -64,16 +62,11 @@ absent! {
         PutIntelligentTieringConfiguration TIERS;
     DeleteBucketInventoryConfiguration Delete Bucket ["inventory"]
         PutInventoryConfiguration REPORTS;
-    DeleteBucketLifecycle Delete Bucket ["lifecycle"] PutLifecycleConfiguration SETTINGS;
     DeleteBucketMetadataConfiguration Delete Bucket ["metadataConfiguration"]
         DeleteBucketMetadataTableConfiguration METADATA;
     DeleteBucketMetadataTableConfiguration Delete Bucket ["metadataTable"]
         DeleteBucketMetadataTableConfiguration METADATA;
     DeleteBucketMetricsConfiguration Delete Bucket ["metrics"] PutMetricsConfiguration REPORTS;
-    DeleteBucketReplication Delete Bucket ["replication"] PutReplicationConfiguration REPLICATION;
-    DeleteBucketTagging Delete Bucket ["tagging"] PutBucketTagging SETTINGS;
-    DeleteBucketWebsite Delete Bucket ["website"] DeleteBucketWebsite SETTINGS;
-    DeleteObjectTagging Delete Object ["tagging"] DeleteObjectTagging TAGS;
     GetBucketAbac Get Bucket ["abac"] GetBucketAbac ACCESS;
     GetBucketAnalyticsConfiguration Get Bucket ["analytics", "id"]
         GetAnalyticsConfiguration REPORTS;
@@ -97,7 +90,6 @@ absent! {
     ListBucketMetricsConfigurations Get Bucket ["metrics"] GetMetricsConfiguration REPORTS;
     PostObject Post Bucket [] PutObject FORM;
     PutBucketAbac Put Bucket ["abac"] PutBucketAbac ACCESS;
-    PutBucketAccelerateConfiguration Put Bucket ["accelerate"] PutAccelerateConfiguration SETTINGS;
     PutBucketAnalyticsConfiguration Put Bucket ["analytics"] PutAnalyticsConfiguration REPORTS;
     PutBucketCors Put Bucket ["cors"] PutBucketCORS SETTINGS;
     PutBucketEncryption Put Bucket ["encryption"] PutEncryptionConfiguration ENCRYPTION;
@@ -105,17 +97,12 @@ absent! {
         PutIntelligentTieringConfiguration TIERS;
     PutBucketInventoryConfiguration Put Bucket ["inventory"] PutInventoryConfiguration REPORTS;
     PutBucketLifecycleConfiguration Put Bucket ["lifecycle"] PutLifecycleConfiguration SETTINGS;
-    PutBucketLogging Put Bucket ["logging"] PutBucketLogging SETTINGS;
     PutBucketMetricsConfiguration Put Bucket ["metrics"] PutMetricsConfiguration REPORTS;
-    PutBucketNotificationConfiguration Put Bucket ["notification"] PutBucketNotification SETTINGS;
     PutBucketReplication Put Bucket ["replication"] PutReplicationConfiguration REPLICATION;
-    PutBucketRequestPayment Put Bucket ["requestPayment"] PutBucketRequestPayment SETTINGS;
-    PutBucketTagging Put Bucket ["tagging"] PutBucketTagging SETTINGS;
     PutBucketWebsite Put Bucket ["website"] PutBucketWebsite SETTINGS;
     PutObjectLegalHold Put Object ["legal-hold"] PutObjectLegalHold LOCK;
     PutObjectLockConfiguration Put Bucket ["object-lock"] PutBucketObjectLockConfiguration LOCK;
     PutObjectRetention Put Object ["retention"] PutObjectRetention LOCK;
-    PutObjectTagging Put Object ["tagging"] PutObjectTagging TAGS;
     RestoreObject Post Object ["restore"] RestoreObject TIERS;
     SelectObjectContent Post Object ["select"] GetObject SELECT;
     UpdateBucketMetadataInventoryTableConfiguration Put Bucket ["metadataInventoryTable"]

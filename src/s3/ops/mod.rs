@@ -11,10 +11,12 @@ mod multipart;
 mod object;
 mod ownership;
 mod params;
+mod plain;
 mod policy;
 mod probe;
 mod rename;
 mod service;
+mod tagging;
 mod versioning;
 
 use std::fmt::Write as _;
@@ -33,10 +35,12 @@ pub(super) static GROUPS: &[&[Op]] = &[
     multipart::OPS,
     object::OPS,
     ownership::OPS,
+    plain::OPS,
     policy::OPS,
     probe::OPS,
     rename::OPS,
     service::OPS,
+    tagging::OPS,
     versioning::OPS,
 ];
 
@@ -94,7 +98,16 @@ fn remark(name: &str) -> &'static str {
              `X-Forwarded-Proto: https`."
         }
         "GetObject" => "One range a request; `partNumber`; all four conditions; `response-*`.",
-        "GetObjectTagging" => "The tags given by `x-amz-tagging` when it was written.",
+        "PutBucketAccelerateConfiguration" => {
+            "Kept and shown; every bucket is answered by the nearest region without it."
+        }
+        "PutBucketLogging" | "PutBucketNotificationConfiguration" => {
+            "Only the empty one: nothing is delivered."
+        }
+        "PutBucketRequestPayment" => "Only BucketOwner: nobody pays for requests.",
+        "DeleteBucketLifecycle" | "DeleteBucketReplication" | "DeleteBucketWebsite" => {
+            "No bucket has one, so that it always succeeds."
+        }
         _ if probe::OPS.iter().any(|op| op.name == name) => {
             "What a bucket without this setting has."
         }

@@ -8,17 +8,13 @@ use crate::engine::{Attributes, CopySource, VersionRef};
 use crate::limits;
 use crate::logic::acl::ANONYMOUS;
 use crate::logic::precondition::{Conditions, ETagMatch};
+use crate::logic::tags::{self, Refusal};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::Req;
 use crate::s3::xml;
 use crate::types::acl::Acl;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::StoredHeaders;
-
-/// Tags of one object. Source: S3 user guide, "Categorizing your storage using tags".
-const TAGS_MAX: usize = 10;
-const TAG_KEY_CHARS_MAX: usize = 128;
-const TAG_VALUE_CHARS_MAX: usize = 256;
 
 /// Classes that are kept and shown; all of them are stored alike.
 const STORAGE_CLASSES: [&str; 6] = [
@@ -126,18 +122,17 @@ pub(super) fn tags(req: &Req) -> Result<Option<Vec<(String, String)>>, S3Error> 
     let mut tags: Vec<(String, String)> = Vec::new();
     for pair in text.split('&').filter(|p| !p.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (key, value) = (tag_text(key)?, tag_text(value)?);
-        let fits = (1..=TAG_KEY_CHARS_MAX).contains(&key.chars().count())
-            && value.chars().count() <= TAG_VALUE_CHARS_MAX;
-        if !fits || tags.iter().any(|(k, _)| *k == key) {
-            return Err(S3Error::new(Code::InvalidTag).extra("TagKey", key));
+        tags.push((tag_text(key)?, tag_text(value)?));
+    }
+    tags::check(&tags, tags::OBJECT_TAGS_MAX).map_err(|why| match why {
+        Refusal::TooMany(max) => {
+            let why = format!("Object tags cannot be greater than {max}");
+            S3Error::with(Code::BadRequest, why)
         }
-        tags.push((key, value));
-    }
-    if tags.len() > TAGS_MAX {
-        let why = format!("Object tags cannot be greater than {TAGS_MAX}");
-        return Err(S3Error::with(Code::BadRequest, why));
-    }
+        Refusal::Key(_) | Refusal::Value(_) | Refusal::System(_) | Refusal::Twice(_) => {
+            super::tagging::refused(why)
+        }
+    })?;
     // Tags have no order; S3 shows them by their keys.
     tags.sort_unstable();
     Ok(Some(tags))

@@ -12,8 +12,6 @@ use crate::s3::request::Req;
 use crate::s3::xml::Writer;
 use crate::types::action::Action;
 
-use super::params::version;
-
 /// A row that only reads.
 macro_rules! reads {
     ($name:literal, $on:ident, $query:literal, $action:ident, $run:path) => {
@@ -63,12 +61,6 @@ macro_rules! empty {
 }
 
 pub(super) static OPS: &[Op] = &[
-    empty!(
-        "GetBucketAccelerateConfiguration",
-        "accelerate",
-        GetAccelerateConfiguration,
-        "AccelerateConfiguration"
-    ),
     unset!("GetBucketCors", "cors", GetBucketCORS, NoSuchCORSConfiguration),
     unset!(
         "GetBucketEncryption",
@@ -102,7 +94,6 @@ pub(super) static OPS: &[Op] = &[
         GetBucketRequestPayment,
         request_payment
     ),
-    unset!("GetBucketTagging", "tagging", GetBucketTagging, NoSuchTagSet),
     unset!("GetBucketWebsite", "website", GetBucketWebsite, NoSuchWebsiteConfiguration),
     unset!(
         "GetObjectLockConfiguration",
@@ -110,7 +101,6 @@ pub(super) static OPS: &[Op] = &[
         GetBucketObjectLockConfiguration,
         ObjectLockConfigurationNotFoundError
     ),
-    reads!("GetObjectTagging", Object, "tagging", GetObjectTagging, object_tagging),
 ];
 
 fn missing(req: &Req, code: Code) -> Result<Reply, S3Error> {
@@ -121,15 +111,5 @@ async fn request_payment(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     ctx.engine().head_bucket(req.bucket()?).await?;
     let mut out = Writer::new("RequestPaymentConfiguration");
     out.text("Payer", "BucketOwner");
-    Ok(Reply::xml(out))
-}
-
-async fn object_tagging(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    let tags = ctx.engine().object_tags(req.bucket()?, req.key()?, version(&req)?).await?;
-    let mut out = Writer::new("Tagging");
-    out.open("TagSet");
-    for (key, value) in &tags {
-        out.open("Tag").text("Key", key).text("Value", value).close();
-    }
     Ok(Reply::xml(out))
 }

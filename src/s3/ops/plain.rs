@@ -1,0 +1,186 @@
+//! Settings of a bucket that are small, and those of which only the empty one can be had.
+//!
+//! Invariant: a setting that would promise something this program does not do is refused with the
+//! reason; to take away what is never there succeeds, as on S3.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::limits;
+use crate::s3::Ctx;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::reply::Reply;
+use crate::s3::request::Req;
+use crate::s3::xml::Writer;
+use crate::types::action::Action;
+use crate::types::bucket::SettingKind;
+
+/// A row about a bucket.
+macro_rules! row {
+    ($name:literal, $verb:ident, $query:literal, $action:ident, $body:expr, $run:path) => {
+        Op {
+            name: $name,
+            on: On::Bucket,
+            verb: Verb::$verb,
+            when: &[When::Query($query)],
+            action: Action::$action,
+            body: $body,
+            auth: Auth::Signed,
+            run: run!($run),
+        }
+    };
+}
+
+const NONE: BodyKind = BodyKind::None;
+const DOCUMENT: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
+
+pub(super) static OPS: &[Op] = &[
+    row!("DeleteBucketLifecycle", Delete, "lifecycle", PutLifecycleConfiguration, NONE, unset),
+    row!(
+        "DeleteBucketReplication",
+        Delete,
+        "replication",
+        PutReplicationConfiguration,
+        NONE,
+        unset
+    ),
+    row!("DeleteBucketWebsite", Delete, "website", DeleteBucketWebsite, NONE, unset),
+    row!(
+        "GetBucketAccelerateConfiguration",
+        Get,
+        "accelerate",
+        GetAccelerateConfiguration,
+        NONE,
+        get_accelerate
+    ),
+    row!(
+        "PutBucketAccelerateConfiguration",
+        Put,
+        "accelerate",
+        PutAccelerateConfiguration,
+        DOCUMENT,
+        put_accelerate
+    ),
+    row!("PutBucketLogging", Put, "logging", PutBucketLogging, DOCUMENT, put_logging),
+    row!(
+        "PutBucketNotificationConfiguration",
+        Put,
+        "notification",
+        PutBucketNotification,
+        DOCUMENT,
+        put_notification
+    ),
+    row!(
+        "PutBucketRequestPayment",
+        Put,
+        "requestPayment",
+        PutBucketRequestPayment,
+        DOCUMENT,
+        put_payment
+    ),
+];
+
+/// Takes away what no bucket has.
+async fn unset(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    ctx.engine().head_bucket(req.bucket()?).await?;
+    Ok(Reply::no_content())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AccelerateConfiguration {
+    status: String,
+}
+
+async fn get_accelerate(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let enabled: Option<bool> =
+        ctx.engine().document(req.bucket()?, SettingKind::Accelerate).await?;
+    let mut out = Writer::new("AccelerateConfiguration");
+    out.text_some("Status", enabled.map(|on| if on { "Enabled" } else { "Suspended" }));
+    Ok(Reply::xml(out))
+}
+
+async fn put_accelerate(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let document: AccelerateConfiguration = req.xml("AccelerateConfiguration")?;
+    let enabled = match document.status.as_str() {
+        "Enabled" => true,
+        "Suspended" => false,
+        _ => return Err(S3Error::new(Code::MalformedXML)),
+    };
+    let bucket = req.bucket()?;
+    if bucket.as_str().contains('.') {
+        let why = "S3 Transfer Acceleration is not supported for buckets with periods (.) in \
+                   their names";
+        return Err(S3Error::with(Code::InvalidRequest, why));
+    }
+    ctx.engine().put_document(bucket, SettingKind::Accelerate, &enabled).await?;
+    Ok(Reply::ok())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct BucketLoggingStatus {
+    #[serde(default)]
+    logging_enabled: Vec<IgnoredAny>,
+}
+
+async fn put_logging(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let document: BucketLoggingStatus = req.xml("BucketLoggingStatus")?;
+    if !document.logging_enabled.is_empty() {
+        let why = "Access logs are not delivered into buckets; every node writes a line a request \
+                   to its own log.";
+        return Err(S3Error::with(Code::NotImplemented, why));
+    }
+    ctx.engine().head_bucket(req.bucket()?).await?;
+    Ok(Reply::ok())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NotificationConfiguration {
+    #[serde(default)]
+    topic_configuration: Vec<IgnoredAny>,
+    #[serde(default)]
+    queue_configuration: Vec<IgnoredAny>,
+    #[serde(default)]
+    cloud_function_configuration: Vec<IgnoredAny>,
+    #[serde(default)]
+    event_bridge_configuration: Vec<IgnoredAny>,
+}
+
+async fn put_notification(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let document: NotificationConfiguration = req.xml("NotificationConfiguration")?;
+    let receivers = [
+        &document.topic_configuration,
+        &document.queue_configuration,
+        &document.cloud_function_configuration,
+        &document.event_bridge_configuration,
+    ];
+    if receivers.iter().any(|receivers| !receivers.is_empty()) {
+        let why = "Events are not sent: there are no topics, queues or functions here.";
+        return Err(S3Error::with(Code::NotImplemented, why));
+    }
+    ctx.engine().head_bucket(req.bucket()?).await?;
+    Ok(Reply::ok())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RequestPaymentConfiguration {
+    payer: String,
+}
+
+async fn put_payment(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let document: RequestPaymentConfiguration = req.xml("RequestPaymentConfiguration")?;
+    match document.payer.as_str() {
+        "BucketOwner" => {}
+        "Requester" => {
+            let why = "Nobody pays for requests here, so that no requester can.";
+            return Err(S3Error::with(Code::NotImplemented, why));
+        }
+        _ => return Err(S3Error::new(Code::MalformedXML)),
+    }
+    ctx.engine().head_bucket(req.bucket()?).await?;
+    Ok(Reply::ok())
+}
