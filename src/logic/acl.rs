@@ -239,7 +239,8 @@ mod tests {
         use Permission as P;
         let (owner, bucket, other) = (account("owner"), account("bucket"), account("other"));
         // Name; what others with a key, without one, and the bucket's owner may.
-        let table: [(&str, &[P], &[P], &[P]); 8] = [
+        type Row = (&'static str, &'static [P], &'static [P], &'static [P]);
+        let table: [Row; 8] = [
             ("private", &[], &[], &[]),
             ("public-read", &[P::Read], &[P::Read], &[P::Read]),
             ("public-read-write", &[P::Read, P::Write], &[P::Read, P::Write], &[P::Read, P::Write]),

@@ -13,6 +13,7 @@ use super::listing::{Cursor, Query, common_prefix, seek_start, skip};
 
 /// One entry of a page.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most entries of a page are versions")]
 pub enum Entry {
     Version {
         key: ObjectKey,

@@ -13,6 +13,7 @@ use crate::types::stamp::Stamp;
 
 /// A question about registers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one a question, and never kept")]
 pub enum RegisterRequest {
     /// To the acceptor of a bucket name's register, by one who counts these voters.
     Name { epoch: u64, voters: Vec<RegionId>, name: BucketName, ask: Ask<NameState> },

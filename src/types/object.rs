@@ -47,7 +47,7 @@ impl Row {
 
     /// What readers without a version id see; a tombstone where they see nothing.
     pub fn current(&self) -> Option<&Version> {
-        self.visible().next().or(self.versions.first())
+        self.visible().next().or_else(|| self.versions.first())
     }
 
     /// The current version if it is an object.

@@ -68,7 +68,8 @@ fn patterns_have_runs_and_single_characters() {
 #[test]
 fn conditions_hold_as_their_operators_say() {
     let prefix = |value: &'static str| [("s3:prefix", value)];
-    let table: [(Value, &[(&str, &str)], bool); 33] = [
+    type Row<'a> = (Value, &'a [(&'a str, &'a str)], bool);
+    let table: [Row<'_>; 33] = [
         (json!({"StringEquals": {"s3:prefix": ["a", "b"]}}), &prefix("b"), true),
         (json!({"StringEquals": {"s3:prefix": "a"}}), &prefix("b"), false),
         (json!({"StringEquals": {"s3:prefix": "a"}}), &[], false),
@@ -315,7 +316,7 @@ proptest! {
         let asked = Asked {
             account: Some(&id), user: None, action, bucket: "b", key, around: &around, tags: &[],
         };
-        let resource = key.map_or("arn:aws:s3:::b".to_owned(), |k| format!("arn:aws:s3:::b/{k}"));
+        let resource = format!("arn:aws:s3:::b{}", key.map(|k| format!("/{k}")).unwrap_or_default());
         let expected = naive(&statements, account, action, &resource, prefix);
         prop_assert_eq!(policy.judge(&asked), expected);
     }
