@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod clock;
 pub mod copies;
+pub mod cors;
 pub mod heat;
 pub mod listing;
 pub mod membership;

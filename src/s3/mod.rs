@@ -7,6 +7,7 @@ mod around;
 pub mod auth;
 pub mod body;
 mod chunked;
+mod cors;
 pub mod digest;
 pub mod error;
 mod gate;
@@ -42,6 +43,7 @@ use crate::types::region::RegionId;
 pub use auth::AuthOptions;
 use auth::{Claim, Identity, SigningKeys};
 use body::Expect;
+use cors::Crossing;
 use error::{Code, S3Error};
 use intake::Head;
 pub use metrics::S3Metrics;
@@ -179,12 +181,17 @@ impl Service {
             Ok(Route::S3 { target, virtual_host }) => {
                 let expect = expect.clone();
                 let mut trail = Trail::new(ctx, request.method(), Some(&target));
+                let crossing = Crossing::of(request.method(), request.headers(), &target);
                 let head = intake::split(ctx, request, target, virtual_host, expect);
                 let result = match head {
                     Ok(head) => answer(ctx, head, peer, &mut trail).await,
                     Err(error) => Err(error),
                 };
-                trail.finish(ctx, result).await
+                let mut response = trail.finish(ctx, result).await;
+                if let Some(crossing) = crossing {
+                    crossing.mark(ctx, response.headers_mut()).await;
+                }
+                response
             }
             Err(error) => Trail::new(ctx, request.method(), None).finish(ctx, Err(error)).await,
         };

@@ -228,7 +228,9 @@ pub(crate) fn find(
         .filter(|op| op.when.iter().all(|when| when.holds(query, headers)))
         .max_by_key(|op| op.when.len())
         .ok_or_else(|| method_not_allowed(table, on, method))?;
-    match SUB_RESOURCES.iter().find(|name| query.has(name) && !op.asks_for(name)) {
+    // A preflight asks about any request.
+    let others = SUB_RESOURCES.iter().filter(|_| op.verb != Verb::Options);
+    match others.into_iter().find(|name| query.has(name) && !op.asks_for(name)) {
         None => Ok(op),
         Some(name) => {
             Err(S3Error::with(Code::NotImplemented, format!("`?{name}` is not implemented."))

@@ -147,7 +147,7 @@ fn announced(reply: &Reply) -> Option<u64> {
     }
 }
 
-/// Headers of every answer. (CORS headers of a bucket belong here too.)
+/// Headers of every answer.
 fn common_headers(headers: &mut HeaderMap, ctx: &Ctx, id: &str) {
     let own = [
         ("x-amz-request-id", id),

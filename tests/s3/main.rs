@@ -10,6 +10,7 @@ mod access;
 mod bad_input;
 mod bucket;
 mod copy;
+mod cors;
 mod listing;
 mod multipart;
 mod object;

@@ -56,7 +56,6 @@ absent! {
     CreateSession Get Bucket ["session"] CreateSession DIRECTORY;
     DeleteBucketAnalyticsConfiguration Delete Bucket ["analytics"]
         PutAnalyticsConfiguration REPORTS;
-    DeleteBucketCors Delete Bucket ["cors"] PutBucketCORS SETTINGS;
     DeleteBucketEncryption Delete Bucket ["encryption"] PutEncryptionConfiguration ENCRYPTION;
     DeleteBucketIntelligentTieringConfiguration Delete Bucket ["intelligent-tiering"]
         PutIntelligentTieringConfiguration TIERS;
@@ -91,7 +90,6 @@ absent! {
     PostObject Post Bucket [] PutObject FORM;
     PutBucketAbac Put Bucket ["abac"] PutBucketAbac ACCESS;
     PutBucketAnalyticsConfiguration Put Bucket ["analytics"] PutAnalyticsConfiguration REPORTS;
-    PutBucketCors Put Bucket ["cors"] PutBucketCORS SETTINGS;
     PutBucketEncryption Put Bucket ["encryption"] PutEncryptionConfiguration ENCRYPTION;
     PutBucketIntelligentTieringConfiguration Put Bucket ["intelligent-tiering"]
         PutIntelligentTieringConfiguration TIERS;

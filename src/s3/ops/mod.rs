@@ -5,6 +5,7 @@ mod acl;
 mod answers;
 mod bucket;
 mod copy;
+mod cors;
 mod extensions;
 mod listing;
 mod multipart;
@@ -30,6 +31,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     acl::OPS,
     bucket::OPS,
     copy::OPS,
+    cors::OPS,
     extensions::OPS,
     listing::OPS,
     multipart::OPS,
@@ -103,6 +105,9 @@ fn remark(name: &str) -> &'static str {
         }
         "PutBucketLogging" | "PutBucketNotificationConfiguration" => {
             "Only the empty one: nothing is delivered."
+        }
+        "Preflight of a bucket" | "Preflight of an object" => {
+            "What OPTIONS is for: it asks the rules of PutBucketCors."
         }
         "PutBucketRequestPayment" => "Only BucketOwner: nobody pays for requests.",
         "DeleteBucketLifecycle" | "DeleteBucketReplication" | "DeleteBucketWebsite" => {

@@ -61,7 +61,6 @@ macro_rules! empty {
 }
 
 pub(super) static OPS: &[Op] = &[
-    unset!("GetBucketCors", "cors", GetBucketCORS, NoSuchCORSConfiguration),
     unset!(
         "GetBucketEncryption",
         "encryption",
