@@ -172,3 +172,13 @@ async fn a_public_access_block_refuses_and_shuts_off_public_policies() {
     assert_eq!(anonymous(client, "GET", "/bucket/a").await.code(), DENIED);
     client.get("/bucket/a").await.expect(200);
 }
+
+#[tokio::test]
+async fn a_bucket_is_public_by_its_grants_too() {
+    let server = Server::with_bucket("bucket").await;
+    let status = || async { server.client.get("/bucket?policyStatus").await.expect(200) };
+    assert_eq!(status().await.one("IsPublic"), "false");
+    let grant = server.client.call("PUT", "/bucket?acl").header("x-amz-acl", "public-read");
+    grant.send().await.expect(200);
+    assert_eq!(status().await.one("IsPublic"), "true");
+}

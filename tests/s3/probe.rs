@@ -12,7 +12,6 @@ async fn a_bucket_without_settings_says_so() {
         ("object-lock", "ObjectLockConfigurationNotFoundError"),
         ("ownershipControls", "OwnershipControlsNotFoundError"),
         ("policy", "NoSuchBucketPolicy"),
-        ("policyStatus", "NoSuchBucketPolicy"),
         ("publicAccessBlock", "NoSuchPublicAccessBlockConfiguration"),
         ("replication", "ReplicationConfigurationNotFoundError"),
         ("tagging", "NoSuchTagSet"),

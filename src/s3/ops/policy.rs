@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::limits;
+use crate::logic::acl;
 use crate::logic::policy::Policy;
 use crate::s3::Ctx;
 use crate::s3::error::{Code, S3Error};
@@ -63,10 +64,15 @@ async fn get(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     Ok(reply.with_body(ReplyBody::Bytes(Bytes::from(text))))
 }
 
+/// Whether anyone may do anything, by policy or by grants.
 async fn status(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    let policy = Policy::parse(&text(ctx, &req).await?).map_err(S3Error::internal)?;
+    let config = ctx.engine().bucket_config(req.bucket()?).await?;
+    let policy = config.policy.as_deref().map(Policy::parse).transpose();
+    let by_policy = policy.map_err(S3Error::internal)?.is_some_and(|policy| policy.is_public());
+    let rules = ctx.engine().bucket_rules(req.bucket()?).await?;
+    let by_grants = !rules.enforced() && !rules.block.ignore_public_acls;
     let mut out = Writer::new("PolicyStatus");
-    out.value("IsPublic", policy.is_public());
+    out.value("IsPublic", by_policy || by_grants && acl::is_public(&rules.acl));
     Ok(Reply::xml(out))
 }
 
