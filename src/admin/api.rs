@@ -91,7 +91,7 @@ impl Api {
         name: BucketName,
         owner: &AccountId,
     ) -> Result<BucketName, Error> {
-        let create = CreateBucket { name, owner: owner.clone(), location: Vec::new() };
+        let create = CreateBucket { name, owner: owner.clone(), location: Vec::new(), lock: false };
         Ok(self.engine.create_bucket(create).await?.name)
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::cluster::{CreateOutcome, DeleteOutcome};
 use crate::types::bucket::{BucketConfig, Location, Versioning};
 use crate::types::id::BucketId;
+use crate::types::lock::ObjectLock;
 use crate::types::name::{AccountId, BucketName};
 use crate::types::region::{RegionId, RegionInfo, Role};
 
@@ -20,6 +21,8 @@ pub struct CreateBucket {
     pub owner: AccountId,
     /// Region codes or geographies that its bytes may lie in; empty, `auto` or `global`: anywhere.
     pub location: Vec<String>,
+    /// With object lock, and so with versions.
+    pub lock: bool,
 }
 
 /// A bucket as its owner sees it.
@@ -54,7 +57,7 @@ pub const ANYWHERE: [&str; 4] = ["", "auto", "global", "us-east-1"];
 impl Engine {
     /// Makes a bucket. Making one's own bucket again is `BucketAlreadyOwnedByYou`.
     pub async fn create_bucket(&self, create: CreateBucket) -> Result<BucketInfo, Error> {
-        let CreateBucket { name, owner, location } = create;
+        let CreateBucket { name, owner, location, lock } = create;
         let location = self.location(&location)?;
         let config = BucketConfig {
             id: BucketId(self.env().random()),
@@ -64,8 +67,8 @@ impl Engine {
             ack: self.options.ack,
             copies: self.options.copies,
             riding_bytes_max: self.options.riding_bytes,
-            versioning: Versioning::Off,
-            lock: None,
+            versioning: if lock { Versioning::Enabled } else { Versioning::Off },
+            lock: lock.then(ObjectLock::default),
             policy: None,
             access_block: None,
         };

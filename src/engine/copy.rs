@@ -16,11 +16,13 @@ use crate::types::acl::Acl;
 use crate::types::action::{Action, Target};
 use crate::types::bucket::BucketConfig;
 use crate::types::caller::Caller;
+use crate::types::lock::LockAsked;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{ChecksumKind, ETag, ObjectMeta, PartRef, Row, StoredHeaders, Version};
 use crate::types::region::RegionId;
 
-use super::object::{marks, read_error};
+use super::lock::marks_made;
+use super::object::read_error;
 use super::version::{VersionRef, id_shown};
 use super::{Engine, Error, Stored, current};
 
@@ -51,6 +53,7 @@ pub struct CopyObject {
     pub replace_tags: Option<Vec<(String, String)>>,
     /// The copy's own list; a source's is never copied.
     pub acl: Option<Acl>,
+    pub lock: LockAsked,
     /// A change that makes copying an object to itself meaningful, other than `replace`.
     pub storage_class: Option<String>,
     /// On the target.
@@ -103,7 +106,9 @@ impl Engine {
         let source_modified_ms = found.meta.modified_ms;
         let source_version_id = id_shown(found.config.versioning, &found.version);
         let tags = copy.replace_tags.unwrap_or_else(|| found.version.marks.tags.val.clone());
-        let made = (meta, marks(tags, copy.acl));
+        let now_ms = self.env().now_ms();
+        let marks = marks_made(&target.config, tags, copy.acl, copy.lock, now_ms)?;
+        let made = (meta, marks);
         let stored = self.store_version(target, copy.key, copy.conditions, made, bodies).await?;
         Ok(Copied { stored, source_modified_ms, source_version_id })
     }

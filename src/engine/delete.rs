@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::cluster::{View, Write};
 use crate::limits;
+use crate::logic::lock;
 use crate::logic::precondition::{Conditions, ETagMatch};
 use crate::types::bucket::Versioning;
 use crate::types::name::{BucketName, ObjectKey};
@@ -14,6 +15,7 @@ use crate::types::object::{Content, Marks, Placement, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::stamp::Stamp;
 
+use super::lock::locked;
 use super::version::{VersionRef, id_made};
 use super::{Engine, Error, Place, above, judge};
 
@@ -44,19 +46,20 @@ pub struct DeletionOutcome {
 }
 
 impl Engine {
-    /// Deletes a key, or one version of it for good. One that is not there is deleted too, unless a
-    /// condition asks for it.
+    /// Deletes a key, or one version of it for good; `bypass` ends a governance retention. One that
+    /// is not there is deleted too, unless a condition asks for it.
     pub async fn delete_object(
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
         version: VersionRef,
         conditions: Conditions,
+        bypass: bool,
     ) -> Result<Deleted, Error> {
         let place = self.place(bucket).await?;
         let versioning = place.config.versioning;
         if version != VersionRef::Current && versioning != Versioning::Off {
-            return self.erase(place, key, version, conditions).await;
+            return self.erase(place, key, version, conditions, bypass).await;
         }
         if let VersionRef::Exact(_) = version {
             // No version of a bucket without versions has an id but `null`.
@@ -73,6 +76,7 @@ impl Engine {
         &self,
         bucket: &BucketName,
         deletions: Vec<Deletion>,
+        bypass: bool,
     ) -> Result<Vec<DeletionOutcome>, Error> {
         if deletions.is_empty() || deletions.len() > limits::DELETE_KEYS_MAX {
             let max = limits::DELETE_KEYS_MAX;
@@ -92,7 +96,7 @@ impl Engine {
         for deletion in deletions {
             let result = match together(&deletion) {
                 true => buried.clone(),
-                false => self.delete_exactly(bucket, &deletion).await,
+                false => self.delete_exactly(bucket, &deletion, bypass).await,
             };
             let Deletion { key, version, .. } = deletion;
             outcomes.push(DeletionOutcome { key, version, result });
@@ -104,10 +108,12 @@ impl Engine {
         &self,
         bucket: &BucketName,
         deletion: &Deletion,
+        bypass: bool,
     ) -> Result<Deleted, Error> {
         let if_match = deletion.etag.clone().map(|etag| ETagMatch::OneOf(vec![etag]));
         let conditions = Conditions { if_match, ..Conditions::default() };
-        self.delete_object(bucket, &deletion.key, deletion.version, conditions).await
+        let Deletion { key, version, .. } = deletion;
+        self.delete_object(bucket, key, *version, conditions, bypass).await
     }
 
     /// Puts tombstones or delete markers over keys.
@@ -142,7 +148,9 @@ impl Engine {
         key: &ObjectKey,
         version: VersionRef,
         conditions: Conditions,
+        bypass: bool,
     ) -> Result<Deleted, Error> {
+        let now_ms = self.env().now_ms();
         let (config, key) = (place.config.clone(), key.clone());
         let (subject, row) = (place.row_id(&key), self.row(&config, &key).await?);
         let version_id = match version {
@@ -158,11 +166,14 @@ impl Engine {
             judge(&conditions, &row)?;
             above(stamp, &row)?;
             // The losers of concurrent writes go with the null version; else one would come forth.
-            let gone = row.versions.iter().filter(|v| match version {
+            let gone = |v: &&Version| match version {
                 VersionRef::Exact(exact) => !v.null && v.stamp == exact,
                 VersionRef::Null | VersionRef::Current => v.null,
-            });
-            let erased = gone.map(|v| (v.stamp, stamp)).collect();
+            };
+            for version in row.versions.iter().filter(gone) {
+                lock::may_erase(&version.marks, now_ms, bypass).map_err(locked)?;
+            }
+            let erased = row.versions.iter().filter(gone).map(|v| (v.stamp, stamp)).collect();
             let row = Row { versions: Vec::new(), erased };
             if row.erased.is_empty() {
                 return Ok(Vec::new());

@@ -44,6 +44,8 @@ pub enum Error {
     },
     /// A bug or a failing disk; the text is for the log and never sent.
     Internal(String),
+    /// The bucket is not in a state for this; why.
+    InvalidBucketState(String),
     /// A parameter has a value that means nothing; what and why.
     InvalidArgument(String),
     /// A location that no region of this cluster is.
@@ -93,6 +95,7 @@ impl fmt::Display for Error {
             | Self::Conflict(why)
             | Self::Internal(why)
             | Self::InvalidArgument(why)
+            | Self::InvalidBucketState(why)
             | Self::InvalidRequest(why) => f.write_str(why),
             Self::Body(e) => write!(f, "{e}"),
             Self::BucketAlreadyExists => f.write_str("the bucket name is taken"),

@@ -27,7 +27,8 @@ use crate::types::stamp::Stamp;
 
 use super::body::BodySource;
 use super::copy::{CopySource, Found, same_places};
-use super::object::{marks, replacing};
+use super::lock::marks_made;
+use super::object::replacing;
 use super::version::id_stored;
 use super::{Attributes, Engine, Error, Place, Stored, above, judge, mismatch};
 
@@ -88,6 +89,8 @@ impl Engine {
             return Err(Error::InvalidRequest(why.into()));
         }
         let place = self.place(&create.bucket).await?;
+        let (lock, now_ms) = (create.attributes.lock, self.env().now_ms());
+        marks_made(&place.config, Vec::new(), None, lock, now_ms)?;
         let upload = UploadId(self.cluster.stamp(Stamp::ZERO));
         let record = UploadRecord {
             stamp: upload.0,
@@ -98,6 +101,7 @@ impl Engine {
             user_meta: create.attributes.user_meta,
             tags: create.attributes.tags,
             acl: create.attributes.acl,
+            lock: create.attributes.lock,
             checksum: create.checksum,
             started_ms: upload.0.hlc.ms(),
             state: UploadState::Open,
@@ -378,7 +382,8 @@ fn completion(
         rides: false,
         owner: record.owner.clone(),
     };
-    let marks = marks(record.tags.clone(), record.acl.clone());
+    let (tags, acl) = (record.tags.clone(), record.acl.clone());
+    let marks = marks_made(&place.config, tags, acl, record.lock, stamp.hlc.ms())?;
     let mut records = end_parts(view, upload, numbers, stamp)?;
     let ended = UploadRecord { stamp, state: UploadState::Completed(stamp), ..record };
     records.push((

@@ -15,16 +15,17 @@ use crate::logic::parts;
 use crate::logic::precondition::{Conditions, Verdict};
 use crate::types::acl::Acl;
 use crate::types::bucket::{BucketConfig, Versioning};
+use crate::types::lock::LockAsked;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{
-    Checksum, Content, ETag, Mark, Marks, ObjectMeta, PartRef, Placement, Row, StoredHeaders,
-    Version,
+    Checksum, Content, ETag, Marks, ObjectMeta, PartRef, Placement, Row, StoredHeaders, Version,
 };
 use crate::types::range::ByteRange;
 use crate::types::record::Record;
 use crate::types::stamp::Stamp;
 
 use super::body::{BodySource, Digests};
+use super::lock::marks_made;
 use super::version::{VersionRef, id_shown, id_stored};
 use super::{Engine, Error, Place, Source, above, current, judge};
 
@@ -40,6 +41,7 @@ pub struct Attributes {
     pub tags: Vec<(String, String)>,
     /// Private to the owner without one.
     pub acl: Option<Acl>,
+    pub lock: LockAsked,
 }
 
 /// Stores one object from one body.
@@ -133,14 +135,15 @@ impl Engine {
             size: body.len,
             etag: parts::plain_etag(digests.md5),
             modified_ms: 0,
-            headers: attributes.headers,
-            user_meta: attributes.user_meta,
+            headers: attributes.headers.clone(),
+            user_meta: attributes.user_meta.clone(),
             checksum: digests.checksum,
             parts: plain_parts(&body),
             rides: body.rides,
             owner,
         };
-        let marks = marks(attributes.tags, attributes.acl);
+        let Attributes { tags, acl, lock, .. } = attributes;
+        let marks = marks_made(&place.config, tags, acl, lock, self.env().now_ms())?;
         self.store_version(place, key, conditions, (meta, marks), vec![body]).await
     }
 
@@ -249,15 +252,6 @@ impl Engine {
         let version = written.stamp;
         let version_id = id_stored(config.versioning, version);
         Ok(Stored { version, version_id, etag, size, modified_ms: version.hlc.ms(), checksum })
-    }
-}
-
-/// What a version with these tags and this list is made with.
-pub(super) fn marks(tags: Vec<(String, String)>, acl: Option<Acl>) -> Marks {
-    Marks {
-        tags: Mark { val: tags, marker: Stamp::ZERO },
-        acl: Mark { val: acl, marker: Stamp::ZERO },
-        ..Marks::default()
     }
 }
 

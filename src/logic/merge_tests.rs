@@ -130,6 +130,7 @@ fn upload(seed: u64, made: Stamp) -> Record {
         user_meta: Vec::new(),
         acl: None,
         tags: Vec::new(),
+        lock: crate::types::lock::LockAsked::default(),
         checksum: None,
         started_ms: 1,
         state,

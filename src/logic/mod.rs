@@ -6,6 +6,7 @@ pub mod copies;
 pub mod cors;
 pub mod heat;
 pub mod listing;
+pub mod lock;
 pub mod membership;
 pub mod merge;
 pub mod parts;

@@ -349,6 +349,7 @@ impl From<engine::Error> for S3Error {
                 .extra("ProposedSize", bytes.to_string())
                 .extra("MinSizeAllowed", limits::PART_BYTES_MIN.to_string()),
             E::Internal(_) => Self::new(Code::InternalError),
+            E::InvalidBucketState(_) => Self::with(Code::InvalidBucketState, text),
             E::InvalidArgument(_) => Self::with(Code::InvalidArgument, sentence(&text)),
             E::InvalidLocation(place) => {
                 Self::with(Code::InvalidLocationConstraint, sentence(&text))

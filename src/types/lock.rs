@@ -31,6 +31,20 @@ pub enum LockMode {
     Compliance,
 }
 
+/// What a write asks of the lock of the version that it makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockAsked {
+    /// Without one the bucket's default counts.
+    pub retention: Option<Retention>,
+    pub legal_hold: bool,
+}
+
+impl LockAsked {
+    pub fn is_empty(&self) -> bool {
+        self.retention.is_none() && !self.legal_hold
+    }
+}
+
 /// Retention of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {

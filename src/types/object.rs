@@ -137,6 +137,9 @@ pub struct Marks {
     pub acl: Mark<Option<Acl>>,
     pub retention: Mark<Option<Retention>>,
     pub legal_hold: Mark<bool>,
+    /// The latest end of any compliance retention that was ever set, milliseconds since 1970:
+    /// merge takes the larger, so that no change elsewhere ends one early.
+    pub compliance_until_ms: u64,
 }
 
 /// One mark.
@@ -145,17 +148,18 @@ pub type Mark<T> = LWWReg<T, Stamp>;
 impl Marks {
     /// The last change's; [`Stamp::ZERO`] where nothing was changed.
     pub fn stamp(&self) -> Stamp {
-        let Self { tags, acl, retention, legal_hold } = self;
+        let Self { tags, acl, retention, legal_hold, compliance_until_ms: _ } = self;
         tags.marker.max(acl.marker).max(retention.marker).max(legal_hold.marker)
     }
 
     /// The same values as what another version is made with.
     pub fn as_made(mut self) -> Self {
-        let Self { tags, acl, retention, legal_hold } = &mut self;
+        let Self { tags, acl, retention, legal_hold, compliance_until_ms: _ } = &mut self;
         tags.marker = Stamp::ZERO;
         acl.marker = Stamp::ZERO;
         retention.marker = Stamp::ZERO;
         legal_hold.marker = Stamp::ZERO;
+        self.compliance_until_ms = 0;
         self
     }
 
@@ -165,6 +169,7 @@ impl Marks {
         newer(&mut self.acl, other.acl);
         newer(&mut self.retention, other.retention);
         newer(&mut self.legal_hold, other.legal_hold);
+        self.compliance_until_ms = self.compliance_until_ms.max(other.compliance_until_ms);
     }
 }
 

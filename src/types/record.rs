@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::acl::Acl;
 use super::bucket::{BucketRecord, NameRecord};
 use super::id::{BucketId, UploadId};
+use super::lock::LockAsked;
 use super::name::{AccessKeyId, AccountId, BucketName, ObjectKey, SecretKey};
 use super::object::{Checksum, ChecksumAlgorithm, ChecksumKind, PartRef, Row, StoredHeaders};
 use super::stamp::Stamp;
@@ -68,6 +69,7 @@ pub struct UploadRecord {
     pub user_meta: Vec<(String, String)>,
     pub tags: Vec<(String, String)>,
     pub acl: Option<Acl>,
+    pub lock: LockAsked,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     /// Milliseconds since 1970.
     pub started_ms: u64,

@@ -27,7 +27,7 @@ pub fn key(text: &str) -> ObjectKey {
 }
 
 pub async fn make_bucket(engine: &Engine) {
-    let create = CreateBucket { name: bucket(), owner: account(), location: vec![] };
+    let create = CreateBucket { name: bucket(), owner: account(), location: vec![], lock: false };
     engine.create_bucket(create).await.unwrap();
 }
 
@@ -70,7 +70,7 @@ pub async fn get(engine: &Engine, name: &str) -> Result<Vec<u8>, Error> {
 
 pub async fn delete(engine: &Engine, name: &str) {
     let (version, conditions) = (VersionRef::Current, Conditions::default());
-    engine.delete_object(&bucket(), &key(name), version, conditions).await.unwrap();
+    engine.delete_object(&bucket(), &key(name), version, conditions, false).await.unwrap();
 }
 
 pub async fn keys(engine: &Engine) -> Vec<String> {

@@ -12,6 +12,7 @@ mod bucket;
 mod copy;
 mod cors;
 mod listing;
+mod lock;
 mod multipart;
 mod object;
 mod policy;

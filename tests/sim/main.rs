@@ -109,14 +109,15 @@ async fn delete(engine: Engine, cluster: Cluster, ledger: Shared, name: &'static
         Err(_) => return,
     };
     let (version, conditions) = (VersionRef::Current, Conditions::default());
-    let outcome = match engine.delete_object(&bucket(), &key(name), version, conditions).await {
-        // The stamp of a deletion is not told: a tombstone that is seen now is it or a later one.
-        Ok(_) => match current(&cluster, &config, name) {
-            Some((stamp, true)) => Outcome::Answered(stamp),
-            Some((_, false)) | None => Outcome::Open,
-        },
-        Err(error) => outcome_of(&error),
-    };
+    let outcome =
+        match engine.delete_object(&bucket(), &key(name), version, conditions, false).await {
+            // The stamp of a deletion is not told: a tombstone that is seen now is it or a later one.
+            Ok(_) => match current(&cluster, &config, name) {
+                Some((stamp, true)) => Outcome::Answered(stamp),
+                Some((_, false)) | None => Outcome::Open,
+            },
+            Err(error) => outcome_of(&error),
+        };
     ledger.lock().unwrap().end(attempt, outcome);
 }
 
@@ -202,7 +203,7 @@ async fn start_all(world: &mut World) {
 
 async fn create_bucket(world: &World) {
     let engine = world.engine(world.pick());
-    let create = CreateBucket { name: bucket(), owner: owner(), location: Vec::new() };
+    let create = CreateBucket { name: bucket(), owner: owner(), location: Vec::new(), lock: false };
     let deadline = Instant::now() + Duration::from_secs(60);
     while let Err(error) = engine.create_bucket(create.clone()).await {
         if error == Error::BucketAlreadyOwnedByYou {

@@ -13,7 +13,6 @@ const ATTRIBUTES: &str = "Not implemented; HeadObject gives size, ETag, checksum
 const DIRECTORY: &str = "An operation of directory buckets, which are another kind of bucket.";
 const ENCRYPTION: &str = "Encryption at rest is not implemented.";
 const FORM: &str = "Uploads from HTML forms are not implemented.";
-const LOCK: &str = "Object lock is not implemented.";
 const METADATA: &str = "Metadata tables are not implemented.";
 const REPLICATION: &str =
     "Replication is automatic: a bucket's copies and regions are properties of the bucket.";
@@ -79,8 +78,6 @@ absent! {
         GetBucketMetadataTableConfiguration METADATA;
     GetBucketMetricsConfiguration Get Bucket ["metrics", "id"] GetMetricsConfiguration REPORTS;
     GetObjectAttributes Get Object ["attributes"] GetObjectAttributes ATTRIBUTES;
-    GetObjectLegalHold Get Object ["legal-hold"] GetObjectLegalHold LOCK;
-    GetObjectRetention Get Object ["retention"] GetObjectRetention LOCK;
     GetObjectTorrent Get Object ["torrent"] GetObjectTorrent TORRENT;
     ListBucketAnalyticsConfigurations Get Bucket ["analytics"] GetAnalyticsConfiguration REPORTS;
     ListBucketIntelligentTieringConfigurations Get Bucket ["intelligent-tiering"]
@@ -98,9 +95,6 @@ absent! {
     PutBucketMetricsConfiguration Put Bucket ["metrics"] PutMetricsConfiguration REPORTS;
     PutBucketReplication Put Bucket ["replication"] PutReplicationConfiguration REPLICATION;
     PutBucketWebsite Put Bucket ["website"] PutBucketWebsite SETTINGS;
-    PutObjectLegalHold Put Object ["legal-hold"] PutObjectLegalHold LOCK;
-    PutObjectLockConfiguration Put Bucket ["object-lock"] PutBucketObjectLockConfiguration LOCK;
-    PutObjectRetention Put Object ["retention"] PutObjectRetention LOCK;
     RestoreObject Post Object ["restore"] RestoreObject TIERS;
     SelectObjectContent Post Object ["select"] GetObject SELECT;
     UpdateBucketMetadataInventoryTableConfiguration Put Bucket ["metadataInventoryTable"]

@@ -19,6 +19,8 @@ use crate::types::caller::Caller;
 use crate::types::name::AccountId;
 use crate::types::object::{Checksum, ChecksumAlgorithm, ChecksumKind, ObjectMeta};
 
+use super::lock::with_lock;
+
 const SOURCE: HeaderName = HeaderName::from_static("x-godwit-source");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
@@ -103,6 +105,7 @@ pub(super) fn object_head(req: &Req, info: &ObjectInfo) -> Result<Reply, S3Error
     for (name, value) in &meta.user_meta {
         reply = reply.text(&format!("x-amz-meta-{name}"), value)?;
     }
+    reply = with_lock(reply, info)?;
     if !info.marks.tags.val.is_empty() {
         reply = reply.text("x-amz-tagging-count", &info.marks.tags.val.len().to_string())?;
     }

@@ -68,16 +68,16 @@ struct CreateBucketConfiguration {
 
 async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     refuse_unkept(&req)?;
-    if req.header("x-amz-bucket-object-lock-enabled")?.is_some_and(|v| v == "true") {
-        return Err(S3Error::with(Code::NotImplemented, "Object lock is not implemented."));
-    }
+    let lock = req
+        .header("x-amz-bucket-object-lock-enabled")?
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let (acl, ownership) = of_new_bucket(ctx, &req).await?;
     let name = req.bucket()?.clone();
     let location = places(&req)?;
     let plain = location.iter().all(|place| ANYWHERE.contains(&place.as_str()));
     let path = format!("/{name}");
-    let created =
-        ctx.engine().create_bucket(CreateBucket { name, owner: account(&req), location }).await;
+    let create = CreateBucket { name, owner: account(&req), location, lock };
+    let created = ctx.engine().create_bucket(create).await;
     match created {
         Err(Error::BucketAlreadyOwnedByYou) if plain => {
             let asked = acl.unwrap_or_else(|| Acl::private(account(&req)));

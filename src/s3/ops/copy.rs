@@ -11,6 +11,7 @@ use crate::types::action::Action;
 
 use super::acl::of_new_object;
 use super::answers::{checksum_elements, with_version};
+use super::lock::lock_asked;
 use super::params::{
     conditions, copy_source, refuse_unkept, storage_class, stored_headers, tags, user_meta,
 };
@@ -40,6 +41,7 @@ async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         replace: if replace { Some((stored_headers(&req)?, user_meta(&req)?)) } else { None },
         replace_tags: if replace_tags { Some(tags(&req)?.unwrap_or_default()) } else { None },
         storage_class: storage_class(&req)?,
+        lock: lock_asked(&req)?,
         conditions: conditions(&req)?,
     };
     let copied = ctx.engine().copy_object(&req.caller, copy).await?;

@@ -8,6 +8,7 @@ mod copy;
 mod cors;
 mod extensions;
 mod listing;
+mod lock;
 mod multipart;
 mod object;
 mod ownership;
@@ -34,6 +35,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     cors::OPS,
     extensions::OPS,
     listing::OPS,
+    lock::OPS,
     multipart::OPS,
     object::OPS,
     ownership::OPS,

@@ -17,6 +17,7 @@ use crate::types::range::ByteRange;
 
 use super::acl::of_new_object;
 use super::answers::{object_head, with_checksum, with_etag, with_source, with_version};
+use super::lock::bypasses;
 use super::params::{attributes, conditions, if_range, parse_version, unquoted, version};
 
 pub(super) static OPS: &[Op] = &[
@@ -132,7 +133,9 @@ fn byte_stream(body: ObjectBody) -> ByteStream {
 async fn delete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let version = version(&req)?;
     let (bucket, key) = (req.bucket()?, req.key()?);
-    let deleted = ctx.engine().delete_object(bucket, key, version, conditions(&req)?).await?;
+    let bypass = bypasses(ctx, &req).await?;
+    let deleted =
+        ctx.engine().delete_object(bucket, key, version, conditions(&req)?, bypass).await?;
     let reply = with_version(Reply::no_content(), deleted.version_id.as_deref())?;
     if deleted.marker { reply.text("x-amz-delete-marker", "true") } else { Ok(reply) }
 }
@@ -186,7 +189,8 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         }
     }
     if !deletions.is_empty() {
-        for outcome in ctx.engine().delete_objects(req.bucket()?, deletions).await? {
+        let bypass = bypasses(ctx, &req).await?;
+        for outcome in ctx.engine().delete_objects(req.bucket()?, deletions, bypass).await? {
             match outcome.result {
                 Ok(_) if request.quiet => {}
                 Ok(deleted) => {

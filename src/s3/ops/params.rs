@@ -16,6 +16,8 @@ use crate::types::acl::Acl;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::StoredHeaders;
 
+use super::lock::lock_asked;
+
 /// Classes that are kept and shown; all of them are stored alike.
 const STORAGE_CLASSES: [&str; 6] = [
     "STANDARD",
@@ -31,13 +33,12 @@ pub(super) fn account(req: &Req) -> AccountId {
     req.caller.account().unwrap_or(&ANONYMOUS).clone()
 }
 
-/// Refuses what would have to be kept as a promise: encryption, locks.
+/// Refuses what would have to be kept as a promise: encryption.
 pub(super) fn refuse_unkept(req: &Req) -> Result<(), S3Error> {
     for name in req.headers.keys() {
         let name = name.as_str();
         let refused = name.starts_with("x-amz-server-side-encryption")
-            || name.starts_with("x-amz-copy-source-server-side-encryption")
-            || name.starts_with("x-amz-object-lock-");
+            || name.starts_with("x-amz-copy-source-server-side-encryption");
         if refused {
             let why = format!("The header {name} asks for something that is not implemented.");
             return Err(S3Error::with(Code::NotImplemented, why).extra("Header", name));
@@ -54,6 +55,7 @@ pub(super) fn attributes(req: &Req, acl: Option<Acl>) -> Result<Attributes, S3Er
         user_meta: user_meta(req)?,
         tags: tags(req)?.unwrap_or_default(),
         acl,
+        lock: lock_asked(req)?,
     })
 }
 

@@ -94,12 +94,6 @@ pub(super) static OPS: &[Op] = &[
         request_payment
     ),
     unset!("GetBucketWebsite", "website", GetBucketWebsite, NoSuchWebsiteConfiguration),
-    unset!(
-        "GetObjectLockConfiguration",
-        "object-lock",
-        GetBucketObjectLockConfiguration,
-        ObjectLockConfigurationNotFoundError
-    ),
 ];
 
 fn missing(req: &Req, code: Code) -> Result<Reply, S3Error> {
