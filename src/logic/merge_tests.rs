@@ -14,7 +14,7 @@ use crate::types::bucket::{NameRecord, NameState, SettingKind};
 use crate::types::id::{BlobId, BucketId, Hash, OpId};
 use crate::types::name::{AccountId, ObjectKey, SecretKey};
 use crate::types::object::{
-    BlobRef, Content, HoldState, Holding, Marks, PartRef, Primary, StoredHeaders,
+    BlobRef, Content, HoldState, Holding, Mark, Marks, PartRef, Primary, StoredHeaders,
 };
 use crate::types::record::{AccessKeyRecord, KeyScope, PartRecord, UploadRecord, UploadState};
 use crate::types::region::RegionId;
@@ -47,7 +47,10 @@ fn version(seed: u64, made: Stamp, placement: Placement) -> Version {
         _ => stamp(draw / 3 % made.hlc.ms(), (draw / 64) as usize),
     };
     let content = if draw.is_multiple_of(2) { Content::Tombstone } else { Content::Marker };
-    let (null, marks) = (true, Marks::default());
+    // A tombstone is always null; every other version in three was made with versions.
+    let null = draw.is_multiple_of(2) || draw % 3 != 0;
+    let replaces = if null { replaces } else { Stamp::ZERO };
+    let marks = Marks::default();
     Version { stamp: made, replaces, null, content, marks, placement }
 }
 
@@ -68,12 +71,28 @@ fn placement() -> impl Strategy<Value = Placement> {
 
 /// Rows of one history, each of which has learnt some of its versions in some order.
 fn rows_of(seed: u64) -> impl Strategy<Value = Record> {
-    prop::collection::vec((stamps(), placement()), 1..8).prop_map(move |learnt| {
-        let versions = learnt.into_iter().map(|(made, placement)| version(seed, made, placement));
-        versions
+    let learnt = (stamps(), placement(), marks(seed));
+    let learnt = prop::collection::vec(learnt, 1..8);
+    let erased = prop::collection::btree_map(stamps(), stamps(), 0..3);
+    (learnt, erased).prop_map(move |(learnt, erased)| {
+        let versions = learnt
+            .into_iter()
+            .map(|(made, placement, marks)| Version { marks, ..version(seed, made, placement) });
+        let learnt = versions
             .map(|version| Record::Row(Row::of(version)))
             .reduce(|row, next| join(&row, &next))
-            .unwrap()
+            .unwrap();
+        join(&learnt, &Record::Row(Row { versions: Vec::new(), erased }))
+    })
+}
+
+/// Marks whose values belong to their stamps; the end of a compliance retention only grows.
+fn marks(seed: u64) -> impl Strategy<Value = Marks> {
+    (stamps(), stamps(), 0..5_u64).prop_map(move |(tagged, held, compliance_until_ms)| Marks {
+        tags: Mark { val: vec![(draw(seed, tagged).to_string(), String::new())], marker: tagged },
+        legal_hold: Mark { val: draw(seed, held).is_multiple_of(2), marker: held },
+        compliance_until_ms,
+        ..Marks::default()
     })
 }
 
@@ -222,15 +241,25 @@ fn obey_the_laws(a: &Record, b: &Record, c: &Record) -> Result<(), TestCaseError
 
 /// What people would notice if it went back.
 fn never_goes_back(before: &Row, after: &Row) -> Result<(), TestCaseError> {
-    prop_assert!(after.stamp() >= before.stamp());
+    // A change of marks goes with its version, so that only what was ever made is compared.
+    let made = |row: &Row| {
+        let versions = row.versions.iter().map(|version| version.stamp);
+        versions.chain(row.erased.keys().copied()).max()
+    };
+    prop_assert!(made(after) >= made(before));
+    prop_assert!(before.erased.iter().all(|(version, at)| after.erased[version] >= *at));
     prop_assert!(after.versions.windows(2).all(|pair| pair[0].stamp > pair[1].stamp));
     let floor = after.versions.iter().map(|version| version.replaces).max();
     for version in &before.versions {
         let Some(kept) = after.versions.iter().find(|v| v.stamp == version.stamp) else {
-            prop_assert!(floor >= Some(version.stamp), "dropped without being replaced");
+            let replaced = version.null && floor >= Some(version.stamp);
+            let dropped = replaced || after.erased.contains_key(&version.stamp);
+            prop_assert!(dropped, "gone without being replaced or erased");
             continue;
         };
         prop_assert!(kept.placement.primary >= version.placement.primary);
+        prop_assert!(kept.marks.stamp() >= version.marks.stamp());
+        prop_assert!(kept.marks.compliance_until_ms >= version.marks.compliance_until_ms);
         for (region, holding) in &version.placement.holders {
             prop_assert!(kept.placement.holders[region].counter >= holding.counter);
         }
