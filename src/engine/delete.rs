@@ -11,7 +11,7 @@ use crate::logic::lock;
 use crate::logic::precondition::{Conditions, ETagMatch};
 use crate::types::bucket::Versioning;
 use crate::types::name::{BucketName, ObjectKey};
-use crate::types::object::{Content, Marks, Placement, Row, Version};
+use crate::types::object::{Content, Erased, Marks, Placement, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::stamp::Stamp;
 
@@ -173,7 +173,11 @@ impl Engine {
             for version in row.versions.iter().filter(gone) {
                 lock::may_erase(&version.marks, now_ms, bypass).map_err(locked)?;
             }
-            let erased = row.versions.iter().filter(gone).map(|v| (v.stamp, stamp)).collect();
+            let erased = |v: &Version| {
+                let replaces = if v.null { v.replaces } else { Stamp::ZERO };
+                (v.stamp, Erased { at: stamp, replaces })
+            };
+            let erased = row.versions.iter().filter(gone).map(erased).collect();
             let row = Row { versions: Vec::new(), erased };
             if row.erased.is_empty() {
                 return Ok(Vec::new());

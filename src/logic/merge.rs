@@ -61,9 +61,9 @@ fn first(incoming: Record) -> Record {
 
 fn rows(local: &Row, incoming: Row) -> Row {
     let mut erased = local.erased.clone();
-    for (version, at) in incoming.erased {
-        let known = erased.entry(version).or_insert(at);
-        *known = at.max(*known);
+    for (version, theirs) in incoming.erased {
+        let known = erased.entry(version).or_insert(theirs);
+        known.at = known.at.max(theirs.at);
     }
     let mut all = local.versions.clone();
     for version in incoming.versions {
@@ -76,7 +76,12 @@ fn rows(local: &Row, incoming: Row) -> Row {
         }
     }
     let covers = |w: &Version, v: &Version| w.null && w.stamp > v.stamp && w.replaces >= v.stamp;
-    let covered = |v: &Version| v.null && all.iter().any(|w| covers(w, v));
+    // What an erased version replaced does not come back, whichever of both is learnt first.
+    let covered = |v: &Version| {
+        v.null
+            && (all.iter().any(|w| covers(w, v))
+                || erased.iter().any(|(w, e)| *w > v.stamp && e.replaces >= v.stamp))
+    };
     let gone = |v: &Version| erased.contains_key(&v.stamp) || covered(v);
     let mut versions: Vec<Version> = all.iter().filter(|v| !gone(v)).cloned().collect();
     versions.sort_by_key(|v| std::cmp::Reverse(v.stamp));

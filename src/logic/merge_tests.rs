@@ -14,7 +14,7 @@ use crate::types::bucket::{NameRecord, NameState, SettingKind};
 use crate::types::id::{BlobId, BucketId, Hash, OpId};
 use crate::types::name::{AccountId, ObjectKey, SecretKey};
 use crate::types::object::{
-    BlobRef, Content, HoldState, Holding, Mark, Marks, PartRef, Primary, StoredHeaders,
+    BlobRef, Content, Erased, HoldState, Holding, Mark, Marks, PartRef, Primary, StoredHeaders,
 };
 use crate::types::record::{AccessKeyRecord, KeyScope, PartRecord, UploadRecord, UploadState};
 use crate::types::region::RegionId;
@@ -82,6 +82,13 @@ fn rows_of(seed: u64) -> impl Strategy<Value = Record> {
             .map(|version| Record::Row(Row::of(version)))
             .reduce(|row, next| join(&row, &next))
             .unwrap();
+        let erased = erased
+            .into_iter()
+            .map(|(made, at)| {
+                let replaces = version(seed, made, Placement::default()).replaces;
+                (made, Erased { at, replaces })
+            })
+            .collect();
         join(&learnt, &Record::Row(Row { versions: Vec::new(), erased }))
     })
 }
@@ -247,9 +254,10 @@ fn never_goes_back(before: &Row, after: &Row) -> Result<(), TestCaseError> {
         versions.chain(row.erased.keys().copied()).max()
     };
     prop_assert!(made(after) >= made(before));
-    prop_assert!(before.erased.iter().all(|(version, at)| after.erased[version] >= *at));
+    prop_assert!(before.erased.iter().all(|(version, at)| after.erased[version].at >= at.at));
     prop_assert!(after.versions.windows(2).all(|pair| pair[0].stamp > pair[1].stamp));
-    let floor = after.versions.iter().map(|version| version.replaces).max();
+    let erased = after.erased.values().map(|erased| erased.replaces);
+    let floor = after.versions.iter().map(|version| version.replaces).chain(erased).max();
     for version in &before.versions {
         let Some(kept) = after.versions.iter().find(|v| v.stamp == version.stamp) else {
             let replaced = version.null && floor >= Some(version.stamp);
@@ -354,4 +362,22 @@ fn records_of_different_kinds_never_mix() {
     let (row, part) = (Record::Row(Row::default()), part(0, stamp(1, 0)));
     let merged = merge(Some(row.clone()), part);
     assert!(!merged.changed && merged.record == row);
+}
+
+#[test]
+fn what_an_erased_version_replaced_does_not_come_back() {
+    let version = |made, replaces| {
+        let (null, content, marks) = (true, Content::Marker, Marks::default());
+        Version { stamp: made, replaces, null, content, marks, placement: Placement::default() }
+    };
+    let old = Record::Row(Row::of(version(stamp(1, 0), Stamp::ZERO)));
+    let new = Record::Row(Row::of(version(stamp(2, 0), stamp(1, 0))));
+    let erased = Erased { at: stamp(3, 0), replaces: stamp(1, 0) };
+    let erased = Row { versions: Vec::new(), erased: [(stamp(2, 0), erased)].into() };
+    let erased = Record::Row(erased);
+    let expected = join(&join(&old, &new), &erased);
+    assert_eq!(join(&old, &join(&new, &erased)), expected);
+    assert_eq!(join(&join(&erased, &old), &new), expected);
+    let Record::Row(row) = expected else { unreachable!() };
+    assert_eq!(row.versions, []);
 }

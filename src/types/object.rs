@@ -25,8 +25,17 @@ use super::stamp::Stamp;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     pub versions: Vec<Version>,
-    /// Versions that were deleted for good by their id, and when; dropped like tombstones.
-    pub erased: BTreeMap<Stamp, Stamp>,
+    /// Versions that were deleted for good by their id; dropped like tombstones.
+    pub erased: BTreeMap<Stamp, Erased>,
+}
+
+/// What is left of a version that was deleted for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// Stamp of the deletion.
+    pub at: Stamp,
+    /// What the version replaced stays replaced; [`Stamp::ZERO`] where it was no null version.
+    pub replaces: Stamp,
 }
 
 impl Row {
@@ -63,7 +72,7 @@ impl Row {
     pub fn stamp(&self) -> Stamp {
         let version = |v: &Version| v.stamp.max(v.marks.stamp());
         let versions = self.versions.iter().map(version);
-        versions.chain(self.erased.values().copied()).max().unwrap_or(Stamp::ZERO)
+        versions.chain(self.erased.values().map(|erased| erased.at)).max().unwrap_or(Stamp::ZERO)
     }
 
     /// The newest null version, [`Stamp::ZERO`] without one: what the next one replaces.
