@@ -48,7 +48,7 @@ fn version(seed: u64, made: Stamp, placement: Placement) -> Version {
     };
     let content = if draw.is_multiple_of(2) { Content::Tombstone } else { Content::Marker };
     // A tombstone is always null; every other version in three was made with versions.
-    let null = draw.is_multiple_of(2) || draw % 3 != 0;
+    let null = draw.is_multiple_of(2) || !draw.is_multiple_of(3);
     let replaces = if null { replaces } else { Stamp::ZERO };
     let marks = Marks::default();
     Version { stamp: made, replaces, null, content, marks, placement }
