@@ -21,7 +21,7 @@ use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{ChecksumKind, ETag, ObjectMeta, PartRef, Row, StoredHeaders, Version};
 use crate::types::region::RegionId;
 
-use super::lock::marks_made;
+use super::lock::{check_asked, marks_made};
 use super::object::read_error;
 use super::version::{VersionRef, id_shown};
 use super::{Engine, Error, Stored, current};
@@ -107,7 +107,8 @@ impl Engine {
         let source_version_id = id_shown(found.config.versioning, &found.version);
         let tags = copy.replace_tags.unwrap_or_else(|| found.version.marks.tags.val.clone());
         let now_ms = self.env().now_ms();
-        let marks = marks_made(&target.config, tags, copy.acl, copy.lock, now_ms)?;
+        check_asked(&target.config, copy.lock, now_ms)?;
+        let marks = marks_made(&target.config, tags, copy.acl, copy.lock, now_ms);
         let made = (meta, marks);
         let stored = self.store_version(target, copy.key, copy.conditions, made, bodies).await?;
         Ok(Copied { stored, source_modified_ms, source_version_id })

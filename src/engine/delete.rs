@@ -26,6 +26,8 @@ pub struct Deletion {
     pub version: VersionRef,
     /// Only the object with this entity tag.
     pub etag: Option<String>,
+    /// Ends a governance retention.
+    pub bypass: bool,
 }
 
 /// What a delete did.
@@ -76,7 +78,6 @@ impl Engine {
         &self,
         bucket: &BucketName,
         deletions: Vec<Deletion>,
-        bypass: bool,
     ) -> Result<Vec<DeletionOutcome>, Error> {
         if deletions.is_empty() || deletions.len() > limits::DELETE_KEYS_MAX {
             let max = limits::DELETE_KEYS_MAX;
@@ -96,7 +97,7 @@ impl Engine {
         for deletion in deletions {
             let result = match together(&deletion) {
                 true => buried.clone(),
-                false => self.delete_exactly(bucket, &deletion, bypass).await,
+                false => self.delete_exactly(bucket, &deletion).await,
             };
             let Deletion { key, version, .. } = deletion;
             outcomes.push(DeletionOutcome { key, version, result });
@@ -108,12 +109,11 @@ impl Engine {
         &self,
         bucket: &BucketName,
         deletion: &Deletion,
-        bypass: bool,
     ) -> Result<Deleted, Error> {
         let if_match = deletion.etag.clone().map(|etag| ETagMatch::OneOf(vec![etag]));
         let conditions = Conditions { if_match, ..Conditions::default() };
-        let Deletion { key, version, .. } = deletion;
-        self.delete_object(bucket, key, *version, conditions, bypass).await
+        let Deletion { key, version, bypass, .. } = deletion;
+        self.delete_object(bucket, key, *version, conditions, *bypass).await
     }
 
     /// Puts tombstones or delete markers over keys.

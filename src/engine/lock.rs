@@ -33,8 +33,18 @@ impl Engine {
         if config.versioning != Versioning::Enabled {
             return Err(Error::InvalidBucketState("Object Lock needs versioning enabled".into()));
         }
-        let change = move |config: &mut BucketConfig| config.lock = Some(lock.clone());
-        self.change_bucket(bucket, Arc::new(change)).await.map(|_| ())
+        let change = move |config: &mut BucketConfig| {
+            if config.versioning == Versioning::Enabled {
+                config.lock = Some(lock.clone());
+            }
+        };
+        let changed = self.change_bucket(bucket, Arc::new(change)).await?;
+        match changed.versioning {
+            Versioning::Enabled => Ok(()),
+            Versioning::Off | Versioning::Suspended => Err(Error::InvalidBucketState(
+                "Object Lock needs versioning enabled; it was suspended just now".into(),
+            )),
+        }
     }
 
     pub async fn lock_state(
@@ -101,20 +111,29 @@ pub(super) fn marks_made(
     acl: Option<Acl>,
     asked: LockAsked,
     now_ms: u64,
-) -> Result<Marks, Error> {
-    if !asked.is_empty() {
-        refuse_without(config)?;
-        refuse_past(asked.retention, now_ms)?;
-    }
+) -> Marks {
     let rule = config.lock.as_ref().and_then(|lock| lock.default);
     let retention = asked.retention.or_else(|| rule.map(|rule| lock::by_default(rule, now_ms)));
-    Ok(Marks {
+    Marks {
         tags: Mark { val: tags, marker: Stamp::ZERO },
         acl: Mark { val: acl, marker: Stamp::ZERO },
         retention: Mark { val: retention, marker: Stamp::ZERO },
         legal_hold: Mark { val: asked.legal_hold, marker: Stamp::ZERO },
         compliance_until_ms: compliance(retention),
-    })
+    }
+}
+
+/// Refuses what a write asks of a lock and cannot have: judged when the write, or its upload, begins.
+pub(super) fn check_asked(
+    config: &BucketConfig,
+    asked: LockAsked,
+    now_ms: u64,
+) -> Result<(), Error> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    refuse_without(config)?;
+    refuse_past(asked.retention, now_ms)
 }
 
 pub(super) fn locked(Locked: Locked) -> Error {

@@ -27,7 +27,7 @@ use crate::types::stamp::Stamp;
 
 use super::body::BodySource;
 use super::copy::{CopySource, Found, same_places};
-use super::lock::marks_made;
+use super::lock::{check_asked, marks_made};
 use super::object::replacing;
 use super::version::id_stored;
 use super::{Attributes, Engine, Error, Place, Stored, above, judge, mismatch};
@@ -89,8 +89,7 @@ impl Engine {
             return Err(Error::InvalidRequest(why.into()));
         }
         let place = self.place(&create.bucket).await?;
-        let (lock, now_ms) = (create.attributes.lock, self.env().now_ms());
-        marks_made(&place.config, Vec::new(), None, lock, now_ms)?;
+        check_asked(&place.config, create.attributes.lock, self.env().now_ms())?;
         let upload = UploadId(self.cluster.stamp(Stamp::ZERO));
         let record = UploadRecord {
             stamp: upload.0,
@@ -383,7 +382,7 @@ fn completion(
         owner: record.owner.clone(),
     };
     let (tags, acl) = (record.tags.clone(), record.acl.clone());
-    let marks = marks_made(&place.config, tags, acl, record.lock, stamp.hlc.ms())?;
+    let marks = marks_made(&place.config, tags, acl, record.lock, stamp.hlc.ms());
     let mut records = end_parts(view, upload, numbers, stamp)?;
     let ended = UploadRecord { stamp, state: UploadState::Completed(stamp), ..record };
     records.push((

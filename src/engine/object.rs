@@ -25,7 +25,7 @@ use crate::types::record::Record;
 use crate::types::stamp::Stamp;
 
 use super::body::{BodySource, Digests};
-use super::lock::marks_made;
+use super::lock::{check_asked, marks_made};
 use super::version::{VersionRef, id_shown, id_stored};
 use super::{Engine, Error, Place, Source, above, current, judge};
 
@@ -129,6 +129,7 @@ impl Engine {
             // Refused before the body is read where it can be; judged again when it is written.
             judge(&put.conditions, &self.row(&place.config, &put.key).await?)?;
         }
+        check_asked(&place.config, put.attributes.lock, self.env().now_ms())?;
         let (body, digests) = self.take_body(&place.config, source).await?;
         let PutObject { key, owner, attributes, conditions, .. } = put;
         let meta = ObjectMeta {
@@ -143,7 +144,7 @@ impl Engine {
             owner,
         };
         let Attributes { tags, acl, lock, .. } = attributes;
-        let marks = marks_made(&place.config, tags, acl, lock, self.env().now_ms())?;
+        let marks = marks_made(&place.config, tags, acl, lock, self.env().now_ms());
         self.store_version(place, key, conditions, (meta, marks), vec![body]).await
     }
 

@@ -29,7 +29,8 @@ pub fn retention(marks: &Marks) -> Option<Retention> {
 
 /// Whether a version may be deleted for good.
 pub fn may_erase(marks: &Marks, now_ms: u64, bypass: bool) -> Result<(), Locked> {
-    if marks.legal_hold.val {
+    // Whatever was set since: two regions may have set different modes at the same time.
+    if marks.legal_hold.val || marks.compliance_until_ms > now_ms {
         return Err(Locked);
     }
     match retention(marks).filter(|retention| retention.until_ms > now_ms) {
@@ -46,6 +47,11 @@ pub fn may_change(
     now_ms: u64,
     bypass: bool,
 ) -> Result<(), Locked> {
+    let kept = Retention { mode: LockMode::Compliance, until_ms: marks.compliance_until_ms };
+    if kept.until_ms > now_ms {
+        let stays = new.is_some_and(|new| new.mode == kept.mode && new.until_ms >= kept.until_ms);
+        return if stays { Ok(()) } else { Err(Locked) };
+    }
     let Some(old) = retention(marks).filter(|old| old.until_ms > now_ms) else { return Ok(()) };
     let longer = new.is_some_and(|new| new.until_ms >= old.until_ms);
     let stricter = new.is_some_and(|new| new.mode >= old.mode);
@@ -102,6 +108,18 @@ mod tests {
         assert_eq!(may_change(&mild, until(Compliance, 100), 50, false), Ok(()));
         let held = Marks { legal_hold: Mark { val: true, marker: Stamp::ZERO }, ..mild };
         assert_eq!(may_erase(&held, 500, true), Err(Locked));
+    }
+
+    #[test]
+    fn a_longer_governance_set_elsewhere_does_not_loosen_a_compliance_retention() {
+        let mut one = marks(until(LockMode::Compliance, 100), 1);
+        one.merge(marks(until(LockMode::Governance, 200), 2));
+        assert_eq!(may_erase(&one, 50, true), Err(Locked));
+        assert_eq!(may_change(&one, until(LockMode::Governance, 60), 50, true), Err(Locked));
+        assert_eq!(may_change(&one, None, 50, true), Err(Locked));
+        assert_eq!(may_change(&one, until(LockMode::Compliance, 150), 50, false), Ok(()));
+        assert_eq!(may_erase(&one, 150, false), Err(Locked), "then the governance counts");
+        assert_eq!(may_erase(&one, 150, true), Ok(()));
     }
 
     #[test]

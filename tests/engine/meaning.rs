@@ -55,14 +55,18 @@ async fn a_batch_is_deleted_as_one_change() {
     for name in ["a", "b", "c"] {
         put(&node.engine, name, name).await.unwrap();
     }
-    let deletion =
-        |name: &str| Deletion { key: key(name), version: VersionRef::Current, etag: None };
+    let deletion = |name: &str| Deletion {
+        key: key(name),
+        version: VersionRef::Current,
+        etag: None,
+        bypass: false,
+    };
     let batch = vec![deletion("a"), deletion("a"), deletion("none"), deletion("c")];
-    let outcomes = node.engine.delete_objects(&bucket(), batch, false).await.unwrap();
+    let outcomes = node.engine.delete_objects(&bucket(), batch).await.unwrap();
     assert!(outcomes.iter().all(|o| o.result.is_ok()), "{outcomes:?}");
     assert_eq!(keys(&node.engine).await, ["b"]);
     let too_many = vec![deletion("b"); 1001];
-    assert!(node.engine.delete_objects(&bucket(), too_many, false).await.is_err());
+    assert!(node.engine.delete_objects(&bucket(), too_many).await.is_err());
 }
 
 #[tokio::test]

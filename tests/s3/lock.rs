@@ -93,3 +93,33 @@ async fn a_legal_hold_keeps_a_version_until_it_is_taken_off() {
     let none = server.client.get("/bucket/k?legal-hold").await;
     assert_eq!(none.code(), (404, "NoSuchKey"));
 }
+
+#[tokio::test]
+async fn who_may_lock_and_unlock_is_decided_key_by_key() {
+    let server = locked().await;
+    let policy = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:BypassGovernanceRetention",
+         "Resource": "arn:aws:s3:::bucket/kept/*"},
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObjectRetention",
+         "Resource": "arn:aws:s3:::bucket/free/*"}]}"#;
+    let put = |key: &str| {
+        let put = server.client.call("PUT", &format!("/bucket/{key}")).body("x");
+        let put = put.header("x-amz-object-lock-mode", "GOVERNANCE");
+        put.header("x-amz-object-lock-retain-until-date", FAR)
+    };
+    let mut batch = String::from("<Delete>");
+    for key in ["kept/k", "other/k"] {
+        let id = put(key).send().await.expect(200);
+        let id = id.header("x-amz-version-id").unwrap();
+        batch += &format!("<Object><Key>{key}</Key><VersionId>{id}</VersionId></Object>");
+    }
+    batch += "</Delete>";
+    server.client.put("/bucket?policy", policy).await.expect(204);
+    assert_eq!(put("free/k").send().await.code(), (403, "AccessDenied"));
+    let delete = server.client.call("POST", "/bucket?delete").body(batch);
+    let answer = delete.header("x-amz-bypass-governance-retention", "true").send().await;
+    let answer = answer.expect(200);
+    assert_eq!((answer.all("Deleted").len(), answer.all("Code")), (1, vec!["AccessDenied"]));
+    server.client.head("/bucket/kept/k").await.expect(200);
+    server.client.head("/bucket/other/k").await.expect(404);
+}

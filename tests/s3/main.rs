@@ -7,6 +7,7 @@
 mod common;
 
 mod access;
+mod attributes;
 mod bad_input;
 mod bucket;
 mod copy;

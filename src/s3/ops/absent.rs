@@ -9,7 +9,6 @@ use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When};
 use crate::types::action::Action;
 
 const ACCESS: &str = "Access by policies and by attributes is not implemented.";
-const ATTRIBUTES: &str = "Not implemented; HeadObject gives size, ETag, checksum and parts.";
 const DIRECTORY: &str = "An operation of directory buckets, which are another kind of bucket.";
 const ENCRYPTION: &str = "Encryption at rest is not implemented.";
 const FORM: &str = "Uploads from HTML forms are not implemented.";
@@ -77,7 +76,6 @@ absent! {
     GetBucketMetadataTableConfiguration Get Bucket ["metadataTable"]
         GetBucketMetadataTableConfiguration METADATA;
     GetBucketMetricsConfiguration Get Bucket ["metrics", "id"] GetMetricsConfiguration REPORTS;
-    GetObjectAttributes Get Object ["attributes"] GetObjectAttributes ATTRIBUTES;
     GetObjectTorrent Get Object ["torrent"] GetObjectTorrent TORRENT;
     ListBucketAnalyticsConfigurations Get Bucket ["analytics"] GetAnalyticsConfiguration REPORTS;
     ListBucketIntelligentTieringConfigurations Get Bucket ["intelligent-tiering"]

@@ -41,7 +41,7 @@ async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         replace: if replace { Some((stored_headers(&req)?, user_meta(&req)?)) } else { None },
         replace_tags: if replace_tags { Some(tags(&req)?.unwrap_or_default()) } else { None },
         storage_class: storage_class(&req)?,
-        lock: lock_asked(&req)?,
+        lock: lock_asked(ctx, &req).await?,
         conditions: conditions(&req)?,
     };
     let copied = ctx.engine().copy_object(&req.caller, copy).await?;

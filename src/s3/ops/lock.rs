@@ -14,7 +14,7 @@ use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::{self, Writer};
-use crate::types::action::Action;
+use crate::types::action::{Action, Target};
 use crate::types::lock::{
     DefaultRetention, LockAsked, LockMode, LockPeriod, ObjectLock, Retention,
 };
@@ -141,7 +141,7 @@ async fn put_retention(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => return Err(malformed()),
     };
-    let bypass = bypasses(ctx, &req).await?;
+    let bypass = bypasses(ctx, &req, &req.target).await?;
     let (bucket, key) = (req.bucket()?, req.key()?);
     ctx.engine().put_retention(bucket, key, version(&req)?, retention, bypass).await?;
     Ok(Reply::ok())
@@ -180,19 +180,31 @@ async fn get_hold(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     Ok(Reply::xml(out))
 }
 
-/// The request asks to end a governance retention, and its caller may.
-pub(super) async fn bypasses(ctx: &Ctx, req: &Req) -> Result<bool, S3Error> {
+/// The request asks to end a governance retention of this object, and its caller may.
+pub(super) async fn bypasses(ctx: &Ctx, req: &Req, target: &Target) -> Result<bool, S3Error> {
     let asked = req.header("x-amz-bypass-governance-retention")?;
     if !asked.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Ok(false);
     }
     let action = Action::BypassGovernanceRetention;
-    ctx.engine().authorize(&req.caller, action, &req.target, &req.around).await?;
+    ctx.engine().authorize(&req.caller, action, target, &req.around).await?;
     Ok(true)
 }
 
-/// What the headers of a write ask of its version's lock.
-pub(super) fn lock_asked(req: &Req) -> Result<LockAsked, S3Error> {
+/// What the headers of a write ask of its version's lock, by a caller who may ask it.
+pub(super) async fn lock_asked(ctx: &Ctx, req: &Req) -> Result<LockAsked, S3Error> {
+    let asked = from_headers(req)?;
+    let actions = [
+        (asked.retention.is_some(), Action::PutObjectRetention),
+        (asked.legal_hold, Action::PutObjectLegalHold),
+    ];
+    for (_, action) in actions.into_iter().filter(|(asked, _)| *asked) {
+        ctx.engine().authorize(&req.caller, action, &req.target, &req.around).await?;
+    }
+    Ok(asked)
+}
+
+fn from_headers(req: &Req) -> Result<LockAsked, S3Error> {
     const MODE: &str = "x-amz-object-lock-mode";
     const DATE: &str = "x-amz-object-lock-retain-until-date";
     const HOLD: &str = "x-amz-object-lock-legal-hold";

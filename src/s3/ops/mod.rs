@@ -3,6 +3,7 @@
 mod absent;
 mod acl;
 mod answers;
+mod attributes;
 mod bucket;
 mod copy;
 mod cors;
@@ -30,6 +31,7 @@ pub(super) use params::copy_source_bucket;
 pub(super) static GROUPS: &[&[Op]] = &[
     absent::OPS,
     acl::OPS,
+    attributes::OPS,
     bucket::OPS,
     copy::OPS,
     cors::OPS,
@@ -88,7 +90,6 @@ fn remark(name: &str) -> &'static str {
             "If-Match, If-None-Match and the dates are judged in the region that the request \
              enters."
         }
-        "GetBucketVersioning" => "Empty: there is no versioning.",
         "GetBucketAcl" | "GetObjectAcl" | "PutBucketAcl" | "PutObjectAcl" => {
             "Grants by canonical id and group; no account has an email address. The bucket's owner \
              reads every object in it, whoever owns it."

@@ -26,6 +26,7 @@ use super::answers::{
     Encoding, account_element, checksum_elements, class_of, kind_name, with_checksum, with_etag,
     with_version,
 };
+use super::lock::lock_asked;
 use super::params::{
     attributes, conditions, copy_source, non_empty, page_size, refuse_unkept, unquoted,
 };
@@ -111,7 +112,7 @@ async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         bucket: bucket.clone(),
         key: key.clone(),
         owner,
-        attributes: attributes(&req, acl)?,
+        attributes: attributes(&req, acl, lock_asked(ctx, &req).await?)?,
         checksum,
     };
     let upload = ctx.engine().create_upload(create).await?;

@@ -17,7 +17,7 @@ use crate::types::range::ByteRange;
 
 use super::acl::of_new_object;
 use super::answers::{object_head, with_checksum, with_etag, with_source, with_version};
-use super::lock::bypasses;
+use super::lock::{bypasses, lock_asked};
 use super::params::{attributes, conditions, if_range, parse_version, unquoted, version};
 
 pub(super) static OPS: &[Op] = &[
@@ -80,7 +80,7 @@ async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
         bucket: req.bucket()?.clone(),
         key: req.key()?.clone(),
         owner,
-        attributes: attributes(&req, acl)?,
+        attributes: attributes(&req, acl, lock_asked(ctx, &req).await?)?,
         conditions: conditions(&req)?,
     };
     let stored = ctx.engine().put_object(put, &mut req.body).await?;
@@ -133,7 +133,7 @@ fn byte_stream(body: ObjectBody) -> ByteStream {
 async fn delete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let version = version(&req)?;
     let (bucket, key) = (req.bucket()?, req.key()?);
-    let bypass = bypasses(ctx, &req).await?;
+    let bypass = bypasses(ctx, &req, &req.target).await?;
     let deleted =
         ctx.engine().delete_object(bucket, key, version, conditions(&req)?, bypass).await?;
     let reply = with_version(Reply::no_content(), deleted.version_id.as_deref())?;
@@ -165,7 +165,7 @@ impl DeleteEntry {
         let key = ObjectKey::parse(&self.key)
             .map_err(|why| S3Error::with(Code::InvalidArgument, why.to_string()))?;
         let etag = self.etag.as_deref().map(|tag| unquoted(tag).to_owned());
-        Ok(Deletion { key, version, etag })
+        Ok(Deletion { key, version, etag, bypass: false })
     }
 }
 
@@ -179,7 +179,7 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     for entry in &request.object {
         match entry.deletion() {
             Ok(deletion) => match may_delete(ctx, &req, &deletion).await {
-                Ok(()) => deletions.push(deletion),
+                Ok(bypass) => deletions.push(Deletion { bypass, ..deletion }),
                 Err(error) if error.code() == Code::AccessDenied => {
                     failed(&mut out, &entry.key, &error);
                 }
@@ -189,8 +189,7 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         }
     }
     if !deletions.is_empty() {
-        let bypass = bypasses(ctx, &req).await?;
-        for outcome in ctx.engine().delete_objects(req.bucket()?, deletions, bypass).await? {
+        for outcome in ctx.engine().delete_objects(req.bucket()?, deletions).await? {
             match outcome.result {
                 Ok(_) if request.quiet => {}
                 Ok(deleted) => {
@@ -205,15 +204,16 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     Ok(Reply::xml(out))
 }
 
-/// The access decision of one key.
-async fn may_delete(ctx: &Ctx, req: &Req, deletion: &Deletion) -> Result<(), S3Error> {
+/// The access decision of one key, and whether a governance retention is ended by it.
+async fn may_delete(ctx: &Ctx, req: &Req, deletion: &Deletion) -> Result<bool, S3Error> {
     let action = match deletion.version {
         VersionRef::Current => Action::DeleteObject,
         VersionRef::Null | VersionRef::Exact(_) => Action::DeleteObjectVersion,
     };
     let around = req.around.of_version(deletion.version.id());
     let target = Target::Object(req.bucket()?.clone(), deletion.key.clone());
-    Ok(ctx.engine().authorize(&req.caller, action, &target, &around).await?)
+    ctx.engine().authorize(&req.caller, action, &target, &around).await?;
+    bypasses(ctx, req, &target).await
 }
 
 /// What of versions a batch's answer says of one key.

@@ -13,10 +13,9 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::request::Req;
 use crate::s3::xml;
 use crate::types::acl::Acl;
+use crate::types::lock::LockAsked;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::StoredHeaders;
-
-use super::lock::lock_asked;
 
 /// Classes that are kept and shown; all of them are stored alike.
 const STORAGE_CLASSES: [&str; 6] = [
@@ -48,14 +47,18 @@ pub(super) fn refuse_unkept(req: &Req) -> Result<(), S3Error> {
 }
 
 /// What the client says of the object: stored headers, user metadata, tags.
-pub(super) fn attributes(req: &Req, acl: Option<Acl>) -> Result<Attributes, S3Error> {
+pub(super) fn attributes(
+    req: &Req,
+    acl: Option<Acl>,
+    lock: LockAsked,
+) -> Result<Attributes, S3Error> {
     refuse_unkept(req)?;
     Ok(Attributes {
         headers: stored_headers(req)?,
         user_meta: user_meta(req)?,
         tags: tags(req)?.unwrap_or_default(),
         acl,
-        lock: lock_asked(req)?,
+        lock,
     })
 }
 

@@ -95,7 +95,11 @@ async fn put_versioning(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
             config.versioning = versioning;
         }
     });
-    ctx.engine().change_bucket(req.bucket()?, change).await?;
+    let changed = ctx.engine().change_bucket(req.bucket()?, change).await?;
+    if changed.versioning != versioning {
+        let why = "The bucket was given an Object Lock configuration just now.";
+        return Err(S3Error::with(Code::InvalidBucketState, why));
+    }
     Ok(Reply::ok())
 }
 
