@@ -54,9 +54,9 @@ pub fn may_change(
     }
     let Some(old) = retention(marks).filter(|old| old.until_ms > now_ms) else { return Ok(()) };
     let longer = new.is_some_and(|new| new.until_ms >= old.until_ms);
-    let stricter = new.is_some_and(|new| new.mode >= old.mode);
+    let same = new.is_some_and(|new| new.mode == old.mode);
     match old.mode {
-        _ if longer && stricter => Ok(()),
+        _ if longer && same => Ok(()),
         LockMode::Governance if bypass => Ok(()),
         LockMode::Governance | LockMode::Compliance => Err(Locked),
     }
@@ -105,7 +105,9 @@ mod tests {
         assert_eq!(may_erase(&mild, 50, true), Ok(()));
         assert_eq!(may_change(&mild, until(Governance, 99), 50, false), Err(Locked));
         assert_eq!(may_change(&mild, until(Governance, 99), 50, true), Ok(()));
-        assert_eq!(may_change(&mild, until(Compliance, 100), 50, false), Ok(()));
+        assert_eq!(may_change(&mild, until(Governance, 101), 50, false), Ok(()));
+        assert_eq!(may_change(&mild, until(Compliance, 100), 50, false), Err(Locked));
+        assert_eq!(may_change(&mild, until(Compliance, 100), 50, true), Ok(()));
         let held = Marks { legal_hold: Mark { val: true, marker: Stamp::ZERO }, ..mild };
         assert_eq!(may_erase(&held, 500, true), Err(Locked));
     }

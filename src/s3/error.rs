@@ -83,6 +83,7 @@ codes! {
         "The content of the form does not meet the conditions specified in the policy document.";
     InvalidRange 416 "The requested range is not satisfiable.";
     InvalidRequest 400 "Invalid Request";
+    InvalidRetentionPeriod 400 "The retention period specified is invalid.";
     InvalidSecurity 403 "The provided security credentials are not valid.";
     InvalidStorageClass 400 "The storage class you specified is not valid.";
     InvalidTag 400 "The tag provided was not a valid tag.";

@@ -92,7 +92,7 @@ fn default_of(element: &DefaultElement) -> Result<DefaultRetention, S3Error> {
     let mode = mode.ok_or_else(|| S3Error::new(Code::MalformedXML))?;
     let bad = || {
         let why = "Default retention period must be a positive integer value.";
-        S3Error::with(Code::InvalidArgument, why)
+        S3Error::with(Code::InvalidRetentionPeriod, why)
     };
     let number =
         |n: i64, max: u32| u32::try_from(n).ok().filter(|n| (1..=max).contains(n)).ok_or_else(bad);

@@ -181,11 +181,11 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
             Ok(deletion) => match may_delete(ctx, &req, &deletion).await {
                 Ok(bypass) => deletions.push(Deletion { bypass, ..deletion }),
                 Err(error) if error.code() == Code::AccessDenied => {
-                    failed(&mut out, &entry.key, &error);
+                    failed(&mut out, &entry.key, entry.version_id.as_deref(), &error);
                 }
                 Err(error) => return Err(error),
             },
-            Err(error) => failed(&mut out, &entry.key, &error),
+            Err(error) => failed(&mut out, &entry.key, entry.version_id.as_deref(), &error),
         }
     }
     if !deletions.is_empty() {
@@ -197,7 +197,10 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
                     removed(&mut out, outcome.version, &deleted);
                     out.close();
                 }
-                Err(error) => failed(&mut out, outcome.key.as_str(), &error.into()),
+                Err(error) => {
+                    let version = outcome.version.id();
+                    failed(&mut out, outcome.key.as_str(), version.as_deref(), &error.into());
+                }
             }
         }
     }
@@ -227,7 +230,8 @@ fn removed(out: &mut Writer, asked: VersionRef, deleted: &Deleted) {
     }
 }
 
-fn failed(out: &mut Writer, key: &str, error: &S3Error) {
-    out.open("Error").text("Key", key).text("Code", error.code().as_str());
+fn failed(out: &mut Writer, key: &str, version: Option<&str>, error: &S3Error) {
+    out.open("Error").text("Key", key).text_some("VersionId", version);
+    out.text("Code", error.code().as_str());
     out.text("Message", error.message()).close();
 }
