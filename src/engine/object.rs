@@ -177,18 +177,6 @@ impl Engine {
         select(&config, version, meta, get)
     }
 
-    /// The owner of an object.
-    pub async fn object_owner(
-        &self,
-        bucket: &BucketName,
-        key: &ObjectKey,
-        version: VersionRef,
-    ) -> Result<AccountId, Error> {
-        let config = self.bucket(bucket).await?;
-        let row = self.row(&config, key).await?;
-        version.object(&row).map(|(_, meta)| meta.owner.clone())
-    }
-
     /// The tags of an object.
     pub async fn object_tags(
         &self,

@@ -145,6 +145,23 @@ macro_rules! run {
 }
 pub(crate) use run;
 
+/// The row of an operation on a sub-resource: a signed request with one query parameter.
+macro_rules! sub_resource {
+    ($name:literal, $verb:ident, $on:ident, $query:literal, $action:ident, $body:expr, $run:path) => {
+        $crate::s3::op::Op {
+            name: $name,
+            on: $crate::s3::op::On::$on,
+            verb: $crate::s3::op::Verb::$verb,
+            when: &[$crate::s3::op::When::Query($query)],
+            action: $crate::types::action::Action::$action,
+            body: $body,
+            auth: $crate::s3::op::Auth::Signed,
+            run: $crate::s3::op::run!($run),
+        }
+    };
+}
+pub(crate) use sub_resource;
+
 impl Op {
     fn asks_for(&self, name: &str) -> bool {
         self.when.iter().any(|when| match when {

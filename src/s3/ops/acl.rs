@@ -10,40 +10,23 @@ use crate::limits;
 use crate::logic::acl::{self, Canned, Refusal};
 use crate::s3::Ctx;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::op::{BodyKind, Op, sub_resource};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
 use crate::types::acl::{Acl, Grant, Grantee, Ownership, Permission};
-use crate::types::action::Action;
 use crate::types::name::AccountId;
 
 use super::answers::account_element;
 use super::params::{account, version};
 
-/// A row about `?acl`.
-macro_rules! row {
-    ($name:literal, $verb:ident, $on:ident, $action:ident, $body:expr, $run:path) => {
-        Op {
-            name: $name,
-            on: On::$on,
-            verb: Verb::$verb,
-            when: &[When::Query("acl")],
-            action: Action::$action,
-            body: $body,
-            auth: Auth::Signed,
-            run: run!($run),
-        }
-    };
-}
-
 const DOCUMENT: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
 
 pub(super) static OPS: &[Op] = &[
-    row!("GetBucketAcl", Get, Bucket, GetBucketAcl, BodyKind::None, get_bucket),
-    row!("GetObjectAcl", Get, Object, GetObjectAcl, BodyKind::None, get_object),
-    row!("PutBucketAcl", Put, Bucket, PutBucketAcl, DOCUMENT, put_bucket),
-    row!("PutObjectAcl", Put, Object, PutObjectAcl, DOCUMENT, put_object),
+    sub_resource!("GetBucketAcl", Get, Bucket, "acl", GetBucketAcl, BodyKind::None, get_bucket),
+    sub_resource!("GetObjectAcl", Get, Object, "acl", GetObjectAcl, BodyKind::None, get_object),
+    sub_resource!("PutBucketAcl", Put, Bucket, "acl", PutBucketAcl, DOCUMENT, put_bucket),
+    sub_resource!("PutObjectAcl", Put, Object, "acl", PutObjectAcl, DOCUMENT, put_object),
 ];
 
 /// Headers that grant.

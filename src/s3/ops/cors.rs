@@ -8,28 +8,12 @@ use crate::logic::cors::{self, Refusal, Rule};
 use crate::s3::Ctx;
 use crate::s3::cors::marks;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::op::{Auth, BodyKind, On, Op, Verb, run, sub_resource};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
 use crate::types::action::Action;
 use crate::types::bucket::SettingKind;
-
-/// A row about `?cors`.
-macro_rules! row {
-    ($name:literal, $verb:ident, $action:ident, $body:expr, $run:path) => {
-        Op {
-            name: $name,
-            on: On::Bucket,
-            verb: Verb::$verb,
-            when: &[When::Query("cors")],
-            action: Action::$action,
-            body: $body,
-            auth: Auth::Signed,
-            run: run!($run),
-        }
-    };
-}
 
 /// A preflight: a browser asks before the request that it is about.
 macro_rules! preflight {
@@ -48,9 +32,25 @@ macro_rules! preflight {
 }
 
 pub(super) static OPS: &[Op] = &[
-    row!("DeleteBucketCors", Delete, PutBucketCORS, BodyKind::None, delete),
-    row!("GetBucketCors", Get, GetBucketCORS, BodyKind::None, get),
-    row!("PutBucketCors", Put, PutBucketCORS, BodyKind::Xml(limits::XML_BYTES_MAX), put),
+    sub_resource!(
+        "DeleteBucketCors",
+        Delete,
+        Bucket,
+        "cors",
+        PutBucketCORS,
+        BodyKind::None,
+        delete
+    ),
+    sub_resource!("GetBucketCors", Get, Bucket, "cors", GetBucketCORS, BodyKind::None, get),
+    sub_resource!(
+        "PutBucketCors",
+        Put,
+        Bucket,
+        "cors",
+        PutBucketCORS,
+        BodyKind::Xml(limits::XML_BYTES_MAX),
+        put
+    ),
     preflight!("Preflight of a bucket", Bucket),
     preflight!("Preflight of an object", Object),
 ];

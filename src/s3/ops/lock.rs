@@ -10,7 +10,7 @@ use crate::limits;
 use crate::logic;
 use crate::s3::Ctx;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::op::{BodyKind, Op, sub_resource};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::{self, Writer};
@@ -25,34 +25,64 @@ use super::params::version;
 const DAYS_MAX: u32 = 36_500;
 const YEARS_MAX: u32 = 100;
 
-macro_rules! row {
-    ($name:literal, $verb:ident, $on:ident, $query:literal, $action:ident, $body:expr, $run:path) => {
-        Op {
-            name: $name,
-            on: On::$on,
-            verb: Verb::$verb,
-            when: &[When::Query($query)],
-            action: Action::$action,
-            body: $body,
-            auth: Auth::Signed,
-            run: run!($run),
-        }
-    };
-}
-
 const XML: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
 const NONE: BodyKind = BodyKind::None;
 
-#[rustfmt::skip]
 pub(super) static OPS: &[Op] = &[
-    row!("GetObjectLegalHold", Get, Object, "legal-hold", GetObjectLegalHold, NONE, get_hold),
-    row!("GetObjectLockConfiguration", Get, Bucket, "object-lock",
-        GetBucketObjectLockConfiguration, NONE, get_configuration),
-    row!("GetObjectRetention", Get, Object, "retention", GetObjectRetention, NONE, get_retention),
-    row!("PutObjectLegalHold", Put, Object, "legal-hold", PutObjectLegalHold, XML, put_hold),
-    row!("PutObjectLockConfiguration", Put, Bucket, "object-lock",
-        PutBucketObjectLockConfiguration, XML, put_configuration),
-    row!("PutObjectRetention", Put, Object, "retention", PutObjectRetention, XML, put_retention),
+    sub_resource!(
+        "GetObjectLegalHold",
+        Get,
+        Object,
+        "legal-hold",
+        GetObjectLegalHold,
+        NONE,
+        get_hold
+    ),
+    sub_resource!(
+        "GetObjectLockConfiguration",
+        Get,
+        Bucket,
+        "object-lock",
+        GetBucketObjectLockConfiguration,
+        NONE,
+        get_configuration
+    ),
+    sub_resource!(
+        "GetObjectRetention",
+        Get,
+        Object,
+        "retention",
+        GetObjectRetention,
+        NONE,
+        get_retention
+    ),
+    sub_resource!(
+        "PutObjectLegalHold",
+        Put,
+        Object,
+        "legal-hold",
+        PutObjectLegalHold,
+        XML,
+        put_hold
+    ),
+    sub_resource!(
+        "PutObjectLockConfiguration",
+        Put,
+        Bucket,
+        "object-lock",
+        PutBucketObjectLockConfiguration,
+        XML,
+        put_configuration
+    ),
+    sub_resource!(
+        "PutObjectRetention",
+        Put,
+        Object,
+        "retention",
+        PutObjectRetention,
+        XML,
+        put_retention
+    ),
 ];
 
 #[derive(Debug, Deserialize)]

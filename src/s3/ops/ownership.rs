@@ -8,76 +8,65 @@ use crate::limits;
 use crate::logic::acl;
 use crate::s3::Ctx;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::op::{BodyKind, Op, sub_resource};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
 use crate::types::acl::Ownership;
-use crate::types::action::Action;
 use crate::types::bucket::{AccessBlock, BucketConfig};
-
-/// A row about a bucket.
-macro_rules! row {
-    ($name:literal, $verb:ident, $query:literal, $action:ident, $body:expr, $run:path) => {
-        Op {
-            name: $name,
-            on: On::Bucket,
-            verb: Verb::$verb,
-            when: &[When::Query($query)],
-            action: Action::$action,
-            body: $body,
-            auth: Auth::Signed,
-            run: run!($run),
-        }
-    };
-}
 
 const DOCUMENT: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
 
 pub(super) static OPS: &[Op] = &[
-    row!(
+    sub_resource!(
         "DeleteBucketOwnershipControls",
         Delete,
+        Bucket,
         "ownershipControls",
         PutBucketOwnershipControls,
         BodyKind::None,
         delete_ownership
     ),
-    row!(
+    sub_resource!(
         "DeletePublicAccessBlock",
         Delete,
+        Bucket,
         "publicAccessBlock",
         PutBucketPublicAccessBlock,
         BodyKind::None,
         delete_block
     ),
-    row!(
+    sub_resource!(
         "GetBucketOwnershipControls",
         Get,
+        Bucket,
         "ownershipControls",
         GetBucketOwnershipControls,
         BodyKind::None,
         get_ownership
     ),
-    row!(
+    sub_resource!(
         "GetPublicAccessBlock",
         Get,
+        Bucket,
         "publicAccessBlock",
         GetBucketPublicAccessBlock,
         BodyKind::None,
         get_block
     ),
-    row!(
+    sub_resource!(
         "PutBucketOwnershipControls",
         Put,
+        Bucket,
         "ownershipControls",
         PutBucketOwnershipControls,
         DOCUMENT,
         put_ownership
     ),
-    row!(
+    sub_resource!(
         "PutPublicAccessBlock",
         Put,
+        Bucket,
         "publicAccessBlock",
         PutBucketPublicAccessBlock,
         DOCUMENT,

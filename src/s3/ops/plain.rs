@@ -9,71 +9,83 @@ use serde::de::IgnoredAny;
 use crate::limits;
 use crate::s3::Ctx;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::op::{BodyKind, Op, sub_resource};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
-use crate::types::action::Action;
 use crate::types::bucket::SettingKind;
-
-/// A row about a bucket.
-macro_rules! row {
-    ($name:literal, $verb:ident, $query:literal, $action:ident, $body:expr, $run:path) => {
-        Op {
-            name: $name,
-            on: On::Bucket,
-            verb: Verb::$verb,
-            when: &[When::Query($query)],
-            action: Action::$action,
-            body: $body,
-            auth: Auth::Signed,
-            run: run!($run),
-        }
-    };
-}
 
 const NONE: BodyKind = BodyKind::None;
 const DOCUMENT: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
 
 pub(super) static OPS: &[Op] = &[
-    row!("DeleteBucketLifecycle", Delete, "lifecycle", PutLifecycleConfiguration, NONE, unset),
-    row!(
+    sub_resource!(
+        "DeleteBucketLifecycle",
+        Delete,
+        Bucket,
+        "lifecycle",
+        PutLifecycleConfiguration,
+        NONE,
+        unset
+    ),
+    sub_resource!(
         "DeleteBucketReplication",
         Delete,
+        Bucket,
         "replication",
         PutReplicationConfiguration,
         NONE,
         unset
     ),
-    row!("DeleteBucketWebsite", Delete, "website", DeleteBucketWebsite, NONE, unset),
-    row!(
+    sub_resource!(
+        "DeleteBucketWebsite",
+        Delete,
+        Bucket,
+        "website",
+        DeleteBucketWebsite,
+        NONE,
+        unset
+    ),
+    sub_resource!(
         "GetBucketAccelerateConfiguration",
         Get,
+        Bucket,
         "accelerate",
         GetAccelerateConfiguration,
         NONE,
         get_accelerate
     ),
-    row!(
+    sub_resource!(
         "PutBucketAccelerateConfiguration",
         Put,
+        Bucket,
         "accelerate",
         PutAccelerateConfiguration,
         DOCUMENT,
         put_accelerate
     ),
-    row!("PutBucketLogging", Put, "logging", PutBucketLogging, DOCUMENT, put_logging),
-    row!(
+    sub_resource!(
+        "PutBucketLogging",
+        Put,
+        Bucket,
+        "logging",
+        PutBucketLogging,
+        DOCUMENT,
+        put_logging
+    ),
+    sub_resource!(
         "PutBucketNotificationConfiguration",
         Put,
+        Bucket,
         "notification",
         PutBucketNotification,
         DOCUMENT,
         put_notification
     ),
-    row!(
+    sub_resource!(
         "PutBucketRequestPayment",
         Put,
+        Bucket,
         "requestPayment",
         PutBucketRequestPayment,
         DOCUMENT,

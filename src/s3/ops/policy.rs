@@ -10,44 +10,36 @@ use crate::logic::acl;
 use crate::logic::policy::Policy;
 use crate::s3::Ctx;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::op::{BodyKind, Op, sub_resource};
 use crate::s3::reply::{Reply, ReplyBody};
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
-use crate::types::action::Action;
 use crate::types::bucket::BucketConfig;
-
-/// A row about a bucket.
-macro_rules! row {
-    ($name:literal, $verb:ident, $query:literal, $action:ident, $body:expr, $run:path) => {
-        Op {
-            name: $name,
-            on: On::Bucket,
-            verb: Verb::$verb,
-            when: &[When::Query($query)],
-            action: Action::$action,
-            body: $body,
-            auth: Auth::Signed,
-            run: run!($run),
-        }
-    };
-}
 
 /// A text that is too long is read as far as it takes to say so in the policy's own words.
 const DOCUMENT: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
 
 pub(super) static OPS: &[Op] = &[
-    row!("DeleteBucketPolicy", Delete, "policy", DeleteBucketPolicy, BodyKind::None, delete),
-    row!("GetBucketPolicy", Get, "policy", GetBucketPolicy, BodyKind::None, get),
-    row!(
+    sub_resource!(
+        "DeleteBucketPolicy",
+        Delete,
+        Bucket,
+        "policy",
+        DeleteBucketPolicy,
+        BodyKind::None,
+        delete
+    ),
+    sub_resource!("GetBucketPolicy", Get, Bucket, "policy", GetBucketPolicy, BodyKind::None, get),
+    sub_resource!(
         "GetBucketPolicyStatus",
         Get,
+        Bucket,
         "policyStatus",
         GetBucketPolicyStatus,
         BodyKind::None,
         status
     ),
-    row!("PutBucketPolicy", Put, "policy", PutBucketPolicy, DOCUMENT, put),
+    sub_resource!("PutBucketPolicy", Put, Bucket, "policy", PutBucketPolicy, DOCUMENT, put),
 ];
 
 async fn text(ctx: &Ctx, req: &Req) -> Result<String, S3Error> {

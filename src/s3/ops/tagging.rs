@@ -6,42 +6,57 @@ use crate::limits;
 use crate::logic::tags::{self, BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, Refusal};
 use crate::s3::Ctx;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
+use crate::s3::op::{BodyKind, Op, sub_resource};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
-use crate::types::action::Action;
 use crate::types::bucket::SettingKind;
 
 use super::answers::with_version;
 use super::params::version;
 
-/// A row about `?tagging`.
-macro_rules! row {
-    ($name:literal, $verb:ident, $on:ident, $action:ident, $body:expr, $run:path) => {
-        Op {
-            name: $name,
-            on: On::$on,
-            verb: Verb::$verb,
-            when: &[When::Query("tagging")],
-            action: Action::$action,
-            body: $body,
-            auth: Auth::Signed,
-            run: run!($run),
-        }
-    };
-}
-
 const NONE: BodyKind = BodyKind::None;
 const DOCUMENT: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
 
 pub(super) static OPS: &[Op] = &[
-    row!("DeleteBucketTagging", Delete, Bucket, PutBucketTagging, NONE, delete_bucket),
-    row!("DeleteObjectTagging", Delete, Object, DeleteObjectTagging, NONE, delete_object),
-    row!("GetBucketTagging", Get, Bucket, GetBucketTagging, NONE, get_bucket),
-    row!("GetObjectTagging", Get, Object, GetObjectTagging, NONE, get_object),
-    row!("PutBucketTagging", Put, Bucket, PutBucketTagging, DOCUMENT, put_bucket),
-    row!("PutObjectTagging", Put, Object, PutObjectTagging, DOCUMENT, put_object),
+    sub_resource!(
+        "DeleteBucketTagging",
+        Delete,
+        Bucket,
+        "tagging",
+        PutBucketTagging,
+        NONE,
+        delete_bucket
+    ),
+    sub_resource!(
+        "DeleteObjectTagging",
+        Delete,
+        Object,
+        "tagging",
+        DeleteObjectTagging,
+        NONE,
+        delete_object
+    ),
+    sub_resource!("GetBucketTagging", Get, Bucket, "tagging", GetBucketTagging, NONE, get_bucket),
+    sub_resource!("GetObjectTagging", Get, Object, "tagging", GetObjectTagging, NONE, get_object),
+    sub_resource!(
+        "PutBucketTagging",
+        Put,
+        Bucket,
+        "tagging",
+        PutBucketTagging,
+        DOCUMENT,
+        put_bucket
+    ),
+    sub_resource!(
+        "PutObjectTagging",
+        Put,
+        Object,
+        "tagging",
+        PutObjectTagging,
+        DOCUMENT,
+        put_object
+    ),
 ];
 
 type Tags = Vec<(String, String)>;
