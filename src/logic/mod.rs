@@ -5,6 +5,7 @@ pub mod clock;
 pub mod copies;
 pub mod cors;
 pub mod heat;
+pub mod lifecycle;
 pub mod listing;
 pub mod lock;
 pub mod membership;

@@ -6,6 +6,7 @@ pub mod action;
 pub mod bucket;
 pub mod caller;
 pub mod id;
+pub mod lifecycle;
 pub mod lock;
 pub mod name;
 pub mod object;

@@ -143,7 +143,8 @@ async fn headers_that_promise_something_are_not_ignored() {
 async fn refused_operations_say_why() {
     let server = Server::with_bucket("bucket").await;
     server.client.put("/bucket/a", "x").await.expect(200);
-    for (method, path) in [("POST", "/bucket/a?select&select-type=2"), ("PUT", "/bucket?lifecycle")]
+    for (method, path) in
+        [("POST", "/bucket/a?select&select-type=2"), ("PUT", "/bucket?replication")]
     {
         let answer = server.client.call(method, path).body("<X/>").send().await;
         assert_eq!(answer.code(), (501, "NotImplemented"), "{method} {path}");

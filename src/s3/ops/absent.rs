@@ -89,7 +89,6 @@ absent! {
     PutBucketIntelligentTieringConfiguration Put Bucket ["intelligent-tiering"]
         PutIntelligentTieringConfiguration TIERS;
     PutBucketInventoryConfiguration Put Bucket ["inventory"] PutInventoryConfiguration REPORTS;
-    PutBucketLifecycleConfiguration Put Bucket ["lifecycle"] PutLifecycleConfiguration SETTINGS;
     PutBucketMetricsConfiguration Put Bucket ["metrics"] PutMetricsConfiguration REPORTS;
     PutBucketReplication Put Bucket ["replication"] PutReplicationConfiguration REPLICATION;
     PutBucketWebsite Put Bucket ["website"] PutBucketWebsite SETTINGS;

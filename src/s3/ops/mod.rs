@@ -8,6 +8,7 @@ mod bucket;
 mod copy;
 mod cors;
 mod extensions;
+mod lifecycle;
 mod listing;
 mod lock;
 mod multipart;
@@ -36,6 +37,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     copy::OPS,
     cors::OPS,
     extensions::OPS,
+    lifecycle::OPS,
     listing::OPS,
     lock::OPS,
     multipart::OPS,
@@ -113,8 +115,12 @@ fn remark(name: &str) -> &'static str {
             "What OPTIONS is for: it asks the rules of PutBucketCors."
         }
         "PutBucketRequestPayment" => "Only BucketOwner: nobody pays for requests.",
-        "DeleteBucketLifecycle" | "DeleteBucketReplication" | "DeleteBucketWebsite" => {
+        "DeleteBucketReplication" | "DeleteBucketWebsite" => {
             "No bucket has one, so that it always succeeds."
+        }
+        "PutBucketLifecycleConfiguration" => {
+            "Both forms of rules; they are kept and not run yet. Transitions are \
+             InvalidStorageClass: there is one storage tier."
         }
         _ if probe::OPS.iter().any(|op| op.name == name) => {
             "What a bucket without this setting has."

@@ -20,15 +20,6 @@ const DOCUMENT: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
 
 pub(super) static OPS: &[Op] = &[
     sub_resource!(
-        "DeleteBucketLifecycle",
-        Delete,
-        Bucket,
-        "lifecycle",
-        PutLifecycleConfiguration,
-        NONE,
-        unset
-    ),
-    sub_resource!(
         "DeleteBucketReplication",
         Delete,
         Bucket,

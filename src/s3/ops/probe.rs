@@ -67,12 +67,6 @@ pub(super) static OPS: &[Op] = &[
         GetEncryptionConfiguration,
         ServerSideEncryptionConfigurationNotFoundError
     ),
-    unset!(
-        "GetBucketLifecycleConfiguration",
-        "lifecycle",
-        GetLifecycleConfiguration,
-        NoSuchLifecycleConfiguration
-    ),
     empty!("GetBucketLogging", "logging", GetBucketLogging, "BucketLoggingStatus"),
     empty!(
         "GetBucketNotificationConfiguration",

@@ -1,0 +1,150 @@
+//! Lifecycle rules as clients set them, and what answers about objects say of them.
+
+use crate::common::server::Server;
+
+const SMALLEST: &str = "x-amz-transition-default-minimum-object-size";
+
+fn document(rules: &[String]) -> String {
+    let rules: String = rules.iter().map(|rule| format!("<Rule>{rule}</Rule>")).collect();
+    format!(
+        "<LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{rules}\
+         </LifecycleConfiguration>"
+    )
+}
+
+const DAYS: &str = "<Expiration><Days>1</Days></Expiration>";
+
+/// A rule of the present form.
+fn rule(id: &str, filter: &str, actions: &str) -> String {
+    format!("<ID>{id}</ID><Filter>{filter}</Filter><Status>Enabled</Status>{actions}")
+}
+
+#[tokio::test]
+async fn rules_are_put_shown_as_they_were_given_and_deleted() {
+    let server = Server::with_bucket("bucket").await;
+    let client = &server.client;
+    let missing = client.get("/bucket?lifecycle").await;
+    assert_eq!(missing.code(), (404, "NoSuchLifecycleConfiguration"));
+    client.delete("/bucket?lifecycle").await.expect(204);
+    let rules = [
+        rule("all", "", DAYS),
+        rule("empty prefix", "<Prefix></Prefix>", DAYS),
+        rule("tag", "<Tag><Key>k</Key><Value></Value></Tag>", DAYS),
+        rule("size", "<ObjectSizeGreaterThan>0</ObjectSizeGreaterThan>", DAYS),
+        rule(
+            "and",
+            "<And><Prefix>a/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag><Tag><Key>l</Key>\
+             <Value>w</Value></Tag><ObjectSizeGreaterThan>1</ObjectSizeGreaterThan>\
+             <ObjectSizeLessThan>9</ObjectSizeLessThan></And>",
+            "<Expiration><Date>2031-01-01T00:00:00.000Z</Date></Expiration>\
+             <NoncurrentVersionExpiration><NoncurrentDays>2</NoncurrentDays>\
+             <NewerNoncurrentVersions>3</NewerNoncurrentVersions></NoncurrentVersionExpiration>",
+        ),
+        rule(
+            "rest",
+            "<Prefix>b</Prefix>",
+            "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>\
+             <AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation>\
+             </AbortIncompleteMultipartUpload>",
+        ),
+    ];
+    let put = client.put("/bucket?lifecycle", document(&rules)).await.expect(200);
+    assert_eq!(put.header(SMALLEST), Some("all_storage_classes_128K"));
+    let server = server.restart().await;
+    let shown = server.client.get("/bucket?lifecycle").await.expect(200);
+    assert_eq!(shown.all("Rule"), rules);
+    assert_eq!(shown.header(SMALLEST), Some("all_storage_classes_128K"));
+    let varies = server.client.call("PUT", "/bucket?lifecycle").body(document(&rules[..1]));
+    varies.header(SMALLEST, "varies_by_storage_class").send().await.expect(200);
+    let shown = server.client.get("/bucket?lifecycle").await.expect(200);
+    assert_eq!(shown.header(SMALLEST), Some("varies_by_storage_class"));
+    assert_eq!(shown.all("Rule"), rules[..1]);
+    server.client.delete("/bucket?lifecycle").await.expect(204);
+    let missing = server.client.get("/bucket?lifecycle").await;
+    assert_eq!(missing.code(), (404, "NoSuchLifecycleConfiguration"));
+}
+
+#[tokio::test]
+async fn the_older_form_is_kept_and_rules_without_an_id_get_one() {
+    let server = Server::with_bucket("bucket").await;
+    let old = |prefix: &str| format!("<Prefix>{prefix}</Prefix><Status>Disabled</Status>{DAYS}");
+    let rules = document(&[old("a"), old("b")]);
+    server.client.put("/bucket?lifecycle", rules).await.expect(200);
+    let shown = server.client.get("/bucket?lifecycle").await.expect(200);
+    assert_eq!(shown.all("Prefix"), ["a", "b"]);
+    assert_eq!(shown.all("Status"), ["Disabled", "Disabled"]);
+    assert!(!shown.text().contains("Filter"));
+    let ids = shown.all("ID");
+    assert!(ids.len() == 2 && ids[0] != ids[1] && !ids[0].is_empty(), "{ids:?}");
+}
+
+#[tokio::test]
+async fn rules_that_are_none_are_refused_as_s3_refuses_them() {
+    let server = Server::with_bucket("bucket").await;
+    let expires = |what: &str| rule("a", "", &format!("<Expiration>{what}</Expiration>"));
+    let moves = |what: &str| rule("a", "", &format!("<Transition>{what}</Transition>"));
+    let class = "<StorageClass>GLACIER</StorageClass>";
+    let bad = [
+        (String::new(), "MalformedXML"),
+        (rule("a", "", ""), "InvalidRequest"),
+        (rule(&"a".repeat(256), "", DAYS), "InvalidArgument"),
+        (format!("<Status>Enabled</Status>{DAYS}"), "MalformedXML"),
+        (format!("<Filter/><Status>enabled</Status>{DAYS}"), "MalformedXML"),
+        (format!("<Filter/>{DAYS}"), "MalformedXML"),
+        (format!("<Filter/><Prefix/><Status>Enabled</Status>{DAYS}"), "MalformedXML"),
+        (rule("a", "<Prefix>a</Prefix><And><Prefix>a</Prefix></And>", DAYS), "MalformedXML"),
+        (expires(""), "MalformedXML"),
+        (expires("<Days>0</Days>"), "InvalidArgument"),
+        (expires("<Days>-1</Days>"), "InvalidArgument"),
+        (expires("<Days>1.5</Days>"), "MalformedXML"),
+        (expires("<Days>1</Days><Date>2031-01-01</Date>"), "MalformedXML"),
+        (expires("<Date>20310101</Date>"), "MalformedXML"),
+        (expires("<Date>2031-01-01T00:00:01Z</Date>"), "InvalidArgument"),
+        (expires("<Date>2031-01-01T00:00:00+02:00</Date>"), "InvalidArgument"),
+        (rule("a", "", "<NoncurrentVersionExpiration/>"), "MalformedXML"),
+        (
+            rule(
+                "a",
+                "",
+                "<AbortIncompleteMultipartUpload><DaysAfterInitiation>0</DaysAfterInitiation>\
+                 </AbortIncompleteMultipartUpload>",
+            ),
+            "InvalidArgument",
+        ),
+        (moves(&format!("<Days>1</Days>{class}")), "InvalidStorageClass"),
+        (moves(&format!("<Date>2031-01-01</Date>{class}")), "InvalidStorageClass"),
+        (moves(&format!("<Date>20310101</Date>{class}")), "MalformedXML"),
+        (moves(&format!("<Days>-1</Days>{class}")), "InvalidArgument"),
+        (moves("<Days>1</Days><StorageClass>WARM</StorageClass>"), "MalformedXML"),
+    ];
+    for (rule, code) in bad {
+        let answer =
+            server.client.put("/bucket?lifecycle", document(std::slice::from_ref(&rule))).await;
+        assert_eq!(answer.code(), (400, code), "{rule}");
+    }
+    let empty = server.client.put("/bucket?lifecycle", document(&[])).await;
+    assert_eq!(empty.code(), (400, "MalformedXML"));
+    let twice = document(&[rule("a", "", DAYS), rule("a", "<Prefix>b</Prefix>", DAYS)]);
+    let twice = server.client.put("/bucket?lifecycle", twice).await;
+    assert_eq!(twice.code(), (400, "InvalidArgument"));
+    let missing = server.client.get("/bucket?lifecycle").await;
+    assert_eq!(missing.code(), (404, "NoSuchLifecycleConfiguration"));
+}
+
+#[tokio::test]
+async fn a_plain_date_is_a_midnight_and_rules_are_the_owners() {
+    let server = Server::with_bucket("bucket").await;
+    let date = "<Expiration><Date>2017-09-27</Date></Expiration>";
+    let rules = document(&[rule("a", "", date)]);
+    server.client.put("/bucket?lifecycle", rules.clone()).await.expect(200);
+    let shown = server.client.get("/bucket?lifecycle").await.expect(200);
+    assert_eq!(shown.one("Date"), "2017-09-27T00:00:00.000Z");
+    let stranger = server.stranger().await;
+    for answer in [
+        stranger.get("/bucket?lifecycle").await,
+        stranger.put("/bucket?lifecycle", rules).await,
+        stranger.delete("/bucket?lifecycle").await,
+    ] {
+        assert_eq!(answer.code(), (403, "AccessDenied"));
+    }
+}
