@@ -91,6 +91,13 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 /// Weight of the requests that a node serves at the same time: about 4000 streamed bodies.
 pub const REQUESTS_WEIGHT_MAX: usize = 16_384;
 
+/// A day of lifecycle rules.
+pub const LIFECYCLE_DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the lifecycle rules of a bucket are believed after they were read, and of how many.
+pub const LIFECYCLE_KEPT: Duration = Duration::from_secs(1);
+pub const LIFECYCLES_MAX: usize = 10_000;
+
 /// Answers up to this size are read whole before their head is sent.
 pub const REPLY_WHOLE_BYTES_MAX: u64 = 64 << 10;
 

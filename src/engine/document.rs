@@ -79,8 +79,11 @@ impl Engine {
             record.set(kind, document.clone(), stamp);
             Ok(vec![(id.clone(), Record::Bucket(Box::new(record)))])
         });
-        self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
-        Ok(())
+        let written = self.write(&config, Write { subject, bodies: Vec::new(), decide }).await;
+        if kind == SettingKind::Lifecycle {
+            self.rules.forget(bucket);
+        }
+        written.map(|_| ())
     }
 
     /// Changes the tags of an object.

@@ -3,6 +3,8 @@
 //! Invariant: the region that was asked has the last word; what it says is also in this region's
 //! records before the answer is given, so that a client reads what it wrote.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +99,7 @@ pub(super) fn answer(
     Box::pin(async move {
         let question = postcard::from_bytes(&question).map_err(|why| why.to_string())?;
         // What is decided here depends on no option of new buckets.
-        let engine = Engine { cluster, options: Options::default() };
+        let engine = Engine { cluster, options: Options::default(), rules: Arc::default() };
         let answer = match question {
             Question::Complete(complete) => {
                 engine.complete_upload(complete).await.map(Answer::Completed)

@@ -15,6 +15,7 @@ pub mod error;
 mod forward;
 mod index;
 mod insight;
+mod lifecycle;
 mod listing;
 mod lock;
 mod multipart;
@@ -38,6 +39,7 @@ use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 pub use crate::cluster::{Source, Whereabouts};
+pub use crate::logic::lifecycle::Due;
 pub use access::NewAccessKey;
 pub use acl::BucketRules;
 pub use bucket::{ANYWHERE, BucketInfo, BucketsPage, CreateBucket, ListBuckets};
@@ -53,7 +55,7 @@ pub use rename::RenameObject;
 pub use uploads::{ListParts, ListUploads, PartInfo, PartsPage, UploadInfo, UploadsPage};
 pub use version::{VersionRef, id_of};
 
-/// What new buckets are made with.
+/// What new buckets are made with, and how long a day is to lifecycle rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub ack: Ack,
@@ -61,11 +63,18 @@ pub struct Options {
     pub copies: u8,
     /// Bodies up to this many bytes travel with their rows.
     pub riding_bytes: u32,
+    /// How long a day of lifecycle rules is.
+    pub lifecycle_day: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ack: Ack::Default, copies: 3, riding_bytes: crate::limits::RIDING_BYTES_DEFAULT }
+        Self {
+            ack: Ack::Default,
+            copies: 3,
+            riding_bytes: crate::limits::RIDING_BYTES_DEFAULT,
+            lifecycle_day: crate::limits::LIFECYCLE_DAY,
+        }
     }
 }
 
@@ -74,12 +83,13 @@ impl Default for Options {
 pub struct Engine {
     cluster: Cluster,
     options: Options,
+    rules: Arc<lifecycle::KnownRules>,
 }
 
 impl Engine {
     pub fn new(cluster: Cluster, options: Options) -> Self {
         cluster.answer_forwarded(forward::answer);
-        Self { cluster, options }
+        Self { cluster, options, rules: Arc::default() }
     }
 
     /// The region that serves.

@@ -53,7 +53,7 @@ impl VersionRef {
             Content::Object(meta) => Ok((version, meta)),
             Content::Marker | Content::Tombstone => Err(Error::DeleteMarker {
                 version_id: id_of(version),
-                modified_ms: version.stamp.hlc.ms(),
+                modified_ms: version.made_ms(),
                 asked_for: self != Self::Current,
             }),
         }

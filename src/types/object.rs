@@ -106,6 +106,15 @@ impl Version {
             Content::Marker | Content::Tombstone => None,
         }
     }
+
+    /// When it was made, milliseconds since 1970. A deletion can be stamped just after what it
+    /// deletes, so that nothing later is under it; then its marks say when it was made.
+    pub fn made_ms(&self) -> u64 {
+        match &self.content {
+            Content::Object(meta) => meta.modified_ms,
+            Content::Marker | Content::Tombstone => self.stamp.max(self.marks.stamp()).hlc.ms(),
+        }
+    }
 }
 
 /// What a version is.

@@ -1,5 +1,6 @@
 //! Lifecycle rules as clients set them, and what answers about objects say of them.
 
+use crate::common::client::Answer;
 use crate::common::server::Server;
 
 const SMALLEST: &str = "x-amz-transition-default-minimum-object-size";
@@ -147,4 +148,81 @@ async fn a_plain_date_is_a_midnight_and_rules_are_the_owners() {
     ] {
         assert_eq!(answer.code(), (403, "AccessDenied"));
     }
+}
+
+const EXPIRATION: &str = "x-amz-expiration";
+
+/// The days between an answer and the date that it says, rounded down.
+fn days_left(server: &Server, answer: &Answer, rule: &str) -> u64 {
+    let text = answer.header(EXPIRATION).unwrap_or_else(|| panic!("{:?}", answer.headers));
+    let (date, id) = text
+        .strip_prefix("expiry-date=\"")
+        .and_then(|rest| rest.strip_suffix("\""))
+        .and_then(|rest| rest.split_once("\", rule-id=\""))
+        .unwrap();
+    assert_eq!(id, rule);
+    days_until(server, date)
+}
+
+fn days_until(server: &Server, date: &str) -> u64 {
+    let at = httpdate::parse_http_date(date).unwrap();
+    let since = at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(since % 86_400, 0, "{date} is a midnight");
+    (since - server.node.env.now_ms() / 1000) / 86_400
+}
+
+#[tokio::test]
+async fn writes_and_reads_say_when_an_object_expires_and_by_which_rule() {
+    let server = Server::with_bucket("bucket").await;
+    let client = &server.client;
+    assert_eq!(client.put("/bucket/logs/a", "x").await.expect(200).header(EXPIRATION), None);
+    let days = |n: u32| format!("<Expiration><Days>{n}</Days></Expiration>");
+    let tag = "<Tag><Key>k</Key><Value>v</Value></Tag>";
+    let rules =
+        [rule("logs of/today", "<Prefix>logs/</Prefix>", &days(3)), rule("t", tag, &days(1))];
+    client.put("/bucket?lifecycle", document(&rules)).await.expect(200);
+    let encoded = "logs%20of/today";
+    for answer in [
+        client.put("/bucket/logs/a", "x").await.expect(200),
+        client.head("/bucket/logs/a").await.expect(200),
+        client.get("/bucket/logs/a").await.expect(200),
+    ] {
+        assert_eq!(days_left(&server, &answer, encoded), 3);
+    }
+    let tagged = client.call("PUT", "/bucket/logs/b").header("x-amz-tagging", "k=v").body("x");
+    assert_eq!(days_left(&server, &tagged.send().await.expect(200), "t"), 1);
+    let copy = |source: &str| client.call("PUT", "/bucket/c").header("x-amz-copy-source", source);
+    let copied = copy("/bucket/logs/b").send().await.expect(200);
+    assert_eq!(days_left(&server, &copied, "t"), 1, "a copy has the tags of its source");
+    let copied = copy("/bucket/logs/a").send().await.expect(200);
+    assert_eq!(copied.header(EXPIRATION), None);
+    let id = client.post("/bucket/logs/m?uploads", "").await.expect(200).one("UploadId").to_owned();
+    let part = client.put(&format!("/bucket/logs/m?uploadId={id}&partNumber=1"), "x").await;
+    let etag = part.expect(200).header("etag").unwrap().to_owned();
+    let parts = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>\
+         </CompleteMultipartUpload>"
+    );
+    let done = client.post(&format!("/bucket/logs/m?uploadId={id}"), parts).await.expect(200);
+    assert_eq!(days_left(&server, &done, encoded), 3);
+    client.delete("/bucket?lifecycle").await.expect(204);
+    assert_eq!(client.head("/bucket/logs/a").await.expect(200).header(EXPIRATION), None);
+}
+
+#[tokio::test]
+async fn uploads_say_when_they_are_aborted_and_by_which_rule() {
+    let server = Server::with_bucket("bucket").await;
+    let client = &server.client;
+    let abort = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>2</DaysAfterInitiation>\
+                 </AbortIncompleteMultipartUpload>";
+    let rules = document(&[rule("stale", "<Prefix>a</Prefix>", abort)]);
+    client.put("/bucket?lifecycle", rules).await.expect(200);
+    let begun = client.post("/bucket/a?uploads", "").await.expect(200);
+    let listed = client.get(&format!("/bucket/a?uploadId={}", begun.one("UploadId"))).await;
+    for answer in [begun, listed.expect(200)] {
+        assert_eq!(answer.header("x-amz-abort-rule-id"), Some("stale"));
+        assert_eq!(days_until(&server, answer.header("x-amz-abort-date").unwrap()), 2);
+    }
+    let other = client.post("/bucket/b?uploads", "").await.expect(200);
+    assert_eq!(other.header("x-amz-abort-date"), None);
 }

@@ -11,6 +11,7 @@ use crate::types::action::Action;
 
 use super::acl::of_new_object;
 use super::answers::{checksum_elements, with_version};
+use super::lifecycle::with_expiry_of;
 use super::lock::lock_asked;
 use super::params::{
     conditions, copy_source, refuse_unkept, storage_class, stored_headers, tags, user_meta,
@@ -49,7 +50,8 @@ async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let mut out = Writer::new("CopyObjectResult");
     out.date("LastModified", stored.modified_ms).etag(&stored.etag.0);
     checksum_elements(&mut out, stored.checksum.as_ref(), None);
-    let reply = with_version(Reply::xml(out), stored.version_id.as_deref())?;
+    let reply = with_expiry_of(ctx, &req, &stored, Reply::xml(out)).await?;
+    let reply = with_version(reply, stored.version_id.as_deref())?;
     match copied.source_version_id {
         Some(id) => reply.text("x-amz-copy-source-version-id", &id),
         None => Ok(reply),

@@ -6,6 +6,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
 
+use crate::engine::{Due, ObjectInfo, Stored};
 use crate::limits;
 use crate::logic::lifecycle::{self, Refusal};
 use crate::s3::Ctx;
@@ -13,11 +14,13 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::op::{BodyKind, Op, sub_resource};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
-use crate::s3::xml::Writer;
+use crate::s3::xml::{self, Writer};
 use crate::types::bucket::SettingKind;
 use crate::types::lifecycle::{
     Expiration, Form, Lifecycle, Noncurrent, Rule, Scope, SmallestTransition,
 };
+
+use super::answers::Encoding;
 
 const SMALLEST: &str = "x-amz-transition-default-minimum-object-size";
 
@@ -358,6 +361,51 @@ fn smallest_name(smallest: SmallestTransition) -> &'static str {
         SmallestTransition::AllClasses128K => "all_storage_classes_128K",
         SmallestTransition::ByClass => "varies_by_storage_class",
     }
+}
+
+/// When an object that was just stored expires, where rules say so.
+pub(super) async fn with_expiry_of(
+    ctx: &Ctx,
+    req: &Req,
+    stored: &Stored,
+    reply: Reply,
+) -> Result<Reply, S3Error> {
+    let due = ctx.engine().expiry_of_stored(req.bucket()?, req.key()?, stored).await?;
+    with_due(reply, due)
+}
+
+/// When an object that is read expires. A request that names a version is not told: rules that
+/// expire objects are about current ones.
+pub(super) fn with_expiry(
+    ctx: &Ctx,
+    req: &Req,
+    info: &ObjectInfo,
+    reply: Reply,
+) -> Result<Reply, S3Error> {
+    if req.query("versionId").is_some() {
+        return Ok(reply);
+    }
+    with_due(reply, ctx.engine().expiry(req.bucket()?, req.key()?, info)?)
+}
+
+fn with_due(reply: Reply, due: Option<Due>) -> Result<Reply, S3Error> {
+    let Some(Due { at_ms, rule }) = due else { return Ok(reply) };
+    let (date, rule) = (xml::http_date(at_ms), Encoding::Url.encode(&rule));
+    reply.text("x-amz-expiration", &format!("expiry-date=\"{date}\", rule-id=\"{rule}\""))
+}
+
+/// When an upload that began then is aborted, where rules say so.
+pub(super) fn with_abortion(
+    ctx: &Ctx,
+    req: &Req,
+    started_ms: u64,
+    reply: Reply,
+) -> Result<Reply, S3Error> {
+    let due = ctx.engine().abortion(req.bucket()?, req.key()?, started_ms)?;
+    let Some(Due { at_ms, rule }) = due else { return Ok(reply) };
+    reply
+        .text("x-amz-abort-date", &xml::http_date(at_ms))?
+        .text("x-amz-abort-rule-id", &Encoding::Url.encode(&rule))
 }
 
 async fn delete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {

@@ -119,7 +119,7 @@ fn remark(name: &str) -> &'static str {
             "No bucket has one, so that it always succeeds."
         }
         "PutBucketLifecycleConfiguration" => {
-            "Both forms of rules; they are kept and not run yet. Transitions are \
+            "Both forms of rules; they are kept and shown in answers, and not run yet. Transitions are \
              InvalidStorageClass: there is one storage tier."
         }
         _ if probe::OPS.iter().any(|op| op.name == name) => {

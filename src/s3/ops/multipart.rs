@@ -26,6 +26,7 @@ use super::answers::{
     Encoding, account_element, checksum_elements, class_of, kind_name, with_checksum, with_etag,
     with_version,
 };
+use super::lifecycle::{with_abortion, with_expiry_of};
 use super::lock::lock_asked;
 use super::params::{
     attributes, conditions, copy_source, non_empty, page_size, refuse_unkept, unquoted,
@@ -119,8 +120,9 @@ async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let mut out = Writer::new("InitiateMultipartUploadResult");
     out.text("Bucket", bucket.as_str()).text("Key", key.as_str());
     out.value("UploadId", upload);
-    let Some((algorithm, kind)) = checksum else { return Ok(Reply::xml(out)) };
-    Reply::xml(out)
+    let reply = with_abortion(ctx, &req, upload.0.hlc.ms(), Reply::xml(out))?;
+    let Some((algorithm, kind)) = checksum else { return Ok(reply) };
+    reply
         .text("x-amz-checksum-algorithm", digest::algorithm_name(algorithm))?
         .text("x-amz-checksum-type", kind_name(kind))
 }
@@ -266,7 +268,8 @@ async fn complete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         checksum_elements(&mut out, Some(checksum), Some(count));
         out.text("ChecksumType", kind_name(checksum.kind));
     }
-    with_version(Reply::xml(out), stored.version_id.as_deref())
+    let reply = with_expiry_of(ctx, &req, &stored, Reply::xml(out)).await?;
+    with_version(reply, stored.version_id.as_deref())
 }
 
 /// The whole object's checksum, where the client gives it.
@@ -312,7 +315,7 @@ async fn list_parts(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let last = page.parts.last().map_or(0, |part| part.number);
     out.value("NextPartNumberMarker", last).value("MaxParts", list.max);
     parts_elements(&mut out, &page);
-    Ok(Reply::xml(out))
+    with_abortion(ctx, &req, page.upload.started_ms, Reply::xml(out))
 }
 
 fn parts_elements(out: &mut Writer, page: &PartsPage) {

@@ -17,6 +17,7 @@ use crate::types::range::ByteRange;
 
 use super::acl::of_new_object;
 use super::answers::{object_head, with_checksum, with_etag, with_source, with_version};
+use super::lifecycle::{with_expiry, with_expiry_of};
 use super::lock::{bypasses, lock_asked};
 use super::params::{attributes, conditions, if_range, parse_version, unquoted, version};
 
@@ -84,7 +85,8 @@ async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
         conditions: conditions(&req)?,
     };
     let stored = ctx.engine().put_object(put, &mut req.body).await?;
-    let reply = with_version(Reply::ok(), stored.version_id.as_deref())?;
+    let reply = with_expiry_of(ctx, &req, &stored, Reply::ok()).await?;
+    let reply = with_version(reply, stored.version_id.as_deref())?;
     let reply = with_checksum(with_etag(reply, &stored.etag.0)?, stored.checksum.as_ref(), None)?;
     with_source(reply, None, ctx.env.monotonic().saturating_sub(began))
 }
@@ -94,6 +96,7 @@ async fn get(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let read = ctx.engine().get_object(&asked(&req)?).await?;
     let took = ctx.env.monotonic().saturating_sub(began);
     let reply = with_source(object_head(&req, &read.info)?, read.body.source(), took)?;
+    let reply = with_expiry(ctx, &req, &read.info, reply)?;
     let len = read.info.range.end - read.info.range.start;
     Ok(match len {
         0 => reply,
@@ -105,7 +108,8 @@ async fn head(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let began = ctx.env.monotonic();
     let info = ctx.engine().head_object(&asked(&req)?).await?;
     let took = ctx.env.monotonic().saturating_sub(began);
-    let mut reply = with_source(object_head(&req, &info)?, None, took)?;
+    let reply = with_source(object_head(&req, &info)?, None, took)?;
+    let mut reply = with_expiry(ctx, &req, &info, reply)?;
     reply.announced_len = Some(info.range.end - info.range.start);
     Ok(reply)
 }

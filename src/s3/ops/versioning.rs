@@ -152,7 +152,7 @@ fn element(out: &mut Writer, key: &str, version: &Version, latest: bool, owner: 
     };
     out.open(if meta.is_some() { "Version" } else { "DeleteMarker" }).text("Key", key);
     out.text("VersionId", &id_of(version)).value("IsLatest", latest);
-    out.date("LastModified", version.stamp.hlc.ms());
+    out.date("LastModified", version.made_ms());
     if let Some(meta) = meta {
         out.etag(&meta.etag.0).value("Size", meta.size);
         out.text("StorageClass", class_of(meta.headers.storage_class.as_ref()));
