@@ -8,6 +8,23 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// Longest bucket policy. Source: S3 user guide, "Bucket policies".
 pub const POLICY_BYTES_MAX: usize = 20 << 10;
 
+/// Access logs: lines of all buckets that wait for their delivery.
+pub const LOG_WAITING_BYTES_MAX: usize = 32 << 20;
+
+/// Lines are delivered after this time or this many bytes of a bucket, unless set otherwise.
+pub const LOG_EVERY_DEFAULT: Duration = Duration::from_secs(300);
+pub const LOG_OBJECT_BYTES_DEFAULT: u64 = 1 << 20;
+
+/// Between two looks at what is due.
+pub const LOG_LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long it is remembered where a bucket's log goes, and of how many buckets.
+pub const LOG_SETTING_KEPT: Duration = Duration::from_secs(2);
+pub const LOG_SETTINGS_MAX: usize = 4096;
+
+/// Longest prefix of log objects: owner, region, bucket, day, time and a unique end come after it.
+pub const LOG_PREFIX_BYTES_MAX: usize = KEY_BYTES_MAX - 256;
+
 /// A chunk: the unit of hashing, caching and fetching.
 pub const CHUNK_BYTES: usize = 1 << 20;
 

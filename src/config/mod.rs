@@ -57,6 +57,10 @@ pub struct S3 {
     pub sigv2: bool,
     /// How long requests that are under way may take when the node stops.
     pub stop_grace: Seconds,
+    /// Lines of a bucket's access log are delivered after this time ...
+    pub access_log_every: Seconds,
+    /// ... or this many bytes.
+    pub access_log_size: Size,
 }
 
 /// The operations port: metrics and health, no credentials, no names of buckets or keys.
@@ -145,6 +149,8 @@ impl Default for S3 {
             domains: Vec::new(),
             sigv2: true,
             stop_grace: Seconds(Duration::from_secs(100)),
+            access_log_every: Seconds(crate::limits::LOG_EVERY_DEFAULT),
+            access_log_size: Size::mib(1),
         }
     }
 }

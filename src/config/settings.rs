@@ -57,6 +57,18 @@ pub const SETTINGS: &[Setting] = &[
         "How long requests under way may take when the node stops",
     ),
     row(
+        "GODWIT_ACCESS_LOG_EVERY",
+        "s3.access_log_every",
+        Kind::Text,
+        "Buckets' access logs are delivered after this time",
+    ),
+    row(
+        "GODWIT_ACCESS_LOG_SIZE",
+        "s3.access_log_size",
+        Kind::Text,
+        "Or when this much of one bucket waits",
+    ),
+    row(
         "GODWIT_OPS_LISTEN",
         "ops.listen",
         Kind::Text,

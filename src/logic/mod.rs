@@ -1,5 +1,6 @@
 //! Sans-IO cores and pure rules: no tokio, no clock, no disk, no randomness of their own.
 
+pub mod access_log;
 pub mod acl;
 pub mod clock;
 pub mod copies;

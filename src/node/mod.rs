@@ -79,6 +79,7 @@ pub struct Node {
     mesh: Arc<Mesh>,
     cluster: Cluster,
     engine: Engine,
+    s3: s3::Service,
     handler: Handler,
     readiness: Readiness,
     fronts: Stopper,
@@ -142,7 +143,7 @@ impl Node {
             })
         };
         env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
-        tasks::start(&env, background(&store, &engine), &jobs.stop());
+        tasks::start(&env, background(&store, &engine, &s3), &jobs.stop());
         if let Some(key) = options.identity.first_key {
             env.spawn("first key", hand_in(env.clone(), engine.clone(), key, jobs.stop()));
         }
@@ -156,6 +157,7 @@ impl Node {
             mesh,
             cluster,
             engine,
+            s3,
             handler,
             readiness,
             fronts,
@@ -191,6 +193,9 @@ impl Node {
         }
         if self.jobs.finish(&self.env, JOBS_GRACE).await.is_err() {
             warn!(%region, "a background job did not end in time");
+        }
+        if self.env.timeout(JOBS_GRACE, self.s3.deliver_logs(true)).await.is_err() {
+            warn!(%region, "access logs were not delivered in time; they are lost");
         }
         self.cluster.stop().await;
         self.mesh.stop().await;
@@ -238,8 +243,8 @@ async fn hand_in(env: Env, engine: Engine, key: FirstKey, mut stop: Stop) {
 }
 
 /// The node's background jobs. The drivers between regions have tasks of their own.
-fn background(store: &Store, engine: &Engine) -> Vec<Job> {
-    let (store, engine) = (store.clone(), engine.clone());
+fn background(store: &Store, engine: &Engine, s3: &s3::Service) -> Vec<Job> {
+    let (store, engine, s3) = (store.clone(), engine.clone(), s3.clone());
     let maintain = move || -> crate::env::BoxFuture<'static, Round> {
         let store = store.clone();
         Box::pin(async move {
@@ -262,7 +267,19 @@ fn background(store: &Store, engine: &Engine) -> Vec<Job> {
             Round::Idle
         })
     };
+    let deliver_logs = move || -> crate::env::BoxFuture<'static, Round> {
+        let s3 = s3.clone();
+        Box::pin(async move {
+            s3.deliver_logs(false).await;
+            Round::Idle
+        })
+    };
     vec![
+        Job {
+            name: "access logs",
+            every: crate::limits::LOG_LOOK_EVERY,
+            round: Box::new(deliver_logs),
+        },
         Job { name: "store clean-up", every: MAINTAIN_EVERY, round: Box::new(maintain) },
         Job { name: "uploads clean-up", every: END_PARTS_EVERY, round: Box::new(end_parts) },
     ]

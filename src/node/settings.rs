@@ -45,13 +45,17 @@ impl NodeOptions {
         auth.signature_v2 = config.s3.sigv2;
         auth.regions.extend(identity.members.regions().map(|info| info.id.to_string()));
         let domains = config.s3.domains.clone();
+        let access_log = s3::AccessLogOptions {
+            every: config.s3.access_log_every.0,
+            bytes: config.s3.access_log_size.bytes(),
+        };
         Ok(Self {
             store: store_options(config, region),
             mesh,
             identity,
             cluster: ClusterOptions::default(),
             engine: engine::Options::default(),
-            s3: s3::Options { domains, auth, ..s3::Options::new(code) },
+            s3: s3::Options { domains, auth, access_log, ..s3::Options::new(code) },
             endpoint: config.s3.endpoint.clone().or_else(|| region.endpoints.s3.clone()),
             stop_grace: config.s3.stop_grace.0,
         })

@@ -87,6 +87,9 @@ codes! {
     InvalidSecurity 403 "The provided security credentials are not valid.";
     InvalidStorageClass 400 "The storage class you specified is not valid.";
     InvalidTag 400 "The tag provided was not a valid tag.";
+    InvalidTargetBucketForLogging 400
+        "The target bucket for logging does not exist, is not owned by you, or does not have the \
+         appropriate grants for the log-delivery group.";
     InvalidToken 400 "The provided token is malformed or otherwise not valid.";
     InvalidURI 400 "Couldn't parse the specified URI.";
     KeyTooLongError 400 "Your key is too long.";

@@ -28,6 +28,10 @@ pub struct S3Metrics {
     pub(crate) sent: Counter,
     /// Requests between their head and the end of their answer.
     pub(crate) open: Gauge,
+    /// Lines of access logs, when their object was written; compare with those dropped.
+    pub(crate) log_lines_delivered: Counter,
+    /// Lines that found no room, or that their target does not take any more.
+    pub(crate) log_lines_dropped: Counter,
     /// Requests answered SlowDown because too many were open.
     pub(crate) shed: Counter,
 }
@@ -40,6 +44,8 @@ impl Default for S3Metrics {
             seconds: Family::new_with_constructor(histogram),
             sent: Counter::default(),
             open: Gauge::default(),
+            log_lines_delivered: Counter::default(),
+            log_lines_dropped: Counter::default(),
             shed: Counter::default(),
         }
     }
@@ -65,6 +71,16 @@ impl Group for S3Metrics {
             "s3_requests_shed",
             "S3 requests answered SlowDown because too many were open",
             self.shed.clone(),
+        );
+        registry.register(
+            "s3_access_log_lines_delivered",
+            "Lines of access logs that were delivered to their buckets",
+            self.log_lines_delivered.clone(),
+        );
+        registry.register(
+            "s3_access_log_lines_dropped",
+            "Lines of access logs that found no room or no target",
+            self.log_lines_dropped.clone(),
         );
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: every request takes the path of [`Service::call`]; no operation skips or reorders a
 //! step, and special cases are flags of its row in the table.
 
+mod access_log;
 mod around;
 pub mod auth;
 pub mod body;
@@ -40,6 +41,8 @@ use crate::types::name::AccessKeyId;
 use crate::types::record::AccessKeyRecord;
 use crate::types::region::RegionId;
 
+pub use access_log::AccessLogOptions;
+use access_log::{Logs, Seen};
 pub use auth::AuthOptions;
 use auth::{Claim, Identity, SigningKeys};
 use body::Expect;
@@ -63,6 +66,7 @@ pub struct Ctx {
     metrics: S3Metrics,
     own: Own,
     gate: Arc<dyn Gate>,
+    logs: Arc<Logs>,
     table: op::Table,
 }
 
@@ -99,13 +103,20 @@ pub struct Options {
     pub auth: AuthOptions,
     /// Weight of the requests that are served at the same time, see [`Op::weight`].
     pub room: usize,
+    pub access_log: AccessLogOptions,
 }
 
 impl Options {
     /// The usual settings of a region.
     pub fn new(region: RegionId) -> Self {
         let auth = AuthOptions { regions: vec![region.to_string()], signature_v2: true };
-        Self { region, domains: Vec::new(), auth, room: limits::REQUESTS_WEIGHT_MAX }
+        Self {
+            region,
+            domains: Vec::new(),
+            auth,
+            room: limits::REQUESTS_WEIGHT_MAX,
+            access_log: AccessLogOptions::default(),
+        }
     }
 }
 
@@ -151,13 +162,16 @@ impl Service {
     ) -> Self {
         options.domains = options.domains.iter().map(|d| d.to_ascii_lowercase()).collect();
         options.domains.push("localhost".to_owned());
+        let metrics = S3Metrics::default();
+        let logs = Logs::new(env.clone(), options.access_log, options.region, metrics.clone());
         Self(Arc::new(Ctx {
             env,
             gate,
             table,
             keys: SigningKeys::new(),
             room: Arc::new(Semaphore::new(options.room)),
-            metrics: S3Metrics::default(),
+            metrics,
+            logs: Arc::new(logs),
             options,
             own,
         }))
@@ -181,6 +195,7 @@ impl Service {
             Ok(Route::S3 { target, virtual_host }) => {
                 let expect = expect.clone();
                 let mut trail = Trail::new(ctx, request.method(), Some(&target));
+                trail.seen = Seen::of(ctx, &request, &target, peer, false);
                 let crossing = Crossing::of(request.method(), request.headers(), &target);
                 let head = intake::split(ctx, request, target, virtual_host, expect);
                 let result = match head {
@@ -204,6 +219,13 @@ impl Service {
 }
 
 impl Service {
+    /// Delivers the access logs that are due, or all that wait.
+    pub async fn deliver_logs(&self, all: bool) {
+        if let Some(engine) = self.0.gate.engine() {
+            Box::pin(self.0.logs.deliver(engine, all)).await;
+        }
+    }
+
     /// Verifies a request of the wiring's own (`/-/...`) as S3's are verified, and reads its body
     /// of at most `max` bytes. Without a signature it is `AccessDenied`.
     pub async fn verify(

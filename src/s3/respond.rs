@@ -13,6 +13,7 @@ use crate::types::action::Target;
 use crate::types::caller::Caller;
 
 use super::Ctx;
+use super::access_log::{Ended, Seen};
 use super::error::{Code, S3Error};
 use super::metrics::{ByOp, Done, S3Metrics};
 use super::outgoing::{self, Outgoing, Sent};
@@ -26,6 +27,9 @@ pub(super) struct Trail {
     pub(super) caller: Caller,
     /// Held until the answer's last byte.
     pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// Where the bucket has an access log.
+    pub(super) seen: Option<Box<Seen>>,
+    error: Option<Code>,
     target: Option<Target>,
     head: bool,
     began: Duration,
@@ -39,6 +43,8 @@ impl Trail {
             op: "Unknown",
             caller: Caller::Anonymous,
             permit: None,
+            seen: None,
+            error: None,
             target: target.cloned(),
             head: *method == Method::HEAD,
             began: ctx.env.monotonic(),
@@ -48,7 +54,7 @@ impl Trail {
     /// The answer: an error as S3's XML, the headers that all answers have, the log line at the
     /// end of the body.
     pub(super) async fn finish(
-        self,
+        mut self,
         ctx: &Ctx,
         result: Result<Reply, S3Error>,
     ) -> Response<Outgoing> {
@@ -59,6 +65,7 @@ impl Trail {
         };
         let mut reply = result.unwrap_or_else(|error| {
             cause = Some(format!("{error:?}"));
+            self.error = Some(error.code());
             self.render(&error)
         });
         common_headers(&mut reply.headers, ctx, &self.id);
@@ -113,6 +120,8 @@ impl Trail {
             metrics: ctx.metrics.clone(),
             status: reply.status,
             source: text_of(&reply.headers, "x-godwit-source"),
+            object_bytes: object_bytes(&reply),
+            ready: ctx.env.monotonic(),
             cause,
             trail: self,
         };
@@ -166,12 +175,38 @@ fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The size of the object that an answer is about: only those have an entity tag and a length.
+fn object_bytes(reply: &Reply) -> Option<u64> {
+    if !reply.headers.contains_key(http::header::ETAG) {
+        return None;
+    }
+    match text_of(&reply.headers, "content-range") {
+        Some(range) => range.rsplit_once('/')?.1.parse().ok(),
+        None => match &reply.body {
+            ReplyBody::Empty => reply.announced_len.or_else(|| content_length(&reply.headers)),
+            ReplyBody::Bytes(bytes) => Some(bytes.len() as u64),
+            ReplyBody::Stream { len, .. } => Some(*len),
+        },
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// The log line of a request.
 struct Line {
     env: Env,
     metrics: S3Metrics,
     status: StatusCode,
     source: Option<String>,
+    object_bytes: Option<u64>,
+    /// When the head of the answer was there.
+    ready: Duration,
     cause: Option<String>,
     trail: Trail,
 }
@@ -179,20 +214,32 @@ struct Line {
 impl Line {
     /// Written when the last byte was handed over. ERROR means that a person must look.
     fn write(self, sent: &Sent) {
-        let Self { env, metrics, status, source, cause, trail } = self;
+        let Self { env, metrics, status, source, object_bytes, ready, cause, mut trail } = self;
         let took = env.monotonic().saturating_sub(trail.began);
         let op = trail.op;
         metrics.open.dec();
         metrics.sent.inc_by(sent.bytes);
         metrics.requests.get_or_create(&Done { op, status: status.as_u16() }).inc();
         metrics.seconds.get_or_create(&ByOp { op }).observe(took.as_secs_f64());
+        if let Some(seen) = trail.seen.take() {
+            seen.end(&Ended {
+                id: &trail.id,
+                requester: trail.caller.account().map_or("", |account| &account.0),
+                status: status.as_u16(),
+                error: trail.error.map_or("", Code::as_str),
+                sent_bytes: sent.bytes,
+                object_bytes,
+                total_ms: millis(took),
+                ready_ms: millis(ready.saturating_sub(trail.began)),
+            });
+        }
         let target = trail.target.map(|target| target.to_string()).unwrap_or_default();
         let caller = match &trail.caller {
             Caller::Anonymous => "anonymous".to_owned(),
             Caller::Key { access_key, .. } => access_key.to_string(),
         };
         let (status, bytes) = (status.as_u16(), sent.bytes);
-        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let ms = millis(took);
         let (id, cut) = (trail.id, sent.cut.as_deref());
         if status == StatusCode::INTERNAL_SERVER_ERROR.as_u16() {
             error!(op, caller, target, status, bytes, ms, source, cause, cut, id, "request");

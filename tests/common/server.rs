@@ -24,15 +24,16 @@ pub struct Server {
     pub node: Node,
     pub address: SocketAddr,
     pub client: Client,
+    pub service: Service,
     listener: JoinHandle<()>,
 }
 
 impl Server {
     pub async fn start() -> Self {
         let node = Node::start().await;
-        let (address, listener) = listen(&node).await;
+        let (address, service, listener) = listen(&node).await;
         let client = client_of(&node, address, None, KeyScope::Admin).await;
-        Self { node, address, client, listener }
+        Self { node, address, client, service, listener }
     }
 
     /// A server with one bucket.
@@ -48,8 +49,8 @@ impl Server {
         // Aborted is how it ends.
         let _ = self.listener.await;
         let node = self.node.restart().await;
-        let (address, listener) = listen(&node).await;
-        Self { node, address, client: Client { address, ..self.client }, listener }
+        let (address, service, listener) = listen(&node).await;
+        Self { node, address, client: Client { address, ..self.client }, service, listener }
     }
 
     /// The owner of another account.
@@ -76,7 +77,7 @@ async fn client_of(
     Client { address, access_key: key.id.to_string(), secret_key }
 }
 
-async fn listen(node: &Node) -> (SocketAddr, JoinHandle<()>) {
+async fn listen(node: &Node) -> (SocketAddr, Service, JoinHandle<()>) {
     let options = Options::new(node.engine.region());
     let own: Own = Arc::new(|_, _, _| {
         let mut answer = Response::new(Outgoing::empty());
@@ -85,6 +86,7 @@ async fn listen(node: &Node) -> (SocketAddr, JoinHandle<()>) {
     });
     let gate = Arc::new(node.engine.clone());
     let service = Service::new(node.env.clone(), gate, options, own);
+    let shared = service.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
@@ -104,5 +106,5 @@ async fn listen(node: &Node) -> (SocketAddr, JoinHandle<()>) {
             });
         }
     });
-    (address, task)
+    (address, shared, task)
 }

@@ -15,6 +15,7 @@ mod cors;
 mod lifecycle;
 mod listing;
 mod lock;
+mod logging;
 mod multipart;
 mod object;
 mod policy;

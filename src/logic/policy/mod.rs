@@ -56,7 +56,9 @@ impl<T> Listed<T> {
 enum Principal {
     Anyone,
     Account(String),
-    /// A service or another provider of identities: nobody who comes here.
+    /// A service by its name (`logging.s3.amazonaws.com`).
+    Service(String),
+    /// Another provider of identities: nobody who comes here.
     Nobody,
 }
 
@@ -116,8 +118,26 @@ impl Policy {
     }
 
     pub fn judge(&self, asked: &Asked<'_>) -> Verdict {
+        self.verdict(asked, |principal, _| principal.is(asked.account))
+    }
+
+    /// What it says to a service. What it allows to anyone is for accounts; what it denies to
+    /// anyone is denied to services too.
+    pub fn judge_service(&self, service: &str, asked: &Asked<'_>) -> Verdict {
+        self.verdict(asked, |principal, allow| match principal {
+            Principal::Anyone => !allow,
+            Principal::Service(name) => name == service,
+            Principal::Account(_) | Principal::Nobody => false,
+        })
+    }
+
+    fn verdict(&self, asked: &Asked<'_>, is: impl Fn(&Principal, bool) -> bool) -> Verdict {
         let mut verdict = Verdict::Silent;
-        for statement in self.statements.iter().filter(|statement| statement.applies(asked)) {
+        for statement in &self.statements {
+            let about = statement.principals.has(|principal| is(principal, statement.allow));
+            if !about || !statement.applies(asked) {
+                continue;
+            }
             match statement.allow {
                 false => return Verdict::Deny,
                 true => verdict = Verdict::Allow,
@@ -145,6 +165,7 @@ impl Policy {
 }
 
 impl Statement {
+    /// Whether it is about this, whoever asks.
     fn applies(&self, asked: &Asked<'_>) -> bool {
         let resource = match asked.key {
             Some(key) => format!("{ARN}{}/{key}", asked.bucket),
@@ -152,8 +173,7 @@ impl Statement {
         };
         let action = asked.action.to_ascii_lowercase();
         let values = Values(asked);
-        self.principals.has(|principal| principal.is(asked.account))
-            && self.actions.has(|pattern| matches(pattern, &action))
+        self.actions.has(|pattern| matches(pattern, &action))
             && self.resources.has(|pattern| matches(pattern, &resource))
             && self.conditions.iter().all(|condition| condition.holds(&values))
     }
@@ -164,7 +184,7 @@ impl Principal {
         match self {
             Self::Anyone => true,
             Self::Account(id) => account.is_some_and(|account| *account.0 == **id),
-            Self::Nobody => false,
+            Self::Nobody | Self::Service(_) => false,
         }
     }
 }

@@ -148,7 +148,8 @@ fn principals(value: &Value) -> Read<Vec<Principal>> {
             all.push(match kind.as_str() {
                 "AWS" => aws(&text)?,
                 "CanonicalUser" => Principal::Account(text),
-                "Federated" | "Service" => Principal::Nobody,
+                "Federated" => Principal::Nobody,
+                "Service" => Principal::Service(text),
                 _ => return malformed(format!("Invalid principal in policy: {kind}")),
             });
         }

@@ -326,3 +326,42 @@ proptest! {
         let _ = Policy::parse(&text);
     }
 }
+
+#[test]
+fn a_service_is_allowed_by_its_name_and_denied_with_everyone() {
+    const LOGS: &str = "logging.s3.amazonaws.com";
+    let statement = |effect: &str, principal: Value| {
+        json!({
+            "Effect": effect, "Principal": principal, "Action": "s3:PutObject",
+            "Resource": "arn:aws:s3:::b/logs/*",
+            "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::source"}},
+        })
+    };
+    let verdict = |statements: &[Value], source: &str| {
+        let values = vec![("aws:sourcearn".to_owned(), format!("arn:aws:s3:::{source}"))];
+        let around = Circumstances { values, ..Circumstances::default() };
+        let asked = Asked {
+            account: None,
+            user: None,
+            action: "s3:PutObject",
+            bucket: "b",
+            key: Some("logs/"),
+            around: &around,
+            tags: &[],
+        };
+        let policy = read(&json!(statements)).unwrap();
+        assert_eq!(
+            policy.judge_service("other.amazonaws.com", &asked),
+            match statements {
+                [_, _] => Verdict::Deny,
+                _ => Verdict::Silent,
+            }
+        );
+        policy.judge_service(LOGS, &asked)
+    };
+    let allow = statement("Allow", json!({"Service": LOGS}));
+    assert_eq!(verdict(std::slice::from_ref(&allow), "source"), Verdict::Allow);
+    assert_eq!(verdict(std::slice::from_ref(&allow), "another"), Verdict::Silent);
+    assert_eq!(verdict(&[statement("Allow", json!({"AWS": "*"}))], "source"), Verdict::Silent);
+    assert_eq!(verdict(&[allow, statement("Deny", json!("*"))], "source"), Verdict::Deny);
+}

@@ -52,26 +52,28 @@ async fn get_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 }
 
 fn shown(acl: &Acl) -> Reply {
-    let xsi = "http://www.w3.org/2001/XMLSchema-instance";
     let mut out = Writer::new("AccessControlPolicy");
     account_element(&mut out, "Owner", &acl.owner);
     out.open("AccessControlList");
     // Groups first, as other servers show them; readers that compare lists rely on it.
     let mut grants: Vec<&Grant> = acl.grants.iter().collect();
     grants.sort_by_key(|grant| matches!(grant.grantee, Grantee::Account(_)));
-    for Grant { grantee, permission } in grants {
-        let kind = match grantee {
-            Grantee::Account(_) => "CanonicalUser",
-            Grantee::AllUsers | Grantee::AuthenticatedUsers | Grantee::LogDelivery => "Group",
-        };
-        out.open("Grant").open_with("Grantee", &[("xmlns:xsi", xsi), ("xsi:type", kind)]);
-        if let Grantee::Account(id) = grantee {
-            out.text("ID", &id.0).text("DisplayName", &id.0);
-        }
-        out.text_some("URI", acl::uri(grantee)).close();
-        out.text("Permission", acl::permission_name(*permission)).close();
-    }
+    grants.into_iter().for_each(|grant| write_grant(&mut out, grant));
     Reply::xml(out)
+}
+
+pub(super) fn write_grant(out: &mut Writer, Grant { grantee, permission }: &Grant) {
+    let xsi = "http://www.w3.org/2001/XMLSchema-instance";
+    let kind = match grantee {
+        Grantee::Account(_) => "CanonicalUser",
+        Grantee::AllUsers | Grantee::AuthenticatedUsers | Grantee::LogDelivery => "Group",
+    };
+    out.open("Grant").open_with("Grantee", &[("xmlns:xsi", xsi), ("xsi:type", kind)]);
+    if let Grantee::Account(id) = grantee {
+        out.text("ID", &id.0).text("DisplayName", &id.0);
+    }
+    out.text_some("URI", acl::uri(grantee)).close();
+    out.text("Permission", acl::permission_name(*permission)).close();
 }
 
 async fn put_bucket(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
@@ -167,7 +169,7 @@ struct ListElement {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct GrantElement {
+pub(super) struct GrantElement {
     grantee: GranteeElement,
     permission: String,
 }
@@ -193,7 +195,7 @@ fn from_document(req: &Req, owner: &AccountId) -> Result<Acl, S3Error> {
     Ok(Acl { owner: owner.clone(), grants: grants? })
 }
 
-fn grant(element: &GrantElement) -> Result<Grant, S3Error> {
+pub(super) fn grant(element: &GrantElement) -> Result<Grant, S3Error> {
     let malformed = || S3Error::new(Code::MalformedACLError);
     let permission = acl::permission(&element.permission).ok_or_else(malformed)?;
     let GranteeElement { id, uri, email } = &element.grantee;
@@ -210,7 +212,7 @@ fn grant(element: &GrantElement) -> Result<Grant, S3Error> {
 }
 
 /// Refuses a list that the bucket does not take, or of accounts that nobody knows.
-async fn checked(ctx: &Ctx, rules: &BucketRules, acl: Acl) -> Result<Acl, S3Error> {
+pub(super) async fn checked(ctx: &Ctx, rules: &BucketRules, acl: Acl) -> Result<Acl, S3Error> {
     if acl.grants.len() > acl::GRANTS_MAX {
         let why = "An ACL has at most 100 grants.";
         return Err(S3Error::with(Code::MalformedACLError, why));

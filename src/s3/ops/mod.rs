@@ -11,6 +11,7 @@ mod extensions;
 mod lifecycle;
 mod listing;
 mod lock;
+mod logging;
 mod multipart;
 mod object;
 mod ownership;
@@ -40,6 +41,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     lifecycle::OPS,
     listing::OPS,
     lock::OPS,
+    logging::OPS,
     multipart::OPS,
     object::OPS,
     ownership::OPS,
@@ -108,9 +110,11 @@ fn remark(name: &str) -> &'static str {
         "PutBucketAccelerateConfiguration" => {
             "Kept and shown; every bucket is answered by the nearest region without it."
         }
-        "PutBucketLogging" | "PutBucketNotificationConfiguration" => {
-            "Only the empty one: nothing is delivered."
+        "PutBucketLogging" => {
+            "Delivered every five minutes or MiB of a bucket, best effort. The target may be another \
+             account's where its policy lets `logging.s3.amazonaws.com` write."
         }
+        "PutBucketNotificationConfiguration" => "Only the empty one: nothing is delivered.",
         "Preflight of a bucket" | "Preflight of an object" => {
             "What OPTIONS is for: it asks the rules of PutBucketCors."
         }

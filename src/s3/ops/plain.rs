@@ -56,15 +56,6 @@ pub(super) static OPS: &[Op] = &[
         put_accelerate
     ),
     sub_resource!(
-        "PutBucketLogging",
-        Put,
-        Bucket,
-        "logging",
-        PutBucketLogging,
-        DOCUMENT,
-        put_logging
-    ),
-    sub_resource!(
         "PutBucketNotificationConfiguration",
         Put,
         Bucket,
@@ -118,24 +109,6 @@ async fn put_accelerate(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         return Err(S3Error::with(Code::InvalidRequest, why));
     }
     ctx.engine().put_document(bucket, SettingKind::Accelerate, &enabled).await?;
-    Ok(Reply::ok())
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct BucketLoggingStatus {
-    #[serde(default)]
-    logging_enabled: Vec<IgnoredAny>,
-}
-
-async fn put_logging(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    let document: BucketLoggingStatus = req.xml("BucketLoggingStatus")?;
-    if !document.logging_enabled.is_empty() {
-        let why = "Access logs are not delivered into buckets; every node writes a line a request \
-                   to its own log.";
-        return Err(S3Error::with(Code::NotImplemented, why));
-    }
-    ctx.engine().head_bucket(req.bucket()?).await?;
     Ok(Reply::ok())
 }
 

@@ -67,7 +67,6 @@ pub(super) static OPS: &[Op] = &[
         GetEncryptionConfiguration,
         ServerSideEncryptionConfigurationNotFoundError
     ),
-    empty!("GetBucketLogging", "logging", GetBucketLogging, "BucketLoggingStatus"),
     empty!(
         "GetBucketNotificationConfiguration",
         "notification",
