@@ -85,6 +85,14 @@ pub const USER_META_BYTES_MAX: usize = 2048;
 pub const XML_BYTES_MAX: usize = 4 << 20;
 pub const XML_DEPTH_MAX: usize = 16;
 
+/// Everything of a form before the bytes of its file: fields, policy, boundaries.
+/// Source: S3 API reference, "POST Object".
+pub const FORM_HEAD_BYTES_MAX: usize = 20 << 10;
+
+/// Fields of a form, and its boundary (RFC 2046 section 5.1.1).
+pub const FORM_FIELDS_MAX: usize = 100;
+pub const FORM_BOUNDARY_BYTES_MAX: usize = 70;
+
 /// Request line and headers together.
 pub const HEADER_BYTES_MAX: usize = 64 << 10;
 pub const HEADERS_MAX: usize = 100;

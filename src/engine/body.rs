@@ -42,6 +42,8 @@ pub enum BodyError {
     BadDigest(String),
     /// The connection broke.
     Broken(String),
+    /// The form around the body is wrong.
+    Form(String),
     /// The framing (aws-chunked, trailers) is wrong.
     Malformed(String),
     /// The signature of a chunk or of the trailer is wrong.
@@ -50,6 +52,8 @@ pub enum BodyError {
     Timeout,
     /// Longer than this many bytes.
     TooLarge(u64),
+    /// Shorter than whoever signed for it allows.
+    TooSmall { min: u64, received: u64 },
     /// Ended before the announced length.
     Truncated { expected: u64, received: u64 },
 }
@@ -59,10 +63,14 @@ impl fmt::Display for BodyError {
         match self {
             Self::BadDigest(header) => write!(f, "the body does not match {header}"),
             Self::Broken(why) => write!(f, "the connection broke: {why}"),
+            Self::Form(why) => write!(f, "malformed form: {why}"),
             Self::Malformed(why) => write!(f, "malformed body: {why}"),
             Self::Signature => f.write_str("the signature of a chunk is wrong"),
             Self::Timeout => f.write_str("the body came too slowly"),
             Self::TooLarge(max) => write!(f, "the body is longer than {max} bytes"),
+            Self::TooSmall { min, received } => {
+                write!(f, "the body has {received} bytes, less than {min}")
+            }
             Self::Truncated { expected, received } => {
                 write!(f, "the body ended after {received} of {expected} bytes")
             }

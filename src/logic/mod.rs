@@ -14,6 +14,7 @@ pub mod merge;
 pub mod parts;
 pub mod placement;
 pub mod policy;
+pub mod post_policy;
 pub mod precondition;
 pub mod register;
 pub mod tags;

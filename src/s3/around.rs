@@ -57,7 +57,7 @@ pub(super) fn of(head: &Head, peer: SocketAddr, now_ms: u64) -> Circumstances {
             add(key, value);
         }
     }
-    if let Some((version, kind)) = signature(headers, query) {
+    if let Some((version, kind)) = signature(head) {
         add("s3:signatureversion", version);
         add("s3:authtype", kind);
     }
@@ -107,7 +107,16 @@ fn canonical(ip: IpAddr) -> IpAddr {
 }
 
 /// Version and place of the signature.
-fn signature(headers: &HeaderMap, query: &Query) -> Option<(&'static str, &'static str)> {
+fn signature(head: &Head) -> Option<(&'static str, &'static str)> {
+    if let Some(form) = &head.form {
+        let version = |name: &str| form.fields.get(name).is_some();
+        return match (version("x-amz-signature"), version("signature")) {
+            (true, _) => Some(("AWS4-HMAC-SHA256", "POST")),
+            (false, true) => Some(("AWS", "POST")),
+            (false, false) => None,
+        };
+    }
+    let (headers, query) = (head.headers(), &head.query);
     if query.has("X-Amz-Signature") {
         return Some(("AWS4-HMAC-SHA256", "REST-QUERY-STRING"));
     }

@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ use crate::types::object::ChecksumAlgorithm;
 use super::auth::payload::Payload;
 use super::chunked::{Decoder, Step};
 use super::digest::{Claims, Hasher};
+use super::form::{self, Fault, Parser};
 
 /// A body as the connection gives it.
 type Incoming =
@@ -172,7 +174,7 @@ impl Raw {
     }
 
     /// The next bytes; `None` at the end.
-    async fn frame(&mut self) -> Result<Option<Bytes>, BodyError> {
+    pub(crate) async fn frame(&mut self) -> Result<Option<Bytes>, BodyError> {
         while !self.ended {
             if let Some(expect) = self.expect.take() {
                 expect.read();
@@ -251,7 +253,9 @@ async fn drain(mut body: Incoming) {
 /// Decodes and verifies.
 struct Reader {
     raw: Raw,
-    decoder: Option<Decoder>,
+    framing: Framing,
+    /// What the body must have at least and at most.
+    sizes: RangeInclusive<u64>,
     /// Gone when the end was reached.
     hasher: Option<Hasher>,
     digests: Option<Digests>,
@@ -261,16 +265,23 @@ struct Reader {
 
 impl Reader {
     fn new(raw: Raw, payload: Payload, claims: Claims, len: Option<u64>) -> Self {
-        let decoder = match payload {
-            Payload::Plain { .. } => None,
-            Payload::Chunked { signer, trailer } => Some(Decoder::new(signer, trailer)),
+        let mut sizes = 0..=len.unwrap_or(limits::BODY_BYTES_MAX);
+        let framing = match payload {
+            Payload::Plain { .. } => Framing::None,
+            Payload::Chunked { signer, trailer } => {
+                Framing::Chunked(Box::new(Decoder::new(signer, trailer)))
+            }
+            Payload::File { parser, sizes: allowed } => {
+                sizes = allowed;
+                Framing::File(parser)
+            }
         };
         let hasher = Some(Hasher::new(claims));
-        Self { raw, decoder, hasher, digests: None, len, received: 0 }
+        Self { raw, framing, sizes, hasher, digests: None, len, received: 0 }
     }
 
     fn is_large(&self) -> bool {
-        self.len.is_none_or(|len| len >= limits::PIPED_BODY_BYTES_MIN)
+        *self.sizes.end() >= limits::PIPED_BODY_BYTES_MIN
     }
 
     fn is_fresh(&self) -> bool {
@@ -282,9 +293,8 @@ impl Reader {
         match result {
             Ok(Some(data)) => {
                 self.received += data.len() as u64;
-                let max = self.len.unwrap_or(limits::BODY_BYTES_MAX);
-                if self.received > max {
-                    return Err(BodyError::TooLarge(max));
+                if self.received > *self.sizes.end() {
+                    return Err(BodyError::TooLarge(*self.sizes.end()));
                 }
                 if let Some(hasher) = &mut self.hasher {
                     hasher.update(&data);
@@ -305,18 +315,10 @@ impl Reader {
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, BodyError> {
-        let Some(decoder) = &mut self.decoder else { return self.raw.frame().await };
-        loop {
-            match decoder.step()? {
-                Step::Data(data) => return Ok(Some(data)),
-                Step::More | Step::End => match self.raw.frame().await? {
-                    Some(bytes) => decoder.push(bytes),
-                    None => {
-                        decoder.finish()?;
-                        return Ok(None);
-                    }
-                },
-            }
+        match &mut self.framing {
+            Framing::None => self.raw.frame().await,
+            Framing::Chunked(decoder) => chunked(&mut self.raw, decoder).await,
+            Framing::File(parser) => file(&mut self.raw, parser).await,
         }
     }
 
@@ -324,12 +326,61 @@ impl Reader {
         if self.len.is_some_and(|len| len != self.received) {
             return Err(self.truncated());
         }
+        let (min, received) = (*self.sizes.start(), self.received);
+        if received < min {
+            return Err(BodyError::TooSmall { min, received });
+        }
         let Some(hasher) = self.hasher.take() else { return Ok(()) };
-        let decoder = self.decoder.as_ref();
-        let digests = hasher.finish(|name| decoder.and_then(|d| d.trailer(name)))?;
+        let digests = hasher.finish(|name| match &self.framing {
+            Framing::Chunked(decoder) => decoder.trailer(name),
+            Framing::None | Framing::File(_) => None,
+        })?;
         debug_assert_eq!(digests.len, self.received, "every byte was hashed");
         self.digests = Some(digests);
         Ok(())
+    }
+}
+
+/// How the bytes stand in what comes from the connection.
+enum Framing {
+    None,
+    Chunked(Box<Decoder>),
+    File(Box<Parser>),
+}
+
+async fn chunked(raw: &mut Raw, decoder: &mut Decoder) -> Result<Option<Bytes>, BodyError> {
+    loop {
+        match decoder.step()? {
+            Step::Data(data) => return Ok(Some(data)),
+            Step::More | Step::End => match raw.frame().await? {
+                Some(bytes) => decoder.push(bytes),
+                None => {
+                    decoder.finish()?;
+                    return Ok(None);
+                }
+            },
+        }
+    }
+}
+
+/// What follows the file of a form is not read.
+async fn file(raw: &mut Raw, parser: &mut Parser) -> Result<Option<Bytes>, BodyError> {
+    let malformed = |fault: Fault| BodyError::Form(format!("{fault:?}"));
+    loop {
+        match parser.step().map_err(malformed)? {
+            form::Step::Data(data) => return Ok(Some(data)),
+            form::Step::End => return Ok(None),
+            form::Step::More => match raw.frame().await? {
+                Some(bytes) => parser.push(bytes),
+                None => {
+                    parser.finish().map_err(malformed)?;
+                    return Ok(None);
+                }
+            },
+            form::Step::Field { .. } | form::Step::File { .. } => {
+                return Err(BodyError::Form("a field behind the file".to_owned()));
+            }
+        }
     }
 }
 

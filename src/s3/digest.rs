@@ -77,7 +77,7 @@ impl Claims {
     ) -> Result<Self, S3Error> {
         let sha256 = match payload {
             Payload::Plain { sha256 } => *sha256,
-            Payload::Chunked { .. } => None,
+            Payload::Chunked { .. } | Payload::File { .. } => None,
         };
         Ok(Self { md5: content_md5(headers)?, sha256, checksum: None })
     }

@@ -62,6 +62,8 @@ codes! {
         "The specified location constraint is not valid for this cluster.";
     IncompleteBody 400
         "You did not provide the number of bytes specified by the Content-Length HTTP header.";
+    IncorrectNumberOfFilesInPostRequest 400
+        "POST requires exactly one file upload per request.";
     InternalError 500 "We encountered an internal error. Please try again.";
     InvalidAccessKeyId 403 "The AWS Access Key Id you provided does not exist in our records.";
     InvalidArgument 400 "Invalid Argument";
@@ -320,6 +322,7 @@ impl From<BodyError> for S3Error {
                 ),
             ),
             BodyError::Broken(_) | BodyError::Truncated { .. } => Self::new(Code::IncompleteBody),
+            BodyError::Form(_) => Self::new(Code::MalformedPOSTRequest),
             BodyError::Malformed(why) => Self::with(
                 Code::InvalidRequest,
                 format!("The body does not have the framing that its headers announce: {why}."),
@@ -329,6 +332,9 @@ impl From<BodyError> for S3Error {
             BodyError::TooLarge(max) => {
                 Self::new(Code::EntityTooLarge).extra("MaxSizeAllowed", max.to_string())
             }
+            BodyError::TooSmall { min, received } => Self::new(Code::EntityTooSmall)
+                .extra("ProposedSize", received.to_string())
+                .extra("MinSizeAllowed", min.to_string()),
         };
         answer.source(error)
     }

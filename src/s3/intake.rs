@@ -15,10 +15,11 @@ use crate::types::action::Target;
 use crate::types::name::BucketName;
 
 use super::auth::payload::Payload;
-use super::auth::{Identity, Look};
+use super::auth::{AuthOptions, Claim, Identity, Look};
 use super::body::{Body, Expect, Raw};
 use super::digest::Claims;
 use super::error::{Code, S3Error};
+use super::form::Form;
 use super::op::{BodyKind, Op};
 use super::request::{Query, Req};
 use super::target::{self, Route};
@@ -29,8 +30,11 @@ pub(super) struct Head {
     pub(super) parts: Parts,
     pub(super) query: Query,
     pub(super) target: Target,
-    /// Of a presigned request: its headers, and the parameters that stand for headers.
-    presigned: Option<HeaderMap>,
+    /// Of a presigned request: its headers, and the parameters that stand for headers. Of a form:
+    /// its fields that stand for headers.
+    instead: Option<HeaderMap>,
+    /// Of a form: its fields, and the file that is still to come.
+    pub(super) form: Option<Form>,
     host: String,
     virtual_host: bool,
     raw: Raw,
@@ -59,8 +63,8 @@ pub(super) fn split(
     check_size(&parts)?;
     let query = Query::parse(parts.uri.query().unwrap_or(""))?;
     let host = host(&parts.headers, &parts.uri);
-    let presigned = with_presigned(&parts.headers, &query)?;
-    Ok(Head { parts, query, target, presigned, host, virtual_host, raw })
+    let instead = with_presigned(&parts.headers, &query)?;
+    Ok(Head { parts, query, target, instead, form: None, host, virtual_host, raw })
 }
 
 /// Parameters of a presigned URL that are no headers: those of the signature itself.
@@ -138,12 +142,43 @@ impl Head {
 
     /// What the operation sees as headers.
     pub(super) fn headers(&self) -> &HeaderMap {
-        self.presigned.as_ref().unwrap_or(&self.parts.headers)
+        self.instead.as_ref().unwrap_or(&self.parts.headers)
+    }
+
+    /// Reads the fields of a form. From here on it is the PutObject that it stands for.
+    pub(super) async fn unfold(&mut self) -> Result<(), S3Error> {
+        let form = Form::read(&self.parts.headers, &mut self.raw).await?;
+        if let Some(bucket) = self.target.bucket() {
+            self.target = Target::Object(bucket.clone(), form.key()?);
+        }
+        self.instead = Some(form.headers(&self.parts.headers)?);
+        self.form = Some(form);
+        Ok(())
     }
 
     /// A header as text.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The credentials in the fields of a form.
+    pub(super) fn form_claim<'a>(
+        &self,
+        look: &Look<'a>,
+        options: &AuthOptions,
+    ) -> Result<Claim, S3Error> {
+        match &self.form {
+            Some(form) => Claim::of_form(look, &form.fields, options),
+            None => Err(S3Error::internal("a form was not read")),
+        }
+    }
+
+    /// A form with a policy is judged by it.
+    pub(super) fn check_policy(&mut self, now_ms: u64) -> Result<(), S3Error> {
+        match (&mut self.form, self.target.bucket()) {
+            (Some(form), Some(bucket)) => form.check_policy(bucket.as_str(), now_ms),
+            (None, _) | (_, None) => Ok(()),
+        }
     }
 
     fn host_bucket(&self) -> Option<&BucketName> {
@@ -158,30 +193,47 @@ impl Head {
         around: Circumstances,
         id: String,
     ) -> Result<Req, S3Error> {
-        let Self { parts, query, target, presigned, raw, .. } = self;
+        let Self { parts, query, target, instead, form, host, virtual_host, raw } = self;
         let head = parts.method == Method::HEAD;
-        let mut headers = presigned.unwrap_or(parts.headers);
+        let mut headers = instead.unwrap_or(parts.headers);
+        let (payload, form) = match form.map(Form::into_payload) {
+            Some((payload, fields)) => (payload, Some(fields)),
+            None => (identity.payload, None),
+        };
         let (mut body, mut document) = (Body::empty(), Bytes::new());
         match op.body {
             // What comes all the same is not looked at.
             BodyKind::None => drop(raw),
             BodyKind::Xml(max) => {
-                let claims = Claims::parse(&headers, &identity.payload)?;
-                document = whole(raw, &headers, identity.payload, claims, max).await?;
+                let claims = Claims::parse(&headers, &payload)?;
+                document = whole(raw, &headers, payload, claims, max).await?;
             }
             BodyKind::ObjectXml(max) => {
-                let claims = Claims::without_checksum(&headers, &identity.payload)?;
-                document = whole(raw, &headers, identity.payload, claims, max).await?;
+                let claims = Claims::without_checksum(&headers, &payload)?;
+                document = whole(raw, &headers, payload, claims, max).await?;
             }
             BodyKind::Stream => {
-                let len = stream_len(&headers, parts.version, &identity.payload)?;
-                let claims = Claims::parse(&headers, &identity.payload)?;
-                body = Body::new(raw, identity.payload, claims, len);
+                let len = stream_len(&headers, parts.version, &payload)?;
+                let claims = Claims::parse(&headers, &payload)?;
+                body = Body::new(raw, payload, claims, len);
             }
         }
         strip_aws_chunked(&mut headers)?;
         let caller = identity.caller;
-        Ok(Req { caller, around, target, query, headers, body, document, id, head })
+        Ok(Req {
+            caller,
+            around,
+            target,
+            query,
+            headers,
+            form,
+            body,
+            document,
+            id,
+            host,
+            virtual_host,
+            head,
+        })
     }
 
     /// A request that no row of the table answers.
@@ -219,6 +271,8 @@ fn announced_len(headers: &HeaderMap, payload: &Payload) -> Result<Option<u64>, 
     let name = match payload {
         Payload::Plain { .. } => http::header::CONTENT_LENGTH,
         Payload::Chunked { .. } => HeaderName::from_static("x-amz-decoded-content-length"),
+        // The end of a file is where its boundary is.
+        Payload::File { .. } => return Ok(None),
     };
     let Some(value) = headers.get(&name) else { return Ok(None) };
     let len = value.to_str().ok().and_then(|text| text.trim().parse().ok());
@@ -241,8 +295,12 @@ fn stream_len(
             .extra("MaxSizeAllowed", limits::BODY_BYTES_MAX.to_string()));
     }
     let framed = headers.contains_key(http::header::TRANSFER_ENCODING);
-    let plain = matches!(payload, Payload::Plain { .. });
-    if len.is_none() && !(plain && (framed || version == Version::HTTP_2)) {
+    let has_end = match payload {
+        Payload::Plain { .. } => framed || version == Version::HTTP_2,
+        Payload::Chunked { .. } => false,
+        Payload::File { .. } => true,
+    };
+    if len.is_none() && !has_end {
         return Err(S3Error::new(Code::MissingContentLength));
     }
     Ok(len)

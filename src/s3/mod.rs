@@ -11,6 +11,7 @@ mod chunked;
 mod cors;
 pub mod digest;
 pub mod error;
+pub mod form;
 mod gate;
 mod intake;
 mod metrics;
@@ -246,17 +247,22 @@ impl Service {
 /// The path of every S3 request.
 async fn answer(
     ctx: &Ctx,
-    head: Head,
+    mut head: Head,
     peer: SocketAddr,
     trail: &mut Trail,
 ) -> Result<Reply, S3Error> {
     let op = op::find(ctx.table, &head.target, &head.parts.method, &head.query, head.headers())?;
     trail.op = op.name;
     trail.permit = Some(admit(ctx, op)?);
+    if op.auth == Auth::Form {
+        head.unfold().await?;
+        trail.target = Some(head.target.clone());
+    }
     let identity = identify(ctx, op.auth, &head).await?;
     trail.caller = identity.caller.clone();
+    head.check_policy(ctx.env.now_ms())?;
     let around = around::of(&head, peer, ctx.env.now_ms());
-    if op.auth == Auth::Signed {
+    if matches!(op.auth, Auth::Form | Auth::Signed) {
         let action = around::action(op.action, &head.query);
         ctx.gate.authorize(&identity.caller, action, &head.target, &around).await?;
     }
@@ -276,7 +282,8 @@ async fn identify(ctx: &Ctx, auth: Auth, head: &Head) -> Result<Identity, S3Erro
     let look = head.look(ctx.env.now_ms());
     let claim = match auth {
         Auth::Signed | Auth::PerKey => Claim::parse(&look, &ctx.options.auth)?,
-        Auth::Form | Auth::Public => Claim::Anonymous,
+        Auth::Form => head.form_claim(&look, &ctx.options.auth)?,
+        Auth::Public => Claim::Anonymous,
     };
     let record = match claim.access_key() {
         Some(id) => ctx.gate.access_key(id).await?,

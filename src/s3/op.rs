@@ -114,7 +114,8 @@ pub enum Auth {
     Signed,
     /// By signature, else anonymous; the operation itself asks for the decision, key by key.
     PerKey,
-    /// Inside the form in the body; the operation itself checks it.
+    /// By a signature among the fields of the form in the body, else anonymous; then the access
+    /// decision of `action` on the object that the form names.
     Form,
     /// Anyone (preflight); no access decision.
     Public,

@@ -14,6 +14,7 @@ use crate::types::name::{BucketName, ObjectKey};
 
 use super::body::Body;
 use super::error::{Code, S3Error};
+use super::form::Fields;
 use super::xml;
 
 /// The query, decoded once, in the order it came.
@@ -68,12 +69,18 @@ pub struct Req {
     pub target: Target,
     pub query: Query,
     pub headers: HeaderMap,
+    /// The fields of a form, those that became headers too.
+    pub form: Option<Fields>,
     /// The streamed body of a `Stream` operation; at its end for all others.
     pub body: Body,
     /// The whole verified body of an `Xml` operation, else empty.
     pub document: Bytes,
     /// The id that the answer carries.
     pub id: String,
+    /// The host that the client asked.
+    pub host: String,
+    /// It names the bucket.
+    pub virtual_host: bool,
     /// HEAD: the body is not sent.
     pub head: bool,
 }

@@ -30,7 +30,7 @@ pub(super) struct Trail {
     /// Where the bucket has an access log.
     pub(super) seen: Option<Box<Seen>>,
     error: Option<Code>,
-    target: Option<Target>,
+    pub(super) target: Option<Target>,
     head: bool,
     began: Duration,
 }

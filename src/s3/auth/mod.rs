@@ -6,6 +6,7 @@
 
 mod canonical;
 mod date;
+mod form;
 pub(crate) mod payload;
 mod v2;
 mod v4;
@@ -17,8 +18,10 @@ use crate::types::name::{AccessKeyId, BucketName};
 use crate::types::record::AccessKeyRecord;
 
 use super::error::{Code, S3Error};
+use super::form::Fields;
 use super::request::Query;
 use canonical::Signed;
+pub(crate) use form::decoded_policy;
 use payload::Payload;
 pub(crate) use v4::SigningKeys;
 
@@ -65,6 +68,7 @@ impl<'a> Look<'a> {
 #[derive(Debug)]
 pub(crate) enum Claim {
     Anonymous,
+    Form(Box<form::Claim>),
     V2(v2::Claim),
     V4(Box<v4::Claim>),
 }
@@ -113,10 +117,22 @@ impl Claim {
         Err(unsupported())
     }
 
+    /// Reads the credentials in the fields of a form.
+    pub(crate) fn of_form(
+        look: &Look<'_>,
+        fields: &Fields,
+        options: &AuthOptions,
+    ) -> Result<Self, S3Error> {
+        refuse_session_token(look)?;
+        let claim = form::Claim::parse(look, fields, options)?;
+        Ok(claim.map_or(Self::Anonymous, |claim| Self::Form(Box::new(claim))))
+    }
+
     /// The key whose secret is needed to verify.
     pub(crate) fn access_key(&self) -> Option<&AccessKeyId> {
         match self {
             Self::Anonymous => None,
+            Self::Form(claim) => Some(&claim.access_key),
             Self::V2(claim) => Some(&claim.access_key),
             Self::V4(claim) => Some(&claim.access_key),
         }
@@ -140,6 +156,10 @@ impl Claim {
         };
         let payload = match self {
             Self::Anonymous => payload::of_unsigned(look)?,
+            Self::Form(claim) => {
+                claim.verify(&record.secret, keys)?;
+                payload::of_unsigned(look)?
+            }
             Self::V2(claim) => claim.verify(look, &record.secret)?,
             Self::V4(claim) => claim.verify(look, &record.secret, keys)?,
         };
@@ -173,12 +193,16 @@ fn refuse_session_token(look: &Look<'_>) -> Result<(), S3Error> {
     let header = look.header("x-amz-security-token");
     let query = look.query.get("X-Amz-Security-Token");
     if header.or(query).is_some_and(|token| !token.is_empty()) {
-        return Err(S3Error::with(
-            Code::InvalidToken,
-            "Session tokens are not supported; use an access key and its secret alone.",
-        ));
+        return Err(no_session_tokens());
     }
     Ok(())
+}
+
+fn no_session_tokens() -> S3Error {
+    S3Error::with(
+        Code::InvalidToken,
+        "Session tokens are not supported; use an access key and its secret alone.",
+    )
 }
 
 /// The server's clock and the request's date are too far apart.

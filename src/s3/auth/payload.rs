@@ -2,11 +2,14 @@
 //! Source: "Signature Calculations for the Authorization Header: Transferring Payload in Multiple
 //! Chunks", S3 API reference.
 
+use std::ops::RangeInclusive;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_sigv4::sign::v4::calculate_signature;
 use subtle::ConstantTimeEq;
 
 use crate::s3::error::{Code, S3Error};
+use crate::s3::form::Parser;
 
 use super::Look;
 
@@ -25,6 +28,8 @@ pub(crate) enum Payload {
     Plain { sha256: Option<[u8; 32]> },
     /// In aws-chunked framing; with signatures of chunks where there is a signer.
     Chunked { signer: Option<Box<ChunkSigner>>, trailer: bool },
+    /// As the file of a form whose fields were read, of one of these sizes.
+    File { parser: Box<Parser>, sizes: RangeInclusive<u64> },
 }
 
 /// What `x-amz-content-sha256` says.

@@ -39,7 +39,7 @@ pub(crate) struct Claim {
 
 /// `20130524/us-east-1/s3/aws4_request`.
 #[derive(Debug)]
-struct Scope {
+pub(super) struct Scope {
     day: String,
     region: String,
 }
@@ -142,7 +142,7 @@ impl Claim {
         secret: &SecretKey,
         keys: &SigningKeys,
     ) -> Result<Payload, S3Error> {
-        let key = keys.key(&self, secret);
+        let key = keys.key(&self.access_key, &self.scope, self.at, secret);
         let signed = look.signed();
         let (escaped, wire) = canonical::paths(look.path);
         let mut right = false;
@@ -192,7 +192,7 @@ impl Claim {
 }
 
 /// The key and scope of a credential: `AKID/20130524/us-east-1/s3/aws4_request`.
-fn credential_of(
+pub(super) fn credential_of(
     text: &str,
     options: &AuthOptions,
     bad: &impl Fn(&str) -> S3Error,
@@ -226,7 +226,11 @@ fn header_date<'a>(look: &Look<'a>) -> Result<(SignedAt, &'a str), S3Error> {
     Ok((at, text))
 }
 
-fn check_day(scope: &Scope, at: SignedAt, bad: &impl Fn(&str) -> S3Error) -> Result<(), S3Error> {
+pub(super) fn check_day(
+    scope: &Scope,
+    at: SignedAt,
+    bad: &impl Fn(&str) -> S3Error,
+) -> Result<(), S3Error> {
     if scope.day == at.day() {
         return Ok(());
     }
@@ -304,15 +308,21 @@ impl SigningKeys {
         Self(moka::sync::Cache::new(SIGNING_KEYS_MAX))
     }
 
-    fn key(&self, claim: &Claim, secret: &SecretKey) -> [u8; 32] {
-        let id = (claim.access_key.clone(), claim.scope.text());
+    pub(super) fn key(
+        &self,
+        access_key: &AccessKeyId,
+        scope: &Scope,
+        at: SignedAt,
+        secret: &SecretKey,
+    ) -> [u8; 32] {
+        let id = (access_key.clone(), scope.text());
         if let Some(found) = self.0.get(&id)
             && found.secret == *secret
         {
             return found.key;
         }
-        let time = UNIX_EPOCH + Duration::from_secs(claim.at.seconds);
-        let derived = generate_signing_key(&secret.0, time, &claim.scope.region, "s3");
+        let time = UNIX_EPOCH + Duration::from_secs(at.seconds);
+        let derived = generate_signing_key(&secret.0, time, &scope.region, "s3");
         let mut key = [0; 32];
         key.copy_from_slice(derived.as_ref());
         self.0.insert(id, Arc::new(Derived { secret: secret.clone(), key }));

@@ -11,7 +11,6 @@ use crate::types::action::Action;
 const ACCESS: &str = "Access by policies and by attributes is not implemented.";
 const DIRECTORY: &str = "An operation of directory buckets, which are another kind of bucket.";
 const ENCRYPTION: &str = "Encryption at rest is not implemented.";
-const FORM: &str = "Uploads from HTML forms are not implemented.";
 const METADATA: &str = "Metadata tables are not implemented.";
 const REPLICATION: &str =
     "Replication is automatic: a bucket's copies and regions are properties of the bucket.";
@@ -82,7 +81,6 @@ absent! {
         GetIntelligentTieringConfiguration TIERS;
     ListBucketInventoryConfigurations Get Bucket ["inventory"] GetInventoryConfiguration REPORTS;
     ListBucketMetricsConfigurations Get Bucket ["metrics"] GetMetricsConfiguration REPORTS;
-    PostObject Post Bucket [] PutObject FORM;
     PutBucketAbac Put Bucket ["abac"] PutBucketAbac ACCESS;
     PutBucketAnalyticsConfiguration Put Bucket ["analytics"] PutAnalyticsConfiguration REPORTS;
     PutBucketEncryption Put Bucket ["encryption"] PutEncryptionConfiguration ENCRYPTION;

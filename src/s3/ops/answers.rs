@@ -85,6 +85,17 @@ pub(super) fn with_version(reply: Reply, id: Option<&str>) -> Result<Reply, S3Er
     }
 }
 
+/// The address of the object that a request made, as the client reaches this endpoint.
+pub(super) fn location(req: &Req) -> Result<String, S3Error> {
+    let scheme = if req.around.secure { "https" } else { "http" };
+    let host = &req.host;
+    let path = Encoding::Url.encode(req.key()?.as_str());
+    Ok(match req.virtual_host {
+        true => format!("{scheme}://{host}/{path}"),
+        false => format!("{scheme}://{host}/{}/{path}", req.bucket()?),
+    })
+}
+
 /// Everything that GET and HEAD say of an object.
 pub(super) fn object_head(req: &Req, info: &ObjectInfo) -> Result<Reply, S3Error> {
     let meta = &info.meta;

@@ -8,6 +8,7 @@ mod bucket;
 mod copy;
 mod cors;
 mod extensions;
+mod form;
 mod lifecycle;
 mod listing;
 mod lock;
@@ -28,6 +29,7 @@ use std::fmt::Write as _;
 
 use super::op::{Op, all};
 pub(super) use params::copy_source_bucket;
+pub(super) use tagging::tags_as_header;
 
 /// Every group's rows.
 pub(super) static GROUPS: &[&[Op]] = &[
@@ -38,6 +40,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     copy::OPS,
     cors::OPS,
     extensions::OPS,
+    form::OPS,
     lifecycle::OPS,
     listing::OPS,
     lock::OPS,
@@ -105,6 +108,10 @@ fn remark(name: &str) -> &'static str {
             "Principals are accounts; variables are refused; `aws:username` is the access key's \
              id; `aws:SecureTransport` is true behind a TLS proxy on the same machine that sends \
              `X-Forwarded-Proto: https`."
+        }
+        "PostObject" => {
+            "Signatures 4 and 2 or none. A field that is missing counts as empty in conditions; \
+             `x-amz-checksum-*` needs no condition; fields that are there twice are refused."
         }
         "GetObject" => "One range a request; `partNumber`; all four conditions; `response-*`.",
         "PutBucketAccelerateConfiguration" => {

@@ -1,6 +1,5 @@
 //! Multipart uploads: create, parts, complete, abort, lists.
 
-use http::header::HOST;
 use serde::Deserialize;
 
 use crate::engine::{
@@ -23,8 +22,8 @@ use crate::types::range::ByteRange;
 
 use super::acl::of_new_object;
 use super::answers::{
-    Encoding, account_element, checksum_elements, class_of, kind_name, with_checksum, with_etag,
-    with_version,
+    Encoding, account_element, checksum_elements, class_of, kind_name, location, with_checksum,
+    with_etag, with_version,
 };
 use super::lifecycle::{with_abortion, with_expiry_of};
 use super::lock::lock_asked;
@@ -258,11 +257,8 @@ async fn complete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         checksum: whole_checksum(&req)?,
     };
     let stored = ctx.engine().complete_upload(complete).await?;
-    let host = req.header(HOST.as_str())?.unwrap_or_default();
-    let scheme = req.header("x-forwarded-proto")?.unwrap_or("http");
-    let path = Encoding::Url.encode(key.as_str());
     let mut out = Writer::new("CompleteMultipartUploadResult");
-    out.text("Location", &format!("{scheme}://{host}/{bucket}/{path}"));
+    out.text("Location", &location(&req)?);
     out.text("Bucket", bucket.as_str()).text("Key", key.as_str()).etag(&stored.etag.0);
     if let Some(checksum) = &stored.checksum {
         checksum_elements(&mut out, Some(checksum), Some(count));

@@ -74,7 +74,7 @@ pub(super) static OPS: &[Op] = &[
     },
 ];
 
-async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
+pub(super) async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
     let began = ctx.env.monotonic();
     let (owner, acl) = of_new_object(ctx, &req).await?;
     let put = PutObject {

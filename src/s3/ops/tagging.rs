@@ -1,5 +1,6 @@
 //! Tags of objects and of buckets.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use crate::limits;
@@ -9,7 +10,7 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::op::{BodyKind, Op, sub_resource};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
-use crate::s3::xml::Writer;
+use crate::s3::xml::{self, Writer};
 use crate::types::bucket::SettingKind;
 
 use super::answers::with_version;
@@ -78,6 +79,16 @@ struct TagSet {
 struct Tag {
     key: String,
     value: String,
+}
+
+/// A document of tags as `x-amz-tagging` says the same.
+pub(in crate::s3) fn tags_as_header(document: &str) -> Result<String, S3Error> {
+    let document: Tagging = xml::parse(document.as_bytes(), "Tagging")?;
+    let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pairs = document.set.tags.iter();
+    let pairs: Vec<String> =
+        pairs.map(|tag| format!("{}={}", escape(&tag.key), escape(&tag.value))).collect();
+    Ok(pairs.join("&"))
 }
 
 /// The tags of a `?tagging` request, by their keys: tags have no order.
