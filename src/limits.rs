@@ -378,6 +378,45 @@ pub const MESH_SERVING_MAX: usize = 16_384;
 pub const MESH_STOP_GRACE: Duration = Duration::from_secs(5);
 pub const MESH_CLOSE_GRACE: Duration = Duration::from_secs(3);
 
+/// Events that one message carries.
+pub const NOTIFY_BATCH_EVENTS: usize = 100;
+
+/// Stored bytes of the events of one message.
+pub const NOTIFY_BATCH_BYTES: usize = 256 << 10;
+
+/// Events that wait for one destination of one bucket, and their bytes: some hours of a busy
+/// bucket. What comes later is dropped and counted, so that a destination that is down costs disk
+/// up to a bound and slows nothing.
+pub const NOTIFY_LANE_EVENTS_MAX: u64 = 50_000;
+pub const NOTIFY_LANE_BYTES_MAX: u64 = 32 << 20;
+
+/// The same for a whole node.
+pub const NOTIFY_EVENTS_MAX: u64 = 200_000;
+pub const NOTIFY_BYTES_MAX: u64 = 128 << 20;
+
+/// Messages under way at a time, and to one destination.
+pub const NOTIFY_DELIVERIES_MAX: usize = 16;
+pub const NOTIFY_DELIVERIES_EACH_MAX: usize = 4;
+
+/// What a destination may take to answer. Source: Tigris, "Object notifications".
+pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// First and largest pause after a message that was not taken.
+pub const NOTIFY_PAUSE_MIN: Duration = Duration::from_secs(1);
+pub const NOTIFY_PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// An event that its destination has refused so often is given up: about eight minutes.
+pub const NOTIFY_REFUSALS_MAX: u32 = 10;
+
+/// An event that could not be delivered for this long is given up.
+pub const NOTIFY_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Between two looks at the queue where no change wakes it.
+pub const NOTIFY_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What of a destination's answer is read.
+pub const NOTIFY_ANSWER_BYTES_MAX: usize = 64 << 10;
+
 const _: () = assert!(RIDING_BYTES_MAX as usize <= INLINE_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= SEGMENT_BLOB_BYTES_MAX);
 const _: () = assert!(SEGMENT_BLOB_BYTES_MAX <= CHUNK_BYTES);
@@ -389,3 +428,6 @@ const _: () =
 const _: () = assert!(COMMIT_BATCH_BYTES as u64 + MESSAGE_BYTES_MAX as u64 <= SEGMENT_BYTES / 8);
 const _: () = assert!(MESSAGE_BYTES_MAX < MESH_STREAM_WINDOW as usize);
 const _: () = assert!(2 * REGIONS_MAX <= MESH_HANDSHAKES_MAX);
+const _: () = assert!(NOTIFY_LANE_EVENTS_MAX <= NOTIFY_EVENTS_MAX);
+const _: () = assert!(NOTIFY_LANE_BYTES_MAX <= NOTIFY_BYTES_MAX);
+const _: () = assert!(NOTIFY_DELIVERIES_EACH_MAX < NOTIFY_DELIVERIES_MAX);

@@ -11,6 +11,7 @@ pub mod listing;
 pub mod lock;
 pub mod membership;
 pub mod merge;
+pub mod notify;
 pub mod parts;
 pub mod placement;
 pub mod policy;
