@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::limits;
 use crate::store::{self, Source, Tx};
 use crate::types::bucket::{Ack, BucketConfig, Location};
+use crate::types::event::Because;
 use crate::types::id::BlobId;
 use crate::types::object::{Content, HoldState, Holding, ObjectMeta, Placement, Primary, Version};
 use crate::types::record::{Record, RecordId};
@@ -57,15 +58,29 @@ impl Cluster {
     where
         E: From<Unavailable> + Send + 'static,
     {
+        self.write_because(config, write, Because::default()).await
+    }
+
+    /// The same for those who are told of changes: why it is made.
+    pub async fn write_because<E>(
+        &self,
+        config: &Arc<BucketConfig>,
+        write: Write<E>,
+        because: Because,
+    ) -> Result<Written, E>
+    where
+        E: From<Unavailable> + Send + 'static,
+    {
         let quorum = self.quorum(config);
         quorum.check()?;
         if write.bodies.iter().any(Body::needs_holders) && quorum.followers_needed() > 0 {
-            return self.write_held(quorum, write).await;
+            return self.write_held(quorum, write, because).await;
         }
         if write.bodies.is_empty() {
             self.inner.active.settled(self.env(), &write.subject).await;
         }
-        let (decided, seq) = self.publish_now(&quorum, write).await.map_err(Stop::into_error)?;
+        let (decided, seq) =
+            self.publish_now(&quorum, write, because).await.map_err(Stop::into_error)?;
         let acked = self.acknowledged(&quorum, seq).await?;
         Ok(Written { stamp: decided, acked })
     }
@@ -88,6 +103,7 @@ impl Cluster {
         &self,
         quorum: &Quorum,
         write: Write<E>,
+        because: Because,
     ) -> Result<(Stamp, Option<u64>), Stop<E>>
     where
         E: From<Unavailable> + Send + 'static,
@@ -105,6 +121,7 @@ impl Cluster {
                     tx.attach(sealed)?;
                 }
                 cluster.keep_clock(tx, decided.stamp)?;
+                cluster.note_events(tx, decided.stamp, &because, &decided.records)?;
                 let seq = merge_all(tx, decided.records)?;
                 Ok((decided.stamp, seq))
             })
@@ -132,6 +149,7 @@ impl Cluster {
     ) -> Result<Vec<RegionId>, Unavailable> {
         let mut acked: Vec<RegionId> = quorum.here.then(|| self.region()).into_iter().collect();
         let Some(seq) = seq else { return Ok(acked) };
+        self.inner.noted.settled();
         self.log_grew(seq);
         if quorum.followers_needed() > 0 {
             let waiting = self.inner.acks.wait(quorum.wanted(seq));

@@ -13,6 +13,7 @@ use crate::env::Class;
 use crate::limits;
 use crate::net::message::{PendingChange, Request, Response};
 use crate::store::SealedBlob;
+use crate::types::event::Because;
 use crate::types::id::BlobId;
 use crate::types::object::BlobRef;
 use crate::types::record::{Record, RecordId};
@@ -36,6 +37,7 @@ struct Prepared {
     subject: RecordId,
     /// The subject's stamp that was judged: when it moves, the change is decided anew.
     floor: Stamp,
+    because: Because,
     /// Removes it from the changes under way when this ends, however it ends.
     _under_way: UnderWay,
 }
@@ -44,7 +46,12 @@ struct Prepared {
 type Streams = Arc<Mutex<BTreeMap<(RegionId, BlobId), Streamed>>>;
 
 impl Cluster {
-    pub(super) async fn write_held<E>(&self, quorum: Quorum, write: Write<E>) -> Result<Written, E>
+    pub(super) async fn write_held<E>(
+        &self,
+        quorum: Quorum,
+        write: Write<E>,
+        because: Because,
+    ) -> Result<Written, E>
     where
         E: From<Unavailable> + Send + 'static,
     {
@@ -54,10 +61,11 @@ impl Cluster {
         let candidates = self.candidates(&quorum, &streams);
         let planned: Vec<RegionId> =
             candidates.iter().copied().take(quorum.followers_needed()).collect();
-        let prepared = self
+        let mut prepared = self
             .prepare(&quorum, &planned, subject, bodies, decide.clone())
             .await
             .map_err(Stop::into_error)?;
+        prepared.because = because;
         let held = self.hold_at_followers(&quorum, &prepared.pending, candidates, streams).await?;
         self.publish(&quorum, prepared, &planned, &held, decide).await.map_err(Stop::into_error)
     }
@@ -118,7 +126,8 @@ impl Cluster {
                 cluster.keep_clock(tx, pending.stamp)?;
                 let entry = PendingEntry::held(pending.clone(), cluster.env().now_ms());
                 pending::note(tx, &entry)?;
-                Ok(Prepared { pending, subject, floor, _under_way: under_way })
+                let because = Because::default();
+                Ok(Prepared { pending, subject, floor, because, _under_way: under_way })
             })
             .await
     }
@@ -241,7 +250,7 @@ impl Cluster {
             .store
             .write(move |tx| {
                 // Kept until the outcome is durable.
-                let Prepared { mut pending, subject, floor, _under_way } = prepared;
+                let Prepared { mut pending, subject, floor, because, _under_way } = prepared;
                 let old = pending.stamp;
                 let parts = pending.records.iter().any(|(_, r)| matches!(r, Record::Part(_)));
                 let again = floor_of(tx, &subject)? != floor || (!as_planned && parts);
@@ -266,6 +275,7 @@ impl Cluster {
                     }
                 }
                 cluster.keep_clock(tx, pending.stamp)?;
+                cluster.note_events(tx, pending.stamp, &because, &pending.records)?;
                 let seq = merge_all(tx, pending.records)?;
                 pending::end(tx, old)?;
                 Ok::<_, Stop<E>>((_under_way, Ok((pending.stamp, seq, again))))
@@ -274,6 +284,7 @@ impl Cluster {
         let (under_way, outcome) = outcome;
         drop(under_way);
         let (stamp, seq, again) = outcome?;
+        self.inner.noted.settled();
         if let Some(seq) = seq {
             self.log_grew(seq);
         }

@@ -34,6 +34,7 @@ mod commit;
 mod config;
 mod copies;
 mod error;
+mod events;
 mod fetch;
 mod forward;
 mod grown;
@@ -64,6 +65,7 @@ mod write;
 pub use body::{Body, BodySink};
 pub use config::ConfigChange;
 pub use error::{ReadError, Unavailable};
+pub use events::{Lane, Lost, NotifyMetrics, Tally, Waiting};
 pub use forward::AnswerForwarded;
 pub use members::{BadMembers, Members};
 pub use metrics::ClusterMetrics;
@@ -123,6 +125,7 @@ struct Inner {
     absences: lookup::Absences,
     placing: heat::Placing,
     forwarded: OnceLock<AnswerForwarded>,
+    noted: events::Noted,
     views: Mutex<BTreeMap<RegionId, view::PeerView>>,
     registers: register::RegisterState,
     gossip: membership::Gossip,
@@ -178,8 +181,7 @@ impl Cluster {
         let registers = register::RegisterState::open(&env, &store).await?;
         let stop = watch::channel(false).0;
         let (tell, events) = mpsc::channel(limits::GOSSIP_QUEUE_MAX);
-        let boot = registers.acceptor.boot();
-        let node = Node { region, incarnation, boot, renewal: 0 };
+        let node = Node { region, incarnation, boot: registers.acceptor.boot(), renewal: 0 };
         let others = members.regions().map(|r| r.id).filter(|id| *id != region).collect();
         let (gossip, turn) =
             membership::Gossip::new(&env, peers.clone(), node, others, tell, stop.subscribe());
@@ -201,6 +203,7 @@ impl Cluster {
                 absences: lookup::Absences::default(),
                 placing: heat::Placing::default(),
                 forwarded: OnceLock::new(),
+                noted: events::Noted::default(),
                 views: Mutex::new(BTreeMap::new()),
                 registers,
                 gossip,

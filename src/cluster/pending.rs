@@ -14,6 +14,7 @@ use crate::limits;
 use crate::logic::merge::merge;
 use crate::net::message::{Fate, PendingChange, Request, Response};
 use crate::store::{self, Table, Tx};
+use crate::types::event::Because;
 use crate::types::id::{BlobId, BucketId};
 use crate::types::object::{Content, HoldState, Holding};
 use crate::types::record::{Record, RecordId};
@@ -226,7 +227,7 @@ impl Cluster {
             }
         }
         if !holders.is_empty() {
-            return self.publish_pending(change, &holders).await;
+            return self.publish_pending(change, &holders, true).await;
         }
         if all_refuse {
             tracing::info!(stamp = %change.stamp, "discarded a change that no region holds");
@@ -244,8 +245,10 @@ impl Cluster {
             Ok(Response::Fate(Fate::Discarded)) => {
                 self.inner.store.write(move |tx| end(tx, change.stamp)).await
             }
-            Ok(Response::Fate(Fate::Published | Fate::Unknown)) | Err(_) => {
-                self.publish_pending(change, &[]).await
+            // Who published it has told of it.
+            Ok(Response::Fate(Fate::Published)) => self.publish_pending(change, &[], false).await,
+            Ok(Response::Fate(Fate::Unknown)) | Err(_) => {
+                self.publish_pending(change, &[], true).await
             }
             Ok(other) => {
                 tracing::warn!(origin = %change.origin, got = other.name(), "odd answer to fate");
@@ -259,6 +262,7 @@ impl Cluster {
         &self,
         mut change: PendingChange,
         also_held_by: &[RegionId],
+        tell: bool,
     ) -> Result<(), store::Error> {
         if !also_held_by.is_empty() {
             let mut holders = also_held_by.to_vec();
@@ -275,11 +279,16 @@ impl Cluster {
                     return Ok(None);
                 }
                 cluster.keep_clock(tx, change.stamp)?;
+                if tell {
+                    let because = Because::default();
+                    cluster.note_events(tx, change.stamp, &because, &change.records)?;
+                }
                 let seq = merge_all(tx, change.records)?;
                 end(tx, change.stamp)?;
                 Ok::<_, store::Error>(seq)
             })
             .await?;
+        self.inner.noted.settled();
         if let Some(seq) = seq {
             self.log_grew(seq);
         }

@@ -222,6 +222,8 @@ impl<'a> Layer<'a> {
             | Space::Pending
             | Space::Quarantine
             | Space::Register
+            | Space::Event
+            | Space::Lane
             | Space::Refs
             | Space::Leaves
             | Space::Heads

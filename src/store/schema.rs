@@ -33,6 +33,10 @@ pub(crate) const ENTRY_CHUNKS_MAX: usize = 8;
 pub enum Table {
     /// How far a log was applied here.
     Cursor,
+    /// Events that wait for their delivery to a destination.
+    Event,
+    /// How many of them wait, by destination and in all.
+    Lane,
     /// Small documents of this node alone.
     Local,
     /// Who is a member.
@@ -51,6 +55,8 @@ impl Table {
     pub(crate) fn space(self) -> Space {
         match self {
             Self::Cursor => Space::Cursor,
+            Self::Event => Space::Event,
+            Self::Lane => Space::Lane,
             Self::Local => Space::Local,
             Self::Member => Space::Member,
             Self::Meta => Space::Meta,
@@ -87,6 +93,8 @@ pub(crate) enum Space {
     Pending = 24,
     Quarantine = 25,
     Register = 26,
+    Event = 27,
+    Lane = 28,
     /// Derived: blob id, namer -> nothing.
     Refs = 60,
     /// Derived: leaf, record id -> digest.
@@ -102,7 +110,7 @@ pub(crate) enum Space {
 }
 
 impl Space {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Records,
         Self::Blobs,
         Self::Manifests,
@@ -118,6 +126,8 @@ impl Space {
         Self::Pending,
         Self::Quarantine,
         Self::Register,
+        Self::Event,
+        Self::Lane,
         Self::Refs,
         Self::Leaves,
         Self::Heads,
@@ -144,6 +154,8 @@ impl Space {
             Self::Pending => "pending",
             Self::Quarantine => "quarantine",
             Self::Register => "register",
+            Self::Event => "event",
+            Self::Lane => "lane",
             Self::Refs => "refs",
             Self::Leaves => "leaves",
             Self::Heads => "heads",
