@@ -9,22 +9,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::env::Env;
-
-/// Where systems keep the certificates that they trust. `SSL_CERT_FILE` goes before them.
-const TRUSTED: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+use crate::node;
 
 /// Sends `request` to the host of `uri` and gives the head of the answer. Errors are for people.
 pub(super) async fn exchange(
@@ -58,21 +49,9 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     sender.send_request(request).await.map_err(|e| e.to_string())
 }
 
+/// `SSL_CERT_FILE` goes before what the system trusts.
 fn trust() -> Result<ClientConfig, String> {
     let stated = std::env::var("SSL_CERT_FILE").ok();
-    let file = stated
-        .or_else(|| TRUSTED.iter().find(|path| Path::new(path).exists()).map(|p| (*p).to_owned()))
-        .ok_or("no trusted certificates found; set SSL_CERT_FILE to a PEM bundle")?;
-    let mut roots = RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(&file).map_err(|error| format!("{file}: {error}"))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| format!("{file}: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("{file}: {error}"))?;
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    node::trust::client_config(stated.as_deref().map(Path::new))
+        .map_err(|why| format!("{why}; SSL_CERT_FILE names a PEM bundle"))
 }

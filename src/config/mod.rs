@@ -8,6 +8,7 @@ pub mod error;
 pub mod region;
 pub mod settings;
 pub mod value;
+pub mod webhook;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub use error::ConfigError;
 pub use region::{RegionFile, Regions};
 pub use settings::{SETTINGS, Setting};
 pub use value::{PeerAddress, Seconds, Size};
+pub use webhook::Webhook;
 
 use crate::types::region::RegionId;
 
@@ -41,6 +43,7 @@ pub struct Config {
     pub mesh: Mesh,
     pub cluster: Cluster,
     pub store: Store,
+    pub notify: Notify,
     pub log: Log,
 }
 
@@ -108,6 +111,17 @@ pub struct Store {
     pub blob_grace: Seconds,
 }
 
+/// Where events of buckets can be sent to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notify {
+    /// The destinations that buckets may name; the same list on every node.
+    pub webhooks: Vec<Webhook>,
+    /// A PEM bundle of the authorities that webhooks' certificates are from, instead of the
+    /// system's.
+    pub ca: Option<PathBuf>,
+}
+
 /// The log on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -136,6 +150,7 @@ impl Default for Config {
             mesh: Mesh::default(),
             cluster: Cluster::default(),
             store: Store::default(),
+            notify: Notify::default(),
             log: Log::default(),
         }
     }

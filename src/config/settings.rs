@@ -120,6 +120,20 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Text,
         "How long bytes that no object names are kept, for readers under way",
     ),
+    row(
+        "GODWIT_NOTIFY_WEBHOOKS",
+        "notify.webhooks",
+        Kind::List,
+        "Destinations of bucket notifications: `NAME=URL`, then `format=s3|tigris`, \
+         `bearer=TOKEN`, `basic=USER:PASSWORD`",
+    )
+    .secret(),
+    row(
+        "GODWIT_NOTIFY_CA",
+        "notify.ca",
+        Kind::Text,
+        "PEM bundle of authorities that webhooks' certificates are from, instead of the system's",
+    ),
     row("GODWIT_LOG", "log.level", Kind::Text, "Filter of the log: `info`, `godwit=debug,info`"),
     row("GODWIT_LOG_FORMAT", "log.format", Kind::Text, "`text` or `json`"),
 ];
@@ -218,6 +232,7 @@ mod tests {
     #[test]
     fn every_field_has_a_row_and_every_row_a_field() {
         let text = "region = \"fra\"\n[s3]\nendpoint = \"http://x\"\n[mesh]\nmtu = 1372\n\
+                    [notify]\nca = \"ca.pem\"\n\
                     [cluster]\ntoken = \"t\"\nsecret = \"s\"\n";
         let config = Config::load(Some(text), &|_| None).unwrap();
         let mut fields = Vec::new();

@@ -16,6 +16,7 @@ use crate::types::acl::Acl;
 use crate::types::action::{Action, Target};
 use crate::types::bucket::BucketConfig;
 use crate::types::caller::Caller;
+use crate::types::event::Cause;
 use crate::types::lock::LockAsked;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{ChecksumKind, ETag, ObjectMeta, PartRef, Row, StoredHeaders, Version};
@@ -110,7 +111,8 @@ impl Engine {
         check_asked(&target.config, copy.lock, now_ms)?;
         let marks = marks_made(&target.config, tags, copy.acl, copy.lock, now_ms);
         let made = (meta, marks);
-        let stored = self.store_version(target, copy.key, copy.conditions, made, bodies).await?;
+        let copying = self.caused_by(Cause::Copy);
+        let stored = copying.store_version(target, copy.key, copy.conditions, made, bodies).await?;
         Ok(Copied { stored, source_modified_ms, source_version_id })
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::{Cluster, Unavailable};
 use crate::env::BoxFuture;
 use crate::limits;
+use crate::types::event::By;
 use crate::types::id::UploadId;
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::record::RecordId;
@@ -20,8 +21,13 @@ use super::{CompleteUpload, Engine, Error, Options, Place, Stored};
 /// A question of another region.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Question {
-    Complete(CompleteUpload),
-    Abort { bucket: BucketName, key: ObjectKey, upload: UploadId },
+    /// With who asks, for those who are told of it.
+    Complete(CompleteUpload, Option<Arc<By>>),
+    Abort {
+        bucket: BucketName,
+        key: ObjectKey,
+        upload: UploadId,
+    },
 }
 
 /// Its answer.
@@ -39,7 +45,8 @@ impl Engine {
         complete: CompleteUpload,
     ) -> Result<Stored, Error> {
         let (upload, row) = (complete.upload, place.row_id(&complete.key));
-        match self.ask(upload, Question::Complete(complete)).await? {
+        let by = self.because.by.clone();
+        match self.ask(upload, Question::Complete(complete, by)).await? {
             Answer::Completed(stored) => {
                 self.learn(upload, vec![row, RecordId::Upload(upload)]).await;
                 Ok(stored)
@@ -99,10 +106,10 @@ pub(super) fn answer(
     Box::pin(async move {
         let question = postcard::from_bytes(&question).map_err(|why| why.to_string())?;
         // What is decided here depends on no option of new buckets.
-        let engine = Engine { cluster, options: Options::default(), rules: Arc::default() };
+        let engine = Engine::plain(cluster, Options::default());
         let answer = match question {
-            Question::Complete(complete) => {
-                engine.complete_upload(complete).await.map(Answer::Completed)
+            Question::Complete(complete, by) => {
+                engine.by(by).complete_upload(complete).await.map(Answer::Completed)
             }
             Question::Abort { bucket, key, upload } => {
                 engine.abort_upload(&bucket, &key, upload).await.map(|()| Answer::Aborted)

@@ -20,6 +20,7 @@ mod listing;
 mod lock;
 mod logging;
 mod multipart;
+mod notify;
 mod object;
 mod rename;
 mod tidy;
@@ -33,6 +34,7 @@ use crate::cluster::{Cluster, Unavailable, View, Write, Written};
 use crate::env::Env;
 use crate::logic::precondition::{Conditions, Current, Refusal};
 use crate::types::bucket::{Ack, BucketConfig, NameState};
+use crate::types::event::{Because, By, Cause};
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::object::{ObjectMeta, Row};
 use crate::types::record::{Record, RecordId};
@@ -52,6 +54,7 @@ pub use listing::{ListObjects, ListVersions, ObjectsPage, VersionsPage};
 pub use lock::LockState;
 pub use logging::{LogRefusal, Logged};
 pub use multipart::{CompleteUpload, CreateUpload, Part, UploadPart, UploadPartCopy};
+pub use notify::{Courier, Undelivered};
 pub use object::{Attributes, GetObject, ObjectBody, ObjectInfo, ObjectRead, PutObject, Stored};
 pub use rename::RenameObject;
 pub use uploads::{ListParts, ListUploads, PartInfo, PartsPage, UploadInfo, UploadsPage};
@@ -86,12 +89,45 @@ pub struct Engine {
     cluster: Cluster,
     options: Options,
     rules: Arc<lifecycle::KnownRules>,
+    /// Why it makes changes, for those who are told of them.
+    because: Because,
+    /// Takes events to their destinations; without one there are no destinations.
+    courier: Option<Arc<dyn Courier>>,
 }
 
 impl Engine {
     pub fn new(cluster: Cluster, options: Options) -> Self {
         cluster.answer_forwarded(forward::answer);
-        Self { cluster, options, rules: Arc::default() }
+        Self::plain(cluster, options)
+    }
+
+    fn plain(cluster: Cluster, options: Options) -> Self {
+        let (rules, because) = (Arc::default(), Because::default());
+        Self { cluster, options, rules, because, courier: None }
+    }
+
+    /// The same engine, which has events delivered.
+    #[must_use]
+    pub fn with_courier(self, courier: Arc<dyn Courier>) -> Self {
+        Self { courier: Some(courier), ..self }
+    }
+
+    /// The same engine, whose changes are made for this client.
+    #[must_use]
+    pub fn on_behalf(&self, by: By) -> Self {
+        self.by(Some(Arc::new(by)))
+    }
+
+    fn by(&self, by: Option<Arc<By>>) -> Self {
+        let because = Because { by, ..self.because };
+        Self { because, ..self.clone() }
+    }
+
+    /// The same engine, whose changes come from something else than a plain request.
+    #[must_use]
+    pub fn caused_by(&self, cause: Cause) -> Self {
+        let because = Because { cause, ..self.because.clone() };
+        Self { because, ..self.clone() }
     }
 
     /// The region that serves.
@@ -127,7 +163,7 @@ impl Engine {
         config: &Arc<BucketConfig>,
         write: Write<Error>,
     ) -> Result<Written, Error> {
-        self.cluster.write(config, write).await
+        self.cluster.write_because(config, write, self.because.clone()).await
     }
 }
 

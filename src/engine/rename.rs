@@ -11,6 +11,7 @@ use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
 use crate::types::bucket::Versioning;
 use crate::types::caller::Caller;
+use crate::types::event::Cause;
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::object::{Marks, ObjectMeta, Row};
 use crate::types::record::Record;
@@ -68,7 +69,9 @@ impl Engine {
                 (place.row_id(source), Record::Row(tombstone(&from, stamp))),
             ])
         });
-        let written = self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        let renaming = self.caused_by(Cause::Rename);
+        let written =
+            renaming.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
         let row = self.row(&config, &keys[1]).await?;
         let made = row.versions.iter().find(|v| v.stamp == written.stamp).and_then(|v| v.object());
         let meta = made.ok_or_else(|| Error::Conflict("the target was changed since".into()))?;

@@ -28,6 +28,7 @@ use crate::types::region::{RegionId, RegionInfo};
 use super::anycast::{Anycast, Site};
 use super::identity::{self, Charter, FirstKey};
 use super::shutdown::Stopper;
+use super::webhooks::Webhooks;
 use super::{Listeners, Node, NodeError, NodeOptions, files, http};
 
 /// The first port when none is given.
@@ -276,6 +277,7 @@ fn node(
         identity,
         cluster: placement(),
         engine: engine::Options { copies: COPIES, ..engine::Options::default() },
+        webhooks: Webhooks::default(),
         s3,
         endpoint: Some(format!("http://{}", plan.global())),
         stop_grace: STOP_GRACE,

@@ -22,6 +22,8 @@ pub enum NodeError {
     OtherRegion { found: RegionId, wanted: RegionId },
     /// The store does not open.
     Store(store::Error),
+    /// The webhooks of the settings cannot be used.
+    Webhooks(String),
 }
 
 impl fmt::Display for NodeError {
@@ -36,6 +38,7 @@ impl fmt::Display for NodeError {
                 "the data directory belongs to region {found}, but this node is told to be {wanted}"
             ),
             Self::Store(error) => write!(f, "store: {error}"),
+            Self::Webhooks(why) => write!(f, "webhooks: {why}"),
         }
     }
 }

@@ -17,6 +17,8 @@ mod readiness;
 mod settings;
 mod shutdown;
 mod tasks;
+pub(crate) mod trust;
+pub mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +43,7 @@ use identity::{FirstKey, Identity};
 use readiness::Readiness;
 use shutdown::{Stop, Stopper};
 use tasks::{Job, Round};
+use webhooks::Webhooks;
 
 /// What a node is made of.
 pub struct NodeOptions {
@@ -49,6 +52,8 @@ pub struct NodeOptions {
     pub mesh: MeshOptions,
     pub cluster: ClusterOptions,
     pub engine: engine::Options,
+    /// Destinations of bucket notifications.
+    pub webhooks: Webhooks,
     pub s3: s3::Options,
     /// What clients are told to use; without it, the address of the S3 listener.
     pub endpoint: Option<String>,
@@ -126,6 +131,7 @@ impl Node {
             Cluster::start(env.clone(), store.clone(), peers, &handler, members, options.cluster)
                 .await?;
         let engine = Engine::new(cluster.clone(), options.engine);
+        let engine = engine.with_courier(Arc::new(options.webhooks));
 
         let address = listeners.s3.local_addr().map(|address| address.to_string());
         let endpoint = options.endpoint.unwrap_or_else(|| {
@@ -134,6 +140,7 @@ impl Node {
         let s3 = front(&engine, options.s3, endpoint, readiness.clone());
         metrics.add(s3.metrics());
         metrics.add(cluster.metrics());
+        metrics.add(cluster.notify_metrics());
         metrics.add(mesh.metrics());
         let handler: Handler = {
             let s3 = s3.clone();
@@ -143,10 +150,7 @@ impl Node {
             })
         };
         env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
-        tasks::start(&env, background(&store, &engine, &s3), &jobs.stop());
-        if let Some(key) = options.identity.first_key {
-            env.spawn("first key", hand_in(env.clone(), engine.clone(), key, jobs.stop()));
-        }
+        start_jobs(&store, &engine, &s3, options.identity.first_key, &jobs);
         readiness.set_ready();
         info!(%region, "ready");
         let stop_grace = options.stop_grace;
@@ -240,6 +244,27 @@ async fn hand_in(env: Env, engine: Engine, key: FirstKey, mut stop: Stop) {
             () = env.sleep(pause) => pause = (pause * 2).min(HAND_IN_PAUSE_MAX),
         }
     }
+}
+
+/// Everything that goes on without a request.
+fn start_jobs(
+    store: &Store,
+    engine: &Engine,
+    s3: &s3::Service,
+    first_key: Option<FirstKey>,
+    jobs: &Stopper,
+) {
+    let env = engine.env();
+    tasks::start(env, background(store, engine, s3), &jobs.stop());
+    env.spawn("notifications", notify(engine.clone(), jobs.stop()));
+    if let Some(key) = first_key {
+        env.spawn("first key", hand_in(env.clone(), engine.clone(), key, jobs.stop()));
+    }
+}
+
+/// Delivers events until the node stops.
+async fn notify(engine: Engine, mut stop: Stop) {
+    engine.deliver_events(stop.called()).await;
 }
 
 /// The node's background jobs. The drivers between regions have tasks of their own.

@@ -10,6 +10,7 @@ use crate::store;
 use crate::types::region::RegionId;
 
 use super::identity::{self, Offered};
+use super::webhooks::Webhooks;
 use super::{NodeError, NodeOptions};
 
 impl NodeOptions {
@@ -49,12 +50,15 @@ impl NodeOptions {
             every: config.s3.access_log_every.0,
             bytes: config.s3.access_log_size.bytes(),
         };
+        let notify = &config.notify;
+        let webhooks = Webhooks::new(env, &notify.webhooks, notify.ca.as_deref());
         Ok(Self {
             store: store_options(config, region),
             mesh,
             identity,
             cluster: ClusterOptions::default(),
             engine: engine::Options::default(),
+            webhooks: webhooks.map_err(NodeError::Webhooks)?,
             s3: s3::Options { domains, auth, access_log, ..s3::Options::new(code) },
             endpoint: config.s3.endpoint.clone().or_else(|| region.endpoints.s3.clone()),
             stop_grace: config.s3.stop_grace.0,

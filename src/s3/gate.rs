@@ -5,6 +5,7 @@ use crate::env::BoxFuture;
 use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
 use crate::types::caller::Caller;
+use crate::types::event::{By, Cause};
 use crate::types::name::{AccessKeyId, BucketName};
 use crate::types::record::AccessKeyRecord;
 
@@ -12,6 +13,7 @@ use super::error::{Code, S3Error};
 use super::intake::Head;
 use super::op::Op;
 use super::ops::copy_source_bucket;
+use super::request::Req;
 use super::{Ctx, Gate};
 
 /// The account that the caller takes for the owner of the bucket, and of the source of a copy.
@@ -45,6 +47,17 @@ impl Ctx {
     /// What the operations call.
     pub(crate) fn engine(&self) -> &Engine {
         self.gate.engine().expect("the table of S3's operations is served with an engine")
+    }
+
+    /// The same for what others are told of: the engine on behalf of who asks.
+    pub(crate) fn engine_for(&self, req: &Req) -> Engine {
+        let account = req.caller.account();
+        let cause = if req.form.is_some() { Cause::Form } else { Cause::Plain };
+        self.engine().caused_by(cause).on_behalf(By {
+            principal: account.map_or_else(|| "Anonymous".to_owned(), ToString::to_string),
+            address: req.around.source_ip.map(|ip| ip.to_string()),
+            request: req.id.clone(),
+        })
     }
 }
 

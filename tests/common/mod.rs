@@ -6,4 +6,5 @@
 
 pub mod client;
 pub mod node;
+pub mod receiver;
 pub mod server;

@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use godwit::cluster::{Cluster, ClusterOptions, Handler, Members};
+use godwit::config::Webhook;
 use godwit::engine::{Engine, Options};
 use godwit::env::{BoxFuture, Class, Env, PeerError, PeerHandler as _, Peers};
 use godwit::node::env;
+use godwit::node::webhooks::Webhooks;
 use godwit::store::{self, Store};
 use godwit::types::id::ClusterId;
 use godwit::types::region::{Coordinates, RegionId, RegionInfo, Role};
@@ -98,13 +102,45 @@ pub struct Node {
     pub wires: Arc<Wires>,
     dir: TempDir,
     regions: Vec<RegionInfo>,
+    webhooks: Vec<Webhook>,
+    deliveries: Deliveries,
+}
+
+/// The task that delivers events, and what stops it.
+struct Deliveries {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Deliveries {
+    #[allow(clippy::disallowed_methods, reason = "on the test's own runtime")]
+    fn start(engine: &Engine) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let engine = engine.clone();
+        let task = tokio::spawn(async move {
+            engine.deliver_events(async { drop(stopped.await) }).await;
+        });
+        Self { stop, task }
+    }
+
+    async fn stop(self) {
+        drop(self.stop);
+        self.task.await.unwrap();
+    }
 }
 
 impl Node {
     /// A cluster of one.
     pub async fn start() -> Self {
+        Self::with_webhooks(&[]).await
+    }
+
+    /// A cluster of one whose buckets may name these destinations, as the settings write them.
+    pub async fn with_webhooks(webhooks: &[String]) -> Self {
         let wires = Arc::new(Wires::default());
-        Self::start_in(TempDir::new().unwrap(), wires, REGION, vec![info(REGION)]).await
+        let webhooks = webhooks.iter().map(|text| text.parse().unwrap()).collect();
+        let regions = vec![info(REGION)];
+        Self::start_in(TempDir::new().unwrap(), wires, REGION, regions, webhooks).await
     }
 
     /// A cluster of these regions.
@@ -114,7 +150,8 @@ impl Node {
         let mut nodes = Vec::new();
         for code in codes {
             let dir = TempDir::new().unwrap();
-            nodes.push(Self::start_in(dir, wires.clone(), code, regions.clone()).await);
+            let regions = regions.clone();
+            nodes.push(Self::start_in(dir, wires.clone(), code, regions, Vec::new()).await);
         }
         nodes
     }
@@ -124,23 +161,27 @@ impl Node {
         wires: Arc<Wires>,
         code: &str,
         regions: Vec<RegionInfo>,
+        webhooks: Vec<Webhook>,
     ) -> Self {
         let env = env::real(&tokio::runtime::Handle::current(), dir.path());
         let cluster = start_cluster(&env, dir.path(), &wires, code, &regions).await;
         let options = Options { copies: 2, ..Options::default() };
-        let engine = Engine::new(cluster.clone(), options);
-        Self { engine, cluster, env, wires, dir, regions }
+        let courier = Webhooks::new(&env, &webhooks, None).unwrap();
+        let engine = Engine::new(cluster.clone(), options).with_courier(Arc::new(courier));
+        let deliveries = Deliveries::start(&engine);
+        Self { engine, cluster, env, wires, dir, regions, webhooks, deliveries }
     }
 
     /// Stops the node and starts it again on the same data.
     pub async fn restart(self) -> Self {
-        let Self { engine, cluster, env, wires, dir, regions } = self;
+        let Self { engine, cluster, env, wires, dir, regions, webhooks, deliveries } = self;
+        deliveries.stop().await;
         let code = cluster.region().to_string();
         wires.handlers.lock().unwrap().remove(&cluster.region());
         cluster.stop().await;
         cluster.store().close().await.unwrap();
         drop((engine, cluster, env));
-        Self::start_in(dir, wires, &code, regions).await
+        Self::start_in(dir, wires, &code, regions, webhooks).await
     }
 }
 

@@ -30,7 +30,17 @@ pub struct Server {
 
 impl Server {
     pub async fn start() -> Self {
-        let node = Node::start().await;
+        Self::on(Node::start().await).await
+    }
+
+    /// A server with one bucket and these webhooks in its settings.
+    pub async fn with_webhooks(bucket: &str, webhooks: &[String]) -> Self {
+        let server = Self::on(Node::with_webhooks(webhooks).await).await;
+        server.client.put(&format!("/{bucket}"), "").await.expect(200);
+        server
+    }
+
+    async fn on(node: Node) -> Self {
         let (address, service, listener) = listen(&node).await;
         let client = client_of(&node, address, None, KeyScope::Admin).await;
         Self { node, address, client, service, listener }
@@ -48,6 +58,7 @@ impl Server {
         self.listener.abort();
         // Aborted is how it ends.
         let _ = self.listener.await;
+        drop(self.service);
         let node = self.node.restart().await;
         let (address, service, listener) = listen(&node).await;
         Self { node, address, client: Client { address, ..self.client }, service, listener }

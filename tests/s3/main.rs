@@ -18,6 +18,7 @@ mod listing;
 mod lock;
 mod logging;
 mod multipart;
+mod notification;
 mod object;
 mod policy;
 mod probe;

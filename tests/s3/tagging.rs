@@ -162,13 +162,6 @@ async fn settings_that_promise_what_is_not_there_are_refused_and_empty_ones_are_
             501,
         ),
         ("logging", "<Other/>", 400),
-        ("notification", "<NotificationConfiguration/>", 200),
-        (
-            "notification",
-            "<NotificationConfiguration><QueueConfiguration><Queue>q</Queue>\
-             </QueueConfiguration></NotificationConfiguration>",
-            501,
-        ),
         (
             "requestPayment",
             "<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>",

@@ -31,8 +31,8 @@ pub(super) static OPS: &[Op] = &[Op {
 /// What stays as it is in the query of a redirect.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-async fn post(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
-    let form = req.form.take().unwrap_or_default();
+async fn post(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let form = req.form.clone().unwrap_or_default();
     let (bucket, key) = (req.bucket()?.clone(), req.key()?.clone());
     let location = location(&req)?;
     let reply = put(ctx, req).await?;

@@ -14,6 +14,7 @@ mod listing;
 mod lock;
 mod logging;
 mod multipart;
+mod notification;
 mod object;
 mod ownership;
 mod params;
@@ -46,6 +47,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     lock::OPS,
     logging::OPS,
     multipart::OPS,
+    notification::OPS,
     object::OPS,
     ownership::OPS,
     plain::OPS,
@@ -121,7 +123,11 @@ fn remark(name: &str) -> &'static str {
             "Delivered every five minutes or MiB of a bucket, best effort. The target may be another \
              account's where its policy lets `logging.s3.amazonaws.com` write."
         }
-        "PutBucketNotificationConfiguration" => "Only the empty one: nothing is delivered.",
+        "PutBucketNotificationConfiguration" => {
+            "Queues and topics whose ARN names a webhook of the node's settings: \
+             `arn:godwit:sqs::NAME:webhook`, or `arn:aws:sqs:REGION:ACCOUNT:NAME`. No test event is \
+             sent; functions and the event bus are refused."
+        }
         "Preflight of a bucket" | "Preflight of an object" => {
             "What OPTIONS is for: it asks the rules of PutBucketCors."
         }

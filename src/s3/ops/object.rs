@@ -84,7 +84,7 @@ pub(super) async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
         attributes: attributes(&req, acl, lock_asked(ctx, &req).await?)?,
         conditions: conditions(&req)?,
     };
-    let stored = ctx.engine().put_object(put, &mut req.body).await?;
+    let stored = ctx.engine_for(&req).put_object(put, &mut req.body).await?;
     let reply = with_expiry_of(ctx, &req, &stored, Reply::ok()).await?;
     let reply = with_version(reply, stored.version_id.as_deref())?;
     let reply = with_checksum(with_etag(reply, &stored.etag.0)?, stored.checksum.as_ref(), None)?;
@@ -139,7 +139,7 @@ async fn delete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let (bucket, key) = (req.bucket()?, req.key()?);
     let bypass = bypasses(ctx, &req, &req.target).await?;
     let deleted =
-        ctx.engine().delete_object(bucket, key, version, conditions(&req)?, bypass).await?;
+        ctx.engine_for(&req).delete_object(bucket, key, version, conditions(&req)?, bypass).await?;
     let reply = with_version(Reply::no_content(), deleted.version_id.as_deref())?;
     if deleted.marker { reply.text("x-amz-delete-marker", "true") } else { Ok(reply) }
 }
@@ -193,7 +193,7 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         }
     }
     if !deletions.is_empty() {
-        for outcome in ctx.engine().delete_objects(req.bucket()?, deletions).await? {
+        for outcome in ctx.engine_for(&req).delete_objects(req.bucket()?, deletions).await? {
             match outcome.result {
                 Ok(_) if request.quiet => {}
                 Ok(deleted) => {

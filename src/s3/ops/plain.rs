@@ -4,7 +4,6 @@
 //! reason; to take away what is never there succeeds, as on S3.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::limits;
 use crate::s3::Ctx;
@@ -56,15 +55,6 @@ pub(super) static OPS: &[Op] = &[
         put_accelerate
     ),
     sub_resource!(
-        "PutBucketNotificationConfiguration",
-        Put,
-        Bucket,
-        "notification",
-        PutBucketNotification,
-        DOCUMENT,
-        put_notification
-    ),
-    sub_resource!(
         "PutBucketRequestPayment",
         Put,
         Bucket,
@@ -109,35 +99,6 @@ async fn put_accelerate(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         return Err(S3Error::with(Code::InvalidRequest, why));
     }
     ctx.engine().put_document(bucket, SettingKind::Accelerate, &enabled).await?;
-    Ok(Reply::ok())
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct NotificationConfiguration {
-    #[serde(default)]
-    topic_configuration: Vec<IgnoredAny>,
-    #[serde(default)]
-    queue_configuration: Vec<IgnoredAny>,
-    #[serde(default)]
-    cloud_function_configuration: Vec<IgnoredAny>,
-    #[serde(default)]
-    event_bridge_configuration: Vec<IgnoredAny>,
-}
-
-async fn put_notification(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    let document: NotificationConfiguration = req.xml("NotificationConfiguration")?;
-    let receivers = [
-        &document.topic_configuration,
-        &document.queue_configuration,
-        &document.cloud_function_configuration,
-        &document.event_bridge_configuration,
-    ];
-    if receivers.iter().any(|receivers| !receivers.is_empty()) {
-        let why = "Events are not sent: there are no topics, queues or functions here.";
-        return Err(S3Error::with(Code::NotImplemented, why));
-    }
-    ctx.engine().head_bucket(req.bucket()?).await?;
     Ok(Reply::ok())
 }
 

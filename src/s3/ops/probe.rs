@@ -44,34 +44,12 @@ macro_rules! unset {
     };
 }
 
-/// A row whose document is empty.
-macro_rules! empty {
-    ($name:literal, $query:literal, $action:ident, $root:literal) => {
-        Op {
-            name: $name,
-            on: On::Bucket,
-            verb: Verb::Get,
-            when: &[When::Query($query)],
-            action: Action::$action,
-            body: BodyKind::None,
-            auth: Auth::Signed,
-            run: |_, _| Box::pin(async { Ok(Reply::xml(Writer::new($root))) }),
-        }
-    };
-}
-
 pub(super) static OPS: &[Op] = &[
     unset!(
         "GetBucketEncryption",
         "encryption",
         GetEncryptionConfiguration,
         ServerSideEncryptionConfigurationNotFoundError
-    ),
-    empty!(
-        "GetBucketNotificationConfiguration",
-        "notification",
-        GetBucketNotification,
-        "NotificationConfiguration"
     ),
     unset!(
         "GetBucketReplication",

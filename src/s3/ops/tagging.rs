@@ -139,7 +139,7 @@ async fn delete_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 
 async fn set_object(ctx: &Ctx, req: &Req, tags: Tags, reply: Reply) -> Result<Reply, S3Error> {
     let version = version(req)?;
-    ctx.engine().put_object_tags(req.bucket()?, req.key()?, version, tags).await?;
+    ctx.engine_for(req).put_object_tags(req.bucket()?, req.key()?, version, tags).await?;
     with_version(reply, version.id().as_deref())
 }
 
