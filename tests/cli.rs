@@ -97,3 +97,36 @@ fn config_show_hides_secrets() {
     assert!(shown.contains("region = \"fra\"") && shown.contains("(set)"), "{shown}");
     assert!(!shown.contains("token-of-fra") && !shown.contains("the-secret"), "{shown}");
 }
+
+#[test]
+fn a_keyring_is_made_line_by_line_and_checked() {
+    let line = |name| text(&run(&["keyring", "new", name]).stdout).to_owned();
+    let (one, two) = (line("one"), line("one"));
+    assert!(one.starts_with("one:") && one != two, "each time another key");
+    assert_eq!(run(&["keyring", "new", "no good"]).status.code(), Some(2));
+    let keys = one + &line("two");
+    let check = godwit(&["keyring", "check"]).env("GODWIT_ENCRYPTION_KEYS", &keys).output();
+    assert_eq!(text(&check.unwrap().stdout), "one\ntwo\n");
+    let twice = godwit(&["keyring", "check"]).env("GODWIT_ENCRYPTION_KEYS", two.repeat(2)).output();
+    let twice = twice.unwrap();
+    assert!(!twice.status.success() && text(&twice.stderr).contains("line 2"), "{twice:?}");
+    let inside = godwit(&["config", "check"])
+        .env("GODWIT_DATA", "/data")
+        .env("GODWIT_KEYRING", "/data/keyring")
+        .output();
+    assert!(text(&inside.unwrap().stderr).contains("data directory"));
+}
+
+#[test]
+fn a_keyring_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keyring");
+    fs::write(&file, run(&["keyring", "new", "k"]).stdout).unwrap();
+    let check = |mode| {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        godwit(&["keyring", "check"]).env("GODWIT_KEYRING", &file).output().unwrap()
+    };
+    assert_eq!(text(&check(0o600).stdout), "k\n");
+    assert!(text(&check(0o644).stderr).contains("0600"));
+}

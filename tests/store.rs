@@ -77,6 +77,7 @@ fn object(n: u64, replaces: u64, blobs: &[BlobRef]) -> Record {
         blob: *blob,
         checksum: None,
         held_by: vec![fra()],
+        seal: None,
     };
     let meta = ObjectMeta {
         size: blobs.iter().map(|blob| blob.len).sum(),
@@ -88,6 +89,7 @@ fn object(n: u64, replaces: u64, blobs: &[BlobRef]) -> Record {
         parts: (1_u16..).zip(blobs).map(part).collect(),
         rides: false,
         owner: AccountId("owner".into()),
+        encryption: None,
     };
     version(n, replaces, Content::Object(Arc::new(meta)))
 }

@@ -162,8 +162,9 @@ impl Api {
             if_range: Conditions::default(),
             part: None,
             version: VersionRef::Current,
+            customer_key: None,
         };
-        let info = self.engine.head_object(&get).await?;
+        let info = self.engine.object_info(&get).await?;
         let found = self.engine.whereabouts(&bucket, &key).await?;
         json(&Where {
             bucket: bucket.to_string(),

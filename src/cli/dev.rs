@@ -65,6 +65,7 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<Exit, CliError> {
         port: command.port,
         dir: dir.clone(),
         wan: !command.no_wan,
+        encryption: files::settings(common.config.as_deref())?.encryption,
     };
     process::run(&dir, async |env, stop| {
         let cluster = Cluster::start(env, options).await.map_err(failed)?;

@@ -11,6 +11,7 @@ mod dev;
 mod error;
 mod files;
 mod health;
+mod keyring;
 mod keys;
 mod output;
 mod process;
@@ -59,6 +60,9 @@ enum Command {
     Dev(dev::Dev),
     /// Ask a node whether it is alive and ready
     Health(health::Health),
+    /// Make or check the keys of encryption at rest
+    #[command(subcommand)]
+    Keyring(keyring::Keyring),
     /// Make or list access keys
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -104,6 +108,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Config(command) => config::run(&common, command),
         Command::Dev(command) => dev::run(&common, command),
         Command::Health(command) => health::run(&common, command),
+        Command::Keyring(command) => keyring::run(&common, command),
         Command::Keys(command) => keys::run(&common, command),
         Command::Serve(command) => serve::run(&common, command),
         Command::Status(command) => status::run(&common, &command),

@@ -61,7 +61,8 @@ pub struct BodySink {
     len: u64,
     /// What came before it was known whether the body rides.
     gathered: BytesMut,
-    ways: Option<Ways>,
+    /// Boxed: hashers are large, and a request has them in its future.
+    ways: Option<Box<Ways>>,
 }
 
 impl Cluster {
@@ -99,7 +100,7 @@ impl BodySink {
         }
     }
 
-    fn open_ways(&self) -> Result<Ways, Unavailable> {
+    fn open_ways(&self) -> Result<Box<Ways>, Unavailable> {
         let cluster = &self.cluster;
         let quorum = cluster.quorum(&self.config);
         quorum.check()?;
@@ -111,14 +112,14 @@ impl BodySink {
             .take(quorum.followers_needed())
             .map(|region| Outlet::open(cluster, region, id))
             .collect();
-        Ok(Ways {
+        Ok(Box::new(Ways {
             id,
             local: here.then(|| cluster.store().blob_writer(id)),
             outlets,
             hasher: (!here).then(ManifestHasher::default),
             piece: BytesMut::new(),
             sent: 0,
-        })
+        }))
     }
 
     /// Takes the next bytes.

@@ -44,6 +44,7 @@ pub struct Config {
     pub cluster: Cluster,
     pub store: Store,
     pub notify: Notify,
+    pub encryption: Encryption,
     pub log: Log,
 }
 
@@ -122,6 +123,17 @@ pub struct Notify {
     pub ca: Option<PathBuf>,
 }
 
+/// The keys of SSE-S3 and SSE-KMS, as lines of `NAME:KEY`; the first is that of SSE-S3. Every region
+/// has the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Encryption {
+    /// A file of such lines, outside of the data directory.
+    pub keyring: Option<PathBuf>,
+    /// The lines themselves, for platforms that hand out secrets in the environment.
+    pub keys: Option<String>,
+}
+
 /// The log on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -151,6 +163,7 @@ impl Default for Config {
             cluster: Cluster::default(),
             store: Store::default(),
             notify: Notify::default(),
+            encryption: Encryption::default(),
             log: Log::default(),
         }
     }
@@ -248,6 +261,18 @@ impl Config {
             return Err(ConfigError::Field {
                 field: "s3.endpoint",
                 why: "begins with http:// or https://",
+            });
+        }
+        if self.encryption.keyring.is_some() && self.encryption.keys.is_some() {
+            return Err(ConfigError::Field {
+                field: "encryption.keyring",
+                why: "stands beside encryption.keys; set one of them",
+            });
+        }
+        if self.encryption.keyring.as_ref().is_some_and(|file| file.starts_with(&self.data)) {
+            return Err(ConfigError::Field {
+                field: "encryption.keyring",
+                why: "lies in the data directory; who copies the disk would have the key",
             });
         }
         if self.store.memory_cache < MEMORY_CACHE_MIN {

@@ -134,6 +134,19 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Text,
         "PEM bundle of authorities that webhooks' certificates are from, instead of the system's",
     ),
+    row(
+        "GODWIT_KEYRING",
+        "encryption.keyring",
+        Kind::Text,
+        "File with the keys of SSE-S3 and SSE-KMS, the same in every region, not in `data`",
+    ),
+    row(
+        "GODWIT_ENCRYPTION_KEYS",
+        "encryption.keys",
+        Kind::Text,
+        "The same keys themselves: `NAME:KEY` a line, or separated by commas",
+    )
+    .secret(),
     row("GODWIT_LOG", "log.level", Kind::Text, "Filter of the log: `info`, `godwit=debug,info`"),
     row("GODWIT_LOG_FORMAT", "log.format", Kind::Text, "`text` or `json`"),
 ];
@@ -216,7 +229,7 @@ fn put(table: &mut Table, path: &str, value: Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
+    use super::super::{Config, Encryption};
     use super::*;
 
     /// All fields of a table with their paths.
@@ -234,7 +247,9 @@ mod tests {
         let text = "region = \"fra\"\n[s3]\nendpoint = \"http://x\"\n[mesh]\nmtu = 1372\n\
                     [notify]\nca = \"ca.pem\"\n\
                     [cluster]\ntoken = \"t\"\nsecret = \"s\"\n";
-        let config = Config::load(Some(text), &|_| None).unwrap();
+        let mut config = Config::load(Some(text), &|_| None).unwrap();
+        // Only one of the two is ever set.
+        config.encryption = Encryption { keyring: Some("k".into()), keys: Some("k".into()) };
         let mut fields = Vec::new();
         paths(&Table::try_from(&config).unwrap(), "", &mut fields);
         let mut rows: Vec<&str> = SETTINGS.iter().map(|setting| setting.path).collect();

@@ -8,22 +8,24 @@ use std::sync::Arc;
 
 use md5::{Digest, Md5};
 
-use crate::cluster::{Body, ReadError, Unavailable};
-use crate::logic::parts;
+use crate::cluster::{ReadError, Unavailable};
+use crate::logic::encryption::DataKey;
 use crate::logic::precondition::{Conditions, Refusal};
 use crate::types::access::Circumstances;
 use crate::types::acl::Acl;
 use crate::types::action::{Action, Target};
 use crate::types::bucket::BucketConfig;
 use crate::types::caller::Caller;
+use crate::types::encryption::{SecretBytes, Sse, SseAsked};
 use crate::types::event::Cause;
 use crate::types::lock::LockAsked;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{ChecksumKind, ETag, ObjectMeta, PartRef, Row, StoredHeaders, Version};
 use crate::types::region::RegionId;
 
+use super::encryption::{Encrypting, Run, etag, opener};
 use super::lock::{check_asked, marks_made};
-use super::object::read_error;
+use super::object::{plain_parts, read_error};
 use super::version::{VersionRef, id_shown};
 use super::{Engine, Error, Stored, current};
 
@@ -39,6 +41,8 @@ pub struct CopySource {
     pub conditions: Conditions,
     /// Of the request that copies.
     pub around: Circumstances,
+    /// Of the source, where that is SSE-C.
+    pub customer_key: Option<SecretBytes>,
 }
 
 /// Copies one object.
@@ -55,6 +59,7 @@ pub struct CopyObject {
     /// The copy's own list; a source's is never copied.
     pub acl: Option<Acl>,
     pub lock: LockAsked,
+    pub encryption: SseAsked,
     /// A change that makes copying an object to itself meaningful, other than `replace`.
     pub storage_class: Option<String>,
     /// On the target.
@@ -75,6 +80,8 @@ pub(super) struct Found {
     pub(super) config: Arc<BucketConfig>,
     pub(super) version: Version,
     pub(super) meta: Arc<ObjectMeta>,
+    /// Of an encrypted source.
+    pub(super) key: Option<DataKey>,
 }
 
 impl Found {
@@ -96,14 +103,19 @@ impl Engine {
         refuse_idle_copy(&copy)?;
         let mut meta = described(&found.meta, &copy);
         meta.parts = found.named_parts();
-        let bodies = if same_places(&found.config, &target.config) {
+        let encrypting = self.encrypting_copy(&target.config, &copy.encryption, &found).await?;
+        let key = encrypting.as_ref().map(|e| &e.key);
+        let bodies = if same_places(&found.config, &target.config) && found.key.as_ref() == key {
             Vec::new()
         } else {
-            let (body, md5) =
-                self.copy_bytes(&copy.source, &found, 0..found.meta.size, &target.config).await?;
-            take_over(&mut meta, &body, parts::plain_etag(md5));
-            vec![body]
+            let all = 0..found.meta.size;
+            let (run, md5) =
+                self.copy_bytes(&copy.source, &found, all, &target.config, key).await?;
+            let encrypted = encrypting.as_ref().map(|e| (&e.record.sse, &e.key));
+            take_over(&mut meta, &run, etag(md5, encrypted));
+            vec![run.body]
         };
+        meta.encryption = encrypting.map(|e| e.record);
         let source_modified_ms = found.meta.modified_ms;
         let source_version_id = id_shown(found.config.versioning, &found.version);
         let tags = copy.replace_tags.unwrap_or_else(|| found.version.marks.tags.val.clone());
@@ -132,10 +144,38 @@ impl Engine {
         self.authorize(caller, action, &target, &around).await?;
         let config = self.bucket(&source.bucket).await?;
         let row = self.row(&config, &source.key).await?;
-        found(config, &row, source)
+        let found = found(config, &row, source)?;
+        let encryption = found.meta.encryption.as_ref();
+        let key = self.data_key(encryption, source.customer_key.as_ref())?;
+        Ok(Found { key, ..found })
     }
 
-    /// Copies bytes of the source through this node, and their MD5. Starts again when the source's
+    /// The encryption of a copy: as asked, else the target bucket's default, else as the keyring
+    /// keeps the source. Between two keys of the keyring only the data key is wrapped anew.
+    async fn encrypting_copy(
+        &self,
+        target: &BucketConfig,
+        asked: &SseAsked,
+        found: &Found,
+    ) -> Result<Option<Encrypting>, Error> {
+        let kept = found.meta.encryption.as_ref().map(|e| &e.sse);
+        let made = match (self.encrypting(target, asked).await?, kept) {
+            (None, Some(Sse::Kms(name))) => {
+                self.encrypting(target, &SseAsked::Kms(name.clone())).await?
+            }
+            (None, Some(Sse::S3(_))) => self.encrypting(target, &SseAsked::S3).await?,
+            (made, Some(Sse::Customer | Sse::Kms(_) | Sse::S3(_)) | None) => made,
+        };
+        match (made, kept, &found.key) {
+            (Some(made), Some(kept), Some(key)) if rewraps(kept, &made.record.sse) => {
+                self.encrypting_with(made.record.sse, None, key.clone()).map(Some)
+            }
+            (made, _, _) => Ok(made),
+        }
+    }
+
+    /// Copies bytes of the source through this node, encrypted with `key` where there is one, and
+    /// their MD5. Starts again when the source's
     /// holders changed, not when the source itself did: then the copy would be of two versions.
     pub(super) async fn copy_bytes(
         &self,
@@ -143,10 +183,13 @@ impl Engine {
         found: &Found,
         range: Range<u64>,
         target: &Arc<BucketConfig>,
-    ) -> Result<(Body, [u8; 16]), Error> {
+        key: Option<&DataKey>,
+    ) -> Result<(Run, [u8; 16]), Error> {
         let mut version = found.version.clone();
         for _ in 0..COPY_TRIES {
-            let mut sink = self.cluster.body(target, Some(range.end - range.start)).await?;
+            let sink = self.cluster.body(target, Some(range.end - range.start)).await?;
+            let mut sink = self.sealing(sink, key);
+            let mut opener = opener(found.key.as_ref(), &found.meta, range.clone())?;
             let mut md5 = Md5::new();
             if range.is_empty() {
                 return Ok((sink.finish().await?, md5.finalize().into()));
@@ -164,15 +207,18 @@ impl Engine {
                 }
             };
             while let Some(bytes) = stream.next().await {
-                let bytes = bytes.map_err(|e| read_error(&e))?;
+                let mut bytes = bytes.map_err(|e| read_error(&e))?;
+                if let Some(opener) = &mut opener {
+                    bytes = opener.decrypt(bytes);
+                }
                 md5.update(&bytes);
                 sink.write(bytes).await?;
             }
-            let body = sink.finish().await?;
-            if body.len != range.end - range.start {
+            let run = sink.finish().await?;
+            if run.body.len != range.end - range.start {
                 return Err(Error::Internal("the source has fewer bytes than its record".into()));
             }
-            return Ok((body, md5.finalize().into()));
+            return Ok((run, md5.finalize().into()));
         }
         Err(changed())
     }
@@ -191,7 +237,7 @@ fn found(config: Arc<BucketConfig>, row: &Row, source: &CopySource) -> Result<Fo
         }
         Refusal::NoSuchKey => Error::NoSuchKey,
     })?;
-    Ok(Found { config, version: version.clone(), meta: meta.clone() })
+    Ok(Found { config, version: version.clone(), meta: meta.clone(), key: None })
 }
 
 /// Both buckets allow the same regions, so that the bytes lie well for both.
@@ -199,13 +245,20 @@ pub(super) fn same_places(a: &BucketConfig, b: &BucketConfig) -> bool {
     a.location == b.location
 }
 
+/// Both keys are the keyring's, and what the ETag says stays true.
+fn rewraps(from: &Sse, to: &Sse) -> bool {
+    matches!((from, to), (Sse::Kms(_), Sse::Kms(_)) | (Sse::S3(_), Sse::S3(_)))
+}
+
 /// A copy to itself that changes nothing is a mistake. Source: S3 API reference, CopyObject.
 fn refuse_idle_copy(copy: &CopyObject) -> Result<(), Error> {
     let same = copy.source.bucket == copy.bucket
         && copy.source.key == copy.key
         && copy.source.version == VersionRef::Current;
-    let changes =
-        copy.replace.is_some() || copy.replace_tags.is_some() || copy.storage_class.is_some();
+    let changes = copy.replace.is_some()
+        || copy.replace_tags.is_some()
+        || copy.storage_class.is_some()
+        || copy.encryption != SseAsked::Default;
     if same && !changes {
         return Err(Error::InvalidRequest(
             "This copy request is illegal because it is trying to copy an object to itself \
@@ -232,11 +285,10 @@ fn described(source: &ObjectMeta, copy: &CopyObject) -> ObjectMeta {
 }
 
 /// The metadata of bytes that were copied into one run.
-fn take_over(meta: &mut ObjectMeta, body: &Body, etag: ETag) {
-    assert_eq!(meta.size, body.len, "a copy has the size of its source");
-    let part = |blob| PartRef { number: 1, blob, checksum: None, held_by: Vec::new() };
-    meta.parts = body.blob.map(part).into_iter().collect();
-    meta.rides = body.rides;
+fn take_over(meta: &mut ObjectMeta, run: &Run, etag: ETag) {
+    assert_eq!(meta.size, run.body.len, "a copy has the size of its source");
+    meta.parts = plain_parts(run);
+    meta.rides = run.body.rides;
     meta.etag = etag;
     // A composite checksum is over parts that the copy does not have.
     meta.checksum = meta.checksum.take().filter(|c| c.kind == ChecksumKind::FullObject);

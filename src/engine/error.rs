@@ -67,7 +67,11 @@ pub enum Error {
     },
     /// The operation contradicts itself or the object's state; why.
     InvalidRequest(String),
+    /// SSE-S3 or SSE-KMS was asked for, and this node has no keyring.
+    NoKeyring,
     NoSuchBucket,
+    /// The keyring of this region has no key of this name.
+    NoSuchEncryptionKey(String),
     NoSuchKey,
     NoSuchUpload,
     /// The version was never there or is gone.
@@ -111,7 +115,9 @@ impl fmt::Display for Error {
             Self::InvalidPartNumber { parts } => write!(f, "the object has {parts} parts"),
             Self::InvalidPartOrder => f.write_str("the parts are not in ascending order"),
             Self::InvalidRange { size } => write!(f, "the range is outside of {size} bytes"),
+            Self::NoKeyring => f.write_str("this node has no keyring"),
             Self::NoSuchBucket => f.write_str("no such bucket"),
+            Self::NoSuchEncryptionKey(name) => write!(f, "the keyring has no key `{name}`"),
             Self::NoSuchKey => f.write_str("no such key"),
             Self::NoSuchUpload => f.write_str("no such upload; it may be complete or aborted"),
             Self::NoSuchVersion => f.write_str("no such version"),

@@ -105,11 +105,11 @@ pub(super) fn answer(
 ) -> BoxFuture<'static, Result<Bytes, String>> {
     Box::pin(async move {
         let question = postcard::from_bytes(&question).map_err(|why| why.to_string())?;
-        // What is decided here depends on no option of new buckets.
+        // What is decided here depends on no option of new buckets, and decrypts nothing.
         let engine = Engine::plain(cluster, Options::default());
         let answer = match question {
             Question::Complete(complete, by) => {
-                engine.by(by).complete_upload(complete).await.map(Answer::Completed)
+                engine.by(by).end_upload(complete).await.map(Answer::Completed)
             }
             Question::Abort { bucket, key, upload } => {
                 engine.abort_upload(&bucket, &key, upload).await.map(|()| Answer::Aborted)

@@ -70,7 +70,7 @@ impl Engine {
             // Part numbers begin with 1.
             walk(snapshot, RecordId::Part(upload, 0), |id, record| match (id, record) {
                 (RecordId::Part(of, _), Record::Part(part)) if of == upload => {
-                    parts.push(part);
+                    parts.push(*part);
                     ControlFlow::Continue(())
                 }
                 _ => ControlFlow::Break(()),

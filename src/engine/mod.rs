@@ -11,6 +11,7 @@ mod bucket;
 mod copy;
 mod delete;
 mod document;
+mod encryption;
 pub mod error;
 mod forward;
 mod index;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, Unavailable, View, Write, Written};
 use crate::env::Env;
+use crate::logic::keyring::Keyring;
 use crate::logic::precondition::{Conditions, Current, Refusal};
 use crate::types::bucket::{Ack, BucketConfig, NameState};
 use crate::types::event::{Because, By, Cause};
@@ -53,7 +55,7 @@ pub use insight::{PeerView, RegionView};
 pub use listing::{ListObjects, ListVersions, ObjectsPage, VersionsPage};
 pub use lock::LockState;
 pub use logging::{LogRefusal, Logged};
-pub use multipart::{CompleteUpload, CreateUpload, Part, UploadPart, UploadPartCopy};
+pub use multipart::{Begun, CompleteUpload, CreateUpload, Part, UploadPart, UploadPartCopy};
 pub use notify::{Courier, Undelivered};
 pub use object::{Attributes, GetObject, ObjectBody, ObjectInfo, ObjectRead, PutObject, Stored};
 pub use rename::RenameObject;
@@ -88,6 +90,7 @@ impl Default for Options {
 pub struct Engine {
     cluster: Cluster,
     options: Options,
+    keyring: Arc<Keyring>,
     rules: Arc<lifecycle::KnownRules>,
     /// Why it makes changes, for those who are told of them.
     because: Because,
@@ -102,8 +105,8 @@ impl Engine {
     }
 
     fn plain(cluster: Cluster, options: Options) -> Self {
-        let (rules, because) = (Arc::default(), Because::default());
-        Self { cluster, options, rules, because, courier: None }
+        let (keyring, rules, because) = (Arc::default(), Arc::default(), Because::default());
+        Self { cluster, options, keyring, rules, because, courier: None }
     }
 
     /// The same engine, which has events delivered.
@@ -128,6 +131,12 @@ impl Engine {
     pub fn caused_by(&self, cause: Cause) -> Self {
         let because = Because { cause, ..self.because.clone() };
         Self { because, ..self.clone() }
+    }
+
+    /// With the keys of SSE-S3 and SSE-KMS.
+    #[must_use]
+    pub fn with_keyring(self, keyring: Keyring) -> Self {
+        Self { keyring: Arc::new(keyring), ..self }
     }
 
     /// The region that serves.

@@ -16,6 +16,7 @@ use crate::logic::parts::{self, Listed, Refusal};
 use crate::logic::precondition::Conditions;
 use crate::types::bucket::BucketConfig;
 use crate::types::caller::Caller;
+use crate::types::encryption::{SecretBytes, Sse};
 use crate::types::id::{BlobId, Hash, UploadId};
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{
@@ -27,6 +28,7 @@ use crate::types::stamp::Stamp;
 
 use super::body::BodySource;
 use super::copy::{CopySource, Found, same_places};
+use super::encryption::{Run, shown_md5};
 use super::lock::{check_asked, marks_made};
 use super::object::replacing;
 use super::version::id_stored;
@@ -42,6 +44,14 @@ pub struct CreateUpload {
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
 }
 
+/// An upload that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    pub upload: UploadId,
+    /// How its parts will be encrypted at rest, where they will.
+    pub sse: Option<Sse>,
+}
+
 /// Names one part of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadPart {
@@ -49,6 +59,8 @@ pub struct UploadPart {
     pub key: ObjectKey,
     pub upload: UploadId,
     pub number: u16,
+    /// Of an SSE-C upload.
+    pub customer_key: Option<SecretBytes>,
 }
 
 /// Takes a part from an object.
@@ -66,6 +78,7 @@ pub struct Part {
     pub etag: ETag,
     pub modified_ms: u64,
     pub checksum: Option<Checksum>,
+    pub sse: Option<Sse>,
 }
 
 /// Makes the object.
@@ -78,10 +91,13 @@ pub struct CompleteUpload {
     pub conditions: Conditions,
     /// The whole object's checksum, to be compared, where the client gives it.
     pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
+    /// Of an SSE-C upload; judged where the request enters.
+    #[serde(skip)]
+    pub customer_key: Option<SecretBytes>,
 }
 
 impl Engine {
-    pub async fn create_upload(&self, create: CreateUpload) -> Result<UploadId, Error> {
+    pub async fn create_upload(&self, create: CreateUpload) -> Result<Begun, Error> {
         if let Some((algorithm, kind)) = create.checksum
             && !parts::kind_allowed(algorithm, kind)
         {
@@ -90,6 +106,9 @@ impl Engine {
         }
         let place = self.place(&create.bucket).await?;
         check_asked(&place.config, create.attributes.lock, self.env().now_ms())?;
+        let encrypting = self.encrypting(&place.config, &create.attributes.encryption).await?;
+        let encryption = encrypting.map(|e| e.record);
+        let sse = encryption.as_ref().map(|e| e.sse.clone());
         let upload = UploadId(self.cluster.stamp(Stamp::ZERO));
         let record = UploadRecord {
             stamp: upload.0,
@@ -102,6 +121,7 @@ impl Engine {
             acl: create.attributes.acl,
             lock: create.attributes.lock,
             checksum: create.checksum,
+            encryption,
             started_ms: upload.0.hlc.ms(),
             state: UploadState::Open,
         };
@@ -112,7 +132,7 @@ impl Engine {
             Ok(vec![(RecordId::Upload(upload), Record::Upload(Box::new(record)))])
         });
         self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
-        Ok(upload)
+        Ok(Begun { upload, sse })
     }
 
     pub async fn upload_part(
@@ -125,8 +145,13 @@ impl Engine {
         if let Some((algorithm, _)) = record.checksum {
             source.want_checksum(algorithm);
         }
-        let (body, digests) = self.take_body(&unriding(&place.config), source).await?;
-        self.store_part(place, part, Taken::Body(body), digests.md5, digests.checksum).await
+        let key = self.data_key(record.encryption.as_ref(), part.customer_key.as_ref())?;
+        let config = unriding(&place.config);
+        let (run, digests) = self.take_body(&config, source, key.as_ref()).await?;
+        let sse = record.encryption.map(|e| e.sse);
+        let md5 = shown_md5(digests.md5, sse.as_ref().zip(key.as_ref()));
+        let made = Made { taken: Taken::Run(run), md5, checksum: digests.checksum, sse };
+        self.store_part(place, part, made).await
     }
 
     /// A part from bytes that are stored already: named where they are one whole run with a known
@@ -137,7 +162,8 @@ impl Engine {
         copy: UploadPartCopy,
     ) -> Result<Part, Error> {
         let place = self.place(&copy.part.bucket).await?;
-        self.open_upload(&place, &copy.part.key, copy.part.upload).await?;
+        let record = self.open_upload(&place, &copy.part.key, copy.part.upload).await?;
+        let key = self.data_key(record.encryption.as_ref(), copy.part.customer_key.as_ref())?;
         let found = self.copy_source(caller, &copy.source).await?;
         let size = found.meta.size;
         let range = match copy.range {
@@ -147,17 +173,35 @@ impl Engine {
         if range.end - range.start > limits::BODY_BYTES_MAX {
             return Err(Error::EntityTooLarge { bytes_max: limits::BODY_BYTES_MAX });
         }
-        let whole = range == (0..size) && same_places(&found.config, &place.config);
+        let plain = key.is_none() && found.key.is_none();
+        let whole = plain && range == (0..size) && same_places(&found.config, &place.config);
         if let (true, Some((named, md5))) = (whole, nameable(&found)) {
-            return self.store_part(place, copy.part, Taken::Named(named), md5, None).await;
+            let made = Made { taken: Taken::Named(named), md5, checksum: None, sse: None };
+            return self.store_part(place, copy.part, made).await;
         }
         let config = unriding(&place.config);
-        let (body, md5) = self.copy_bytes(&copy.source, &found, range, &config).await?;
-        self.store_part(place, copy.part, Taken::Body(body), md5, None).await
+        let (run, md5) =
+            self.copy_bytes(&copy.source, &found, range, &config, key.as_ref()).await?;
+        let sse = record.encryption.map(|e| e.sse);
+        let md5 = shown_md5(md5, sse.as_ref().zip(key.as_ref()));
+        let made = Made { taken: Taken::Run(run), md5, checksum: None, sse };
+        self.store_part(place, copy.part, made).await
     }
 
-    /// Makes the object. Asked again after it was made, gives the same answer.
+    /// Makes the object. Asked again after it was made, gives the same answer. The key of an SSE-C
+    /// upload is needed where its parts have checksums. Source: S3 API reference,
+    /// CompleteMultipartUpload.
     pub async fn complete_upload(&self, complete: CompleteUpload) -> Result<Stored, Error> {
+        let place = self.place(&complete.bucket).await?;
+        let record = self.upload(&place, &complete.key, complete.upload).await?;
+        if record.checksum.is_some() || complete.customer_key.is_some() {
+            self.data_key(record.encryption.as_ref(), complete.customer_key.as_ref())?;
+        }
+        self.end_upload(complete).await
+    }
+
+    /// The same without a look at keys, which the region that was asked first has had.
+    pub(super) async fn end_upload(&self, complete: CompleteUpload) -> Result<Stored, Error> {
         let place = self.place(&complete.bucket).await?;
         let record = self.upload(&place, &complete.key, complete.upload).await?;
         match record.state {
@@ -247,14 +291,8 @@ impl Engine {
         Ok(numbers)
     }
 
-    async fn store_part(
-        &self,
-        place: Place,
-        part: UploadPart,
-        taken: Taken,
-        md5: [u8; 16],
-        checksum: Option<Checksum>,
-    ) -> Result<Part, Error> {
+    async fn store_part(&self, place: Place, part: UploadPart, made: Made) -> Result<Part, Error> {
+        let Made { taken, md5, checksum, sse } = made;
         if !(1..=limits::PARTS_MAX).contains(&part.number) {
             let why = format!("a part number is between 1 and {}", limits::PARTS_MAX);
             return Err(Error::InvalidArgument(why));
@@ -276,11 +314,11 @@ impl Engine {
                 modified_ms: stamp.hlc.ms(),
                 ended: false,
             };
-            Ok(vec![(id.clone(), Record::Part(record))])
+            Ok(vec![(id.clone(), Record::Part(Box::new(record)))])
         });
         let written = self.write(&config, Write { subject, bodies, decide }).await?;
         let modified_ms = written.stamp.hlc.ms();
-        Ok(Part { etag: parts::plain_etag(md5), modified_ms, checksum })
+        Ok(Part { etag: parts::plain_etag(md5), modified_ms, checksum, sse })
     }
 
     /// The answer of a completion, from the parts that made it.
@@ -300,20 +338,32 @@ impl Engine {
             let (etag, size) = (meta.etag.clone(), meta.size);
             let (modified_ms, checksum) = (meta.modified_ms, meta.checksum.clone());
             let version_id = id_stored(place.config.versioning, stamp);
-            return Ok(Stored { version: stamp, version_id, etag, size, modified_ms, checksum });
+            let sse = meta.encryption.as_ref().map(|e| e.sse.clone());
+            let version = stamp;
+            return Ok(Stored { version, version_id, etag, size, modified_ms, checksum, sse });
         }
         // Overwritten or deleted since: what was made is known from the list of parts.
         let md5s = complete.parts.iter().map(|l| md5_of(&l.etag)).collect::<Option<Vec<_>>>();
         let etag = parts::multipart_etag(&md5s.ok_or(Error::NoSuchUpload)?);
         let modified_ms = stamp.hlc.ms();
         let version_id = id_stored(place.config.versioning, stamp);
-        Ok(Stored { version: stamp, version_id, etag, size: 0, modified_ms, checksum: None })
+        let (version, checksum, sse) = (stamp, None, None);
+        Ok(Stored { version, version_id, etag, size: 0, modified_ms, checksum, sse })
     }
+}
+
+/// A part as it came in.
+struct Made {
+    taken: Taken,
+    /// What its ETag shows.
+    md5: [u8; 16],
+    checksum: Option<Checksum>,
+    sse: Option<Sse>,
 }
 
 /// Where a part's bytes are.
 enum Taken {
-    Body(Body),
+    Run(Run),
     Named(PartRef),
 }
 
@@ -321,9 +371,9 @@ impl Taken {
     fn into_run(self, number: u16, checksum: Option<Checksum>) -> (PartRef, Vec<Body>) {
         match self {
             Self::Named(run) => (PartRef { number, checksum, ..run }, Vec::new()),
-            Self::Body(body) => {
+            Self::Run(Run { body, seal }) => {
                 let blob = body.blob.unwrap_or_else(empty_blob);
-                (PartRef { number, blob, checksum, held_by: Vec::new() }, vec![body])
+                (PartRef { number, blob, checksum, held_by: Vec::new(), seal }, vec![body])
             }
         }
     }
@@ -380,6 +430,7 @@ fn completion(
         parts: whole.parts,
         rides: false,
         owner: record.owner.clone(),
+        encryption: record.encryption.clone(),
     };
     let (tags, acl) = (record.tags.clone(), record.acl.clone());
     let marks = marks_made(&place.config, tags, acl, record.lock, stamp.hlc.ms());
@@ -441,7 +492,7 @@ fn part_records(
     for number in numbers {
         match view.record(&RecordId::Part(upload, *number))? {
             Some(Record::Part(record)) => {
-                records.insert(*number, record);
+                records.insert(*number, *record);
             }
             None => {}
             Some(other) => return Err(mismatch(&other)),
@@ -462,7 +513,7 @@ fn end_parts(
         .filter(|(_, record)| !record.ended)
         .map(|(number, record)| {
             let id = RecordId::Part(upload, number);
-            (id, Record::Part(PartRecord { stamp, ended: true, ..record }))
+            (id, Record::Part(Box::new(PartRecord { stamp, ended: true, ..record })))
         });
     Ok(ended.collect())
 }

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Body, BodyStream, ReadError, Unavailable, Write};
 use crate::limits;
+use crate::logic::encryption::{DataKey, Opener};
 use crate::logic::parts;
 use crate::logic::precondition::{Conditions, Verdict};
 use crate::types::acl::Acl;
 use crate::types::bucket::{BucketConfig, Versioning};
+use crate::types::encryption::{SecretBytes, Sse, SseAsked};
 use crate::types::lock::LockAsked;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{
@@ -25,6 +27,7 @@ use crate::types::record::Record;
 use crate::types::stamp::Stamp;
 
 use super::body::{BodySource, Digests};
+use super::encryption::{Run, etag, opener};
 use super::lock::{check_asked, marks_made};
 use super::version::{VersionRef, id_shown, id_stored};
 use super::{Engine, Error, Place, Source, above, current, judge};
@@ -42,6 +45,7 @@ pub struct Attributes {
     /// Private to the owner without one.
     pub acl: Option<Acl>,
     pub lock: LockAsked,
+    pub encryption: SseAsked,
 }
 
 /// Stores one object from one body.
@@ -64,6 +68,8 @@ pub struct Stored {
     pub size: u64,
     pub modified_ms: u64,
     pub checksum: Option<Checksum>,
+    /// How it is encrypted at rest, where it is.
+    pub sse: Option<Sse>,
 }
 
 /// Reads one object, or a part of it.
@@ -78,6 +84,8 @@ pub struct GetObject {
     /// The part to read, counted from 1; not together with a range.
     pub part: Option<u16>,
     pub version: VersionRef,
+    /// Of SSE-C.
+    pub customer_key: Option<SecretBytes>,
 }
 
 /// What readers see of an object.
@@ -103,18 +111,25 @@ pub struct ObjectRead {
 }
 
 /// The bytes of a read.
-pub struct ObjectBody(Option<BodyStream>);
+pub struct ObjectBody {
+    stream: Option<BodyStream>,
+    opener: Option<Opener>,
+}
 
 impl ObjectBody {
     /// Where the first bytes came from; `None` where there are none.
     pub fn source(&self) -> Option<Source> {
-        self.0.as_ref().map(BodyStream::source)
+        self.stream.as_ref().map(BodyStream::source)
     }
 
     /// The next run of bytes; `None` at the end. An error ends the body.
     pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
-        let stream = self.0.as_mut()?;
-        Some(stream.next().await?.map_err(|e| read_error(&e)))
+        let bytes = self.stream.as_mut()?.next().await?;
+        Some(match (bytes, &mut self.opener) {
+            (Ok(bytes), Some(opener)) => Ok(opener.decrypt(bytes)),
+            (Ok(bytes), None) => Ok(bytes),
+            (Err(why), _) => Err(read_error(&why)),
+        })
     }
 }
 
@@ -130,22 +145,25 @@ impl Engine {
             judge(&put.conditions, &self.row(&place.config, &put.key).await?)?;
         }
         check_asked(&place.config, put.attributes.lock, self.env().now_ms())?;
-        let (body, digests) = self.take_body(&place.config, source).await?;
+        let encrypting = self.encrypting(&place.config, &put.attributes.encryption).await?;
+        let data_key = encrypting.as_ref().map(|e| &e.key);
+        let (run, digests) = self.take_body(&place.config, source, data_key).await?;
         let PutObject { key, owner, attributes, conditions, .. } = put;
         let meta = ObjectMeta {
-            size: body.len,
-            etag: parts::plain_etag(digests.md5),
+            size: run.body.len,
+            etag: etag(digests.md5, encrypting.as_ref().map(|e| (&e.record.sse, &e.key))),
             modified_ms: 0,
             headers: attributes.headers.clone(),
             user_meta: attributes.user_meta.clone(),
             checksum: digests.checksum,
-            parts: plain_parts(&body),
-            rides: body.rides,
+            parts: plain_parts(&run),
+            rides: run.body.rides,
             owner,
+            encryption: encrypting.map(|e| e.record),
         };
         let Attributes { tags, acl, lock, .. } = attributes;
         let marks = marks_made(&place.config, tags, acl, lock, self.env().now_ms());
-        self.store_version(place, key, conditions, (meta, marks), vec![body]).await
+        self.store_version(place, key, conditions, (meta, marks), vec![run.body]).await
     }
 
     pub async fn get_object(&self, get: &GetObject) -> Result<ObjectRead, Error> {
@@ -154,12 +172,17 @@ impl Engine {
         for _ in 0..READ_TRIES {
             let (version, meta) = get.version.object(&row)?;
             let info = select(&config, version, meta, get)?;
+            let key = self.data_key(meta.encryption.as_ref(), get.customer_key.as_ref())?;
             if info.range.is_empty() {
-                return Ok(ObjectRead { info, body: ObjectBody(None) });
+                return Ok(ObjectRead { info, body: ObjectBody { stream: None, opener: None } });
             }
             let range = info.range.clone();
+            let opener = opener(key.as_ref(), meta, range.clone())?;
             match self.cluster.read(&config, &get.key, version, range).await {
-                Ok(stream) => return Ok(ObjectRead { info, body: ObjectBody(Some(stream)) }),
+                Ok(stream) => {
+                    let body = ObjectBody { stream: Some(stream), opener };
+                    return Ok(ObjectRead { info, body });
+                }
                 Err(ReadError::Moved(newer)) => row = newer,
                 Err(e @ (ReadError::Gone | ReadError::Unavailable(_))) => {
                     return Err(read_error(&e));
@@ -171,6 +194,13 @@ impl Engine {
 
     /// The same without the bytes.
     pub async fn head_object(&self, get: &GetObject) -> Result<ObjectInfo, Error> {
+        let info = self.object_info(get).await?;
+        self.data_key(info.meta.encryption.as_ref(), get.customer_key.as_ref())?;
+        Ok(info)
+    }
+
+    /// The same without a look at keys: for operators, who see no bytes.
+    pub async fn object_info(&self, get: &GetObject) -> Result<ObjectInfo, Error> {
         let config = self.bucket(&get.bucket).await?;
         let row = self.row(&config, &get.key).await?;
         let (version, meta) = get.version.object(&row)?;
@@ -199,11 +229,13 @@ impl Engine {
         &self,
         config: &Arc<BucketConfig>,
         source: &mut dyn BodySource,
-    ) -> Result<(Body, Digests), Error> {
+        key: Option<&DataKey>,
+    ) -> Result<(Run, Digests), Error> {
         if source.len().is_some_and(|len| len > limits::BODY_BYTES_MAX) {
             return Err(Error::EntityTooLarge { bytes_max: limits::BODY_BYTES_MAX });
         }
-        let mut sink = self.cluster.body(config, source.len()).await?;
+        let sink = self.cluster.body(config, source.len()).await?;
+        let mut sink = self.sealing(sink, key);
         let mut taken = 0_u64;
         while let Some(bytes) = source.next().await? {
             taken += bytes.len() as u64;
@@ -212,10 +244,10 @@ impl Engine {
             }
             sink.write(bytes).await?;
         }
-        let body = sink.finish().await?;
-        let digests = source.digests();
-        assert_eq!((body.len, digests.len), (taken, taken), "every byte is counted on both sides");
-        Ok((body, digests))
+        let run = sink.finish().await?;
+        let (stored, digests) = (run.body.len, source.digests());
+        assert_eq!((stored, digests.len), (taken, taken), "every byte is counted on both sides");
+        Ok((run, digests))
     }
 
     /// Makes a version of a key whose bytes are here or named already.
@@ -229,6 +261,7 @@ impl Engine {
     ) -> Result<Stored, Error> {
         let (config, subject) = (place.config.clone(), place.row_id(&key));
         let (etag, size, checksum) = (meta.etag.clone(), meta.size, meta.checksum.clone());
+        let sse = meta.encryption.as_ref().map(|e| e.sse.clone());
         let decide = Box::new(move |view: &crate::cluster::View<'_>, stamp: Stamp| {
             let row = place.row(view, &key)?;
             judge(&conditions, &row)?;
@@ -240,7 +273,8 @@ impl Engine {
         let written = self.write(&config, Write { subject, bodies, decide }).await?;
         let version = written.stamp;
         let version_id = id_stored(config.versioning, version);
-        Ok(Stored { version, version_id, etag, size, modified_ms: version.hlc.ms(), checksum })
+        let modified_ms = version.hlc.ms();
+        Ok(Stored { version, version_id, etag, size, modified_ms, checksum, sse })
     }
 }
 
@@ -266,9 +300,10 @@ pub(super) fn replacing(
 }
 
 /// The runs of a body that came in one piece.
-fn plain_parts(body: &Body) -> Vec<PartRef> {
-    let part = |blob| PartRef { number: 1, blob, checksum: None, held_by: Vec::new() };
-    body.blob.map(part).into_iter().collect()
+pub(super) fn plain_parts(run: &Run) -> Vec<PartRef> {
+    let seal = run.seal;
+    let part = |blob| PartRef { number: 1, blob, checksum: None, held_by: Vec::new(), seal };
+    run.body.blob.map(part).into_iter().collect()
 }
 
 /// Judges the conditions and finds the bytes that are asked for.

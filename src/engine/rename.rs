@@ -82,6 +82,7 @@ impl Engine {
             size: meta.size,
             modified_ms: meta.modified_ms,
             checksum: meta.checksum.clone(),
+            sse: meta.encryption.as_ref().map(|e| e.sse.clone()),
         })
     }
 }

@@ -51,7 +51,8 @@ impl Engine {
                 };
                 if over {
                     let stamp = engine.cluster.stamp(part.stamp);
-                    late.push((id, Record::Part(PartRecord { stamp, ended: true, ..part })));
+                    let ended = PartRecord { stamp, ended: true, ..*part };
+                    late.push((id, Record::Part(Box::new(ended))));
                 }
             }
             Ok((late, next))

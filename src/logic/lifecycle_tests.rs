@@ -54,6 +54,7 @@ fn of_size(made_ms: u64, size: u64, tags: &[(String, String)]) -> Version {
         parts: Vec::new(),
         rides: true,
         owner: AccountId("a".into()),
+        encryption: None,
     };
     version(made_ms, Content::Object(Arc::new(meta)), tags)
 }

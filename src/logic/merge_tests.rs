@@ -158,6 +158,7 @@ fn upload(seed: u64, made: Stamp) -> Record {
         tags: Vec::new(),
         lock: crate::types::lock::LockAsked::default(),
         checksum: None,
+        encryption: None,
         started_ms: 1,
         state,
     }))
@@ -166,14 +167,14 @@ fn upload(seed: u64, made: Stamp) -> Record {
 fn part(seed: u64, made: Stamp) -> Record {
     let n = draw(seed, made);
     let blob = BlobRef { id: BlobId(made), len: n, root: Hash([n as u8; 32]) };
-    Record::Part(PartRecord {
+    Record::Part(Box::new(PartRecord {
         stamp: made,
         md5: [n as u8; 16],
-        part: PartRef { number: 1, blob, checksum: None, held_by: Vec::new() },
+        part: PartRef { number: 1, blob, checksum: None, held_by: Vec::new(), seal: None },
         checksum: None,
         modified_ms: n,
         ended: n.is_multiple_of(2),
-    })
+    }))
 }
 
 /// One step at one of three replicas of a bucket's record.

@@ -265,7 +265,7 @@ mod tests {
         PartRecord {
             stamp,
             md5: Md5::digest(number.to_be_bytes()).into(),
-            part: PartRef { number, blob, checksum: None, held_by: vec![] },
+            part: PartRef { number, blob, checksum: None, held_by: vec![], seal: None },
             checksum: None,
             modified_ms: 0,
             ended: false,
@@ -293,6 +293,7 @@ mod tests {
             parts: assembled.parts.clone(),
             rides: false,
             owner: AccountId("a".into()),
+            encryption: None,
         }
     }
 

@@ -15,9 +15,10 @@ use tokio::net::TcpListener;
 use tracing::warn;
 
 use crate::cluster::ClusterOptions;
-use crate::config::Regions;
+use crate::config::{self, Regions};
 use crate::engine;
 use crate::env::Env;
+use crate::logic::keyring::Keyring;
 use crate::logic::placement::PlacementConfig;
 use crate::net::MeshOptions;
 use crate::net::link::{self, Link};
@@ -29,7 +30,7 @@ use super::anycast::{Anycast, Site};
 use super::identity::{self, Charter, FirstKey};
 use super::shutdown::Stopper;
 use super::webhooks::Webhooks;
-use super::{Listeners, Node, NodeError, NodeOptions, files, http};
+use super::{Listeners, Node, NodeError, NodeOptions, files, http, keyring};
 
 /// The first port when none is given.
 pub const PORT_DEFAULT: u16 = 9000;
@@ -54,6 +55,8 @@ pub struct DevOptions {
     pub dir: PathBuf,
     /// Delays of the wide area between the regions.
     pub wan: bool,
+    /// Keys of SSE-S3 and SSE-KMS; where it says nothing, one is made in `dir`.
+    pub encryption: config::Encryption,
 }
 
 /// What `godwit dev --json` prints: the line that programs wait for.
@@ -103,8 +106,9 @@ impl Dev {
         charter.save(&env, &options.dir)?;
         files::save(&env, &options.dir, REMEMBERED_FILE, &plan)
             .map_err(|source| file(&options.dir, source))?;
+        let keyring = keyring::of_dev(&env, &options.dir, &options.encryption)?;
         let starts = listeners.into_iter().enumerate().map(|(index, listeners)| {
-            let node = node(&env, &options, &plan, &charter, index);
+            let node = node(&env, &options, &plan, &charter, &keyring, index);
             let env = env.clone();
             async move { Node::start(env, node?, listeners).await }
         });
@@ -253,6 +257,7 @@ fn node(
     options: &DevOptions,
     plan: &Plan,
     charter: &Charter,
+    keyring: &Keyring,
     index: usize,
 ) -> Result<NodeOptions, NodeError> {
     let region = plan.regions[index];
@@ -277,6 +282,7 @@ fn node(
         identity,
         cluster: placement(),
         engine: engine::Options { copies: COPIES, ..engine::Options::default() },
+        keyring: keyring.clone(),
         webhooks: Webhooks::default(),
         s3,
         endpoint: Some(format!("http://{}", plan.global())),

@@ -16,6 +16,8 @@ pub enum NodeError {
     File { what: String, source: io::Error },
     /// Token, certificate or members are wrong.
     Identity(String),
+    /// The keyring cannot be read.
+    Keyring(String),
     /// The mesh does not start.
     Mesh(String),
     /// The data directory belongs to another region.
@@ -32,6 +34,7 @@ impl fmt::Display for NodeError {
             Self::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::File { what, source } => write!(f, "{what}: {source}"),
             Self::Identity(why) => write!(f, "identity: {why}"),
+            Self::Keyring(why) => write!(f, "keyring: {why}"),
             Self::Mesh(why) => write!(f, "mesh: {why}"),
             Self::OtherRegion { found, wanted } => write!(
                 f,

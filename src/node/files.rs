@@ -17,7 +17,16 @@ pub(crate) fn load<T: DeserializeOwned>(
     dir: &Path,
     name: &str,
 ) -> io::Result<Option<T>> {
-    let file = match env.disk.open(&dir.join(name), OpenMode::Read) {
+    let Some(text) = read(env, &dir.join(name))? else { return Ok(None) };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{name}: {error}")))
+}
+
+/// A text that only its owner may read, `None` when there is no such file.
+pub(crate) fn read(env: &Env, path: &Path) -> io::Result<Option<String>> {
+    let name = path.display();
+    let file = match env.disk.open(path, OpenMode::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -32,18 +41,23 @@ pub(crate) fn load<T: DeserializeOwned>(
     }
     let mut bytes = vec![0; usize::try_from(size).expect("at most 1 MiB")];
     file.read_exact_at(0, &mut bytes)?;
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{name}: {error}")))
+    String::from_utf8(bytes).map(Some).map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{name} is no text in UTF-8"))
+    })
 }
 
 /// Writes the document so that after a crash either the old one or the new one is there.
 pub(crate) fn save(env: &Env, dir: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     let bytes = serde_json::to_vec_pretty(value).map_err(io::Error::other)?;
+    write(env, dir, name, &bytes)
+}
+
+/// The same of any bytes.
+pub(crate) fn write(env: &Env, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let new = dir.join(format!("{name}.new"));
     let file = env.disk.open(&new, OpenMode::ReadWrite)?;
     file.set_len(0)?;
-    file.write_all_at(0, &[&bytes])?;
+    file.write_all_at(0, &[bytes])?;
     file.sync()?;
     env.disk.rename(&new, &dir.join(name))?;
     env.disk.sync_dir(dir)

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod http;
 pub mod identity;
+pub(crate) mod keyring;
 mod ops;
 mod readiness;
 mod settings;
@@ -31,6 +32,7 @@ use crate::admin::Admin;
 use crate::cluster::{self, Cluster, ClusterOptions};
 use crate::engine::{self, Engine};
 use crate::env::{Env, Peers};
+use crate::logic::keyring::Keyring;
 use crate::net::{Mesh, MeshOptions};
 use crate::obs::Metrics;
 use crate::s3;
@@ -52,6 +54,8 @@ pub struct NodeOptions {
     pub mesh: MeshOptions,
     pub cluster: ClusterOptions,
     pub engine: engine::Options,
+    /// Of SSE-S3 and SSE-KMS.
+    pub keyring: Keyring,
     /// Destinations of bucket notifications.
     pub webhooks: Webhooks,
     pub s3: s3::Options,
@@ -130,7 +134,7 @@ impl Node {
         let cluster =
             Cluster::start(env.clone(), store.clone(), peers, &handler, members, options.cluster)
                 .await?;
-        let engine = Engine::new(cluster.clone(), options.engine);
+        let engine = Engine::new(cluster.clone(), options.engine).with_keyring(options.keyring);
         let engine = engine.with_courier(Arc::new(options.webhooks));
 
         let address = listeners.s3.local_addr().map(|address| address.to_string());

@@ -11,7 +11,7 @@ use crate::types::region::RegionId;
 
 use super::identity::{self, Offered};
 use super::webhooks::Webhooks;
-use super::{NodeError, NodeOptions};
+use super::{NodeError, NodeOptions, keyring};
 
 impl NodeOptions {
     /// What `config` says, with what `region` has of its own. The node takes its identity from its
@@ -58,6 +58,7 @@ impl NodeOptions {
             identity,
             cluster: ClusterOptions::default(),
             engine: engine::Options::default(),
+            keyring: keyring::load(env, &config.encryption)?,
             webhooks: webhooks.map_err(NodeError::Webhooks)?,
             s3: s3::Options { domains, auth, access_log, ..s3::Options::new(code) },
             endpoint: config.s3.endpoint.clone().or_else(|| region.endpoints.s3.clone()),

@@ -13,7 +13,7 @@ use super::intake::Head;
 use super::request::Query;
 
 /// Headers and the condition keys whose values they are.
-const HEADERS: [(&str, &str); 16] = [
+const HEADERS: [(&str, &str); 17] = [
     ("referer", "aws:referer"),
     ("user-agent", "aws:useragent"),
     ("x-amz-acl", "s3:x-amz-acl"),
@@ -30,6 +30,10 @@ const HEADERS: [(&str, &str); 16] = [
     (
         "x-amz-server-side-encryption-aws-kms-key-id",
         "s3:x-amz-server-side-encryption-aws-kms-key-id",
+    ),
+    (
+        "x-amz-server-side-encryption-customer-algorithm",
+        "s3:x-amz-server-side-encryption-customer-algorithm",
     ),
     ("x-amz-storage-class", "s3:x-amz-storage-class"),
     ("x-amz-website-redirect-location", "s3:x-amz-website-redirect-location"),

@@ -16,7 +16,9 @@ use crate::limits;
 
 /// One row a code: name, status, default message.
 macro_rules! codes {
-    ($($name:ident $status:literal $message:literal;)*) => {
+    (@shown $name:ident) => { stringify!($name) };
+    (@shown $name:ident $shown:literal) => { $shown };
+    ($($name:ident $(= $shown:literal)? $status:literal $message:literal;)*) => {
         /// An S3 error code. Source: S3 API reference, "Error responses".
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Code { $($name),* }
@@ -26,7 +28,7 @@ macro_rules! codes {
 
             /// As `<Code>` names it.
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name)),* }
+                match self { $(Self::$name => codes!(@shown $name $($shown)?)),* }
             }
 
             fn row(self) -> (u16, &'static str) {
@@ -94,6 +96,7 @@ codes! {
          appropriate grants for the log-delivery group.";
     InvalidToken 400 "The provided token is malformed or otherwise not valid.";
     InvalidURI 400 "Couldn't parse the specified URI.";
+    KmsNotFoundException = "KMS.NotFoundException" 400 "The key of SSE-KMS does not exist.";
     KeyTooLongError 400 "Your key is too long.";
     MalformedACLError 400
         "The XML you provided was not well-formed or did not validate against our published \
@@ -389,6 +392,10 @@ impl From<engine::Error> for S3Error {
             E::DeleteMarker { version_id, modified_ms, asked_for } => {
                 delete_marker(&version_id, modified_ms, asked_for)
             }
+            E::NoKeyring => Self::with(Code::NotImplemented, NO_KEYRING),
+            E::NoSuchEncryptionKey(name) => {
+                Self::new(Code::KmsNotFoundException).extra("KeyId", name)
+            }
             E::NoSuchVersion => Self::new(Code::NoSuchVersion),
             E::NotModified { etag, modified_ms } => not_modified(&etag, modified_ms),
             E::PreconditionFailed(header) => {
@@ -400,6 +407,10 @@ impl From<engine::Error> for S3Error {
         answer.source(error)
     }
 }
+
+/// What the operator has to do is in the message, because nobody else sees it.
+const NO_KEYRING: &str = "Server side encryption was asked for, and this node has no keyring \
+                          (GODWIT_KEYRING). SSE-C needs none.";
 
 /// A full disk is not emptied in a moment.
 const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);

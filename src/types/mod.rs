@@ -5,6 +5,7 @@ pub mod acl;
 pub mod action;
 pub mod bucket;
 pub mod caller;
+pub mod encryption;
 pub mod event;
 pub mod id;
 pub mod lifecycle;

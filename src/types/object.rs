@@ -10,6 +10,7 @@ use crdts::LWWReg;
 use serde::{Deserialize, Serialize};
 
 use super::acl::Acl;
+use super::encryption::{Encryption, Seal};
 use super::id::{BlobId, Hash};
 use super::lock::Retention;
 use super::name::AccountId;
@@ -143,6 +144,8 @@ pub struct ObjectMeta {
     /// The body is at most the bucket's riding size and travels with the row to every region.
     pub rides: bool,
     pub owner: AccountId,
+    /// `None`: the bytes are stored as they came.
+    pub encryption: Option<Encryption>,
 }
 
 /// What of a version may change after it was made: last-writer-wins registers by stamp. What a
@@ -207,6 +210,8 @@ pub struct PartRef {
     pub checksum: Option<Checksum>,
     /// The regions that had these bytes when the version was made.
     pub held_by: Vec<RegionId>,
+    /// Of an encrypted run; `None` of one that is stored as it came, or has no bytes.
+    pub seal: Option<Seal>,
 }
 
 /// A blob as a record names it: enough to fetch it from anyone and to verify it.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::acl::Acl;
 use super::bucket::{BucketRecord, NameRecord};
+use super::encryption::Encryption;
 use super::id::{BucketId, UploadId};
 use super::lock::LockAsked;
 use super::name::{AccessKeyId, AccountId, BucketName, ObjectKey, SecretKey};
@@ -32,7 +33,7 @@ pub enum Record {
     Name(NameRecord),
     AccessKey(AccessKeyRecord),
     Upload(Box<UploadRecord>),
-    Part(PartRecord),
+    Part(Box<PartRecord>),
 }
 
 /// An access key. Merge: the larger stamp.
@@ -71,6 +72,8 @@ pub struct UploadRecord {
     pub acl: Option<Acl>,
     pub lock: LockAsked,
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// Of every part, and so of the object.
+    pub encryption: Option<Encryption>,
     /// Milliseconds since 1970.
     pub started_ms: u64,
     pub state: UploadState,

@@ -16,9 +16,11 @@ use godwit::cluster::{Cluster, ClusterOptions, Handler, Members};
 use godwit::config::Webhook;
 use godwit::engine::{Engine, Options};
 use godwit::env::{BoxFuture, Class, Env, PeerError, PeerHandler as _, Peers};
+use godwit::logic::keyring::Keyring;
 use godwit::node::env;
 use godwit::node::webhooks::Webhooks;
 use godwit::store::{self, Store};
+use godwit::types::encryption::{KeyName, SecretBytes};
 use godwit::types::id::ClusterId;
 use godwit::types::region::{Coordinates, RegionId, RegionInfo, Role};
 
@@ -94,6 +96,15 @@ impl Peers for Wire {
     }
 }
 
+/// The keys of every test node's keyring, `first` and `second`.
+pub const FIRST_KEY: [u8; 32] = [0xA1; 32];
+pub const SECOND_KEY: [u8; 32] = [0xB2; 32];
+
+fn keyring() -> Keyring {
+    let line = |name, key| Keyring::line(&KeyName::parse(name).unwrap(), &SecretBytes(key));
+    Keyring::parse(&(line("first", FIRST_KEY) + &line("second", SECOND_KEY))).unwrap()
+}
+
 /// One node with its engine.
 pub struct Node {
     pub engine: Engine,
@@ -167,9 +178,15 @@ impl Node {
         let cluster = start_cluster(&env, dir.path(), &wires, code, &regions).await;
         let options = Options { copies: 2, ..Options::default() };
         let courier = Webhooks::new(&env, &webhooks, None).unwrap();
-        let engine = Engine::new(cluster.clone(), options).with_courier(Arc::new(courier));
+        let engine = Engine::new(cluster.clone(), options).with_keyring(keyring());
+        let engine = engine.with_courier(Arc::new(courier));
         let deliveries = Deliveries::start(&engine);
         Self { engine, cluster, env, wires, dir, regions, webhooks, deliveries }
+    }
+
+    /// Where its bytes lie.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Stops the node and starts it again on the same data.

@@ -13,6 +13,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use godwit::logic::keyring::Keyring;
 use godwit::s3::{Options, Outgoing, Own, Service};
 use godwit::types::record::KeyScope;
 
@@ -51,6 +52,16 @@ impl Server {
         let server = Self::start().await;
         server.client.put(&format!("/{name}"), "").await.expect(200);
         server
+    }
+
+    /// The same of a node that has no keyring.
+    pub async fn without_keyring(bucket: &str) -> Self {
+        let mut node = Node::start().await;
+        node.engine = node.engine.with_keyring(Keyring::default());
+        let (address, service, listener) = listen(&node).await;
+        let client = client_of(&node, address, None, KeyScope::Admin).await;
+        client.put(&format!("/{bucket}"), "").await.expect(200);
+        Self { node, address, client, service, listener }
     }
 
     /// The same node with the same data, on another port.

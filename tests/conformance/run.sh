@@ -44,6 +44,9 @@ fi
 
 out=${OUT:-$(mktemp -d)}
 mkdir -p "$out"
+# The two keys that the suite's tests of SSE-KMS name when nothing else is set.
+GODWIT_ENCRYPTION_KEYS=$(for key in testkey-1 testkey-2; do "$godwit" keyring new "$key"; done)
+export GODWIT_ENCRYPTION_KEYS
 "$godwit" dev --json --no-wan --regions "$regions" --port "$port" \
   >"$out/dev.json" 2>"$out/godwit.log" &
 server=$!

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod encryption;
 mod meaning;
 mod regions;
 mod user;

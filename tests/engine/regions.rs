@@ -100,6 +100,7 @@ async fn a_copy_is_read_everywhere_after_its_source_is_gone() {
         key: key("source"),
         version: godwit::engine::VersionRef::Current,
         conditions: Conditions::default(),
+        customer_key: None,
     };
     let copy = godwit::engine::CopyObject {
         acl: None,
@@ -112,6 +113,7 @@ async fn a_copy_is_read_everywhere_after_its_source_is_gone() {
         storage_class: None,
         lock: godwit::types::lock::LockAsked::default(),
         conditions: Conditions::default(),
+        encryption: godwit::types::encryption::SseAsked::Default,
     };
     let caller = godwit::types::caller::Caller::Key {
         access_key: godwit::types::name::AccessKeyId::parse("k").unwrap(),

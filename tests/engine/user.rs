@@ -56,11 +56,16 @@ pub fn get_of(name: &str) -> GetObject {
         if_range,
         part: None,
         version: VersionRef::Current,
+        customer_key: None,
     }
 }
 
 pub async fn get(engine: &Engine, name: &str) -> Result<Vec<u8>, Error> {
-    let mut read = engine.get_object(&get_of(name)).await?;
+    get_with(engine, &get_of(name)).await
+}
+
+pub async fn get_with(engine: &Engine, get: &GetObject) -> Result<Vec<u8>, Error> {
+    let mut read = engine.get_object(get).await?;
     let mut whole = Vec::new();
     while let Some(bytes) = read.body.next().await {
         whole.extend_from_slice(&bytes?);
@@ -80,14 +85,18 @@ pub async fn keys(engine: &Engine) -> Vec<String> {
 }
 
 pub async fn begin(engine: &Engine, name: &str) -> UploadId {
+    begin_with(engine, name, Attributes::default()).await
+}
+
+pub async fn begin_with(engine: &Engine, name: &str, attributes: Attributes) -> UploadId {
     let create = CreateUpload {
         bucket: bucket(),
         key: key(name),
         owner: account(),
-        attributes: Attributes::default(),
+        attributes,
         checksum: None,
     };
-    engine.create_upload(create).await.unwrap()
+    engine.create_upload(create).await.unwrap().upload
 }
 
 pub async fn part(
@@ -97,7 +106,7 @@ pub async fn part(
     number: u16,
     body: impl Into<Bytes>,
 ) -> Result<Part, Error> {
-    let part = UploadPart { bucket: bucket(), key: key(name), upload, number };
+    let part = UploadPart { bucket: bucket(), key: key(name), upload, number, customer_key: None };
     engine.upload_part(part, &mut WholeBody::new(body.into())).await
 }
 
@@ -119,6 +128,7 @@ pub async fn complete(
         parts: parts.iter().map(listed).collect(),
         conditions: Conditions::default(),
         checksum: None,
+        customer_key: None,
     };
     engine.complete_upload(complete).await
 }

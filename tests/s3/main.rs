@@ -12,6 +12,7 @@ mod bad_input;
 mod bucket;
 mod copy;
 mod cors;
+mod encryption;
 mod form;
 mod lifecycle;
 mod listing;

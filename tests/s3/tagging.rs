@@ -159,7 +159,7 @@ async fn settings_that_promise_what_is_not_there_are_refused_and_empty_ones_are_
             "logging",
             "<BucketLoggingStatus><LoggingEnabled><TargetBucket>b</TargetBucket>\
              <TargetPrefix>p</TargetPrefix></LoggingEnabled></BucketLoggingStatus>",
-            501,
+            400,
         ),
         ("logging", "<Other/>", 400),
         (

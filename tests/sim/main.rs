@@ -138,6 +138,7 @@ async fn read(engine: &Engine, name: &str) -> Result<Option<(Stamp, Vec<u8>)>, E
         if_range: Conditions::default(),
         part: None,
         version: VersionRef::Current,
+        customer_key: None,
     };
     let mut read = match engine.get_object(&get).await {
         Ok(read) => read,

@@ -546,11 +546,18 @@ fn meta(body: &Body) -> ObjectMeta {
         checksum: None,
         parts: body
             .blob
-            .map(|blob| PartRef { number: 1, blob, checksum: None, held_by: Vec::new() })
+            .map(|blob| PartRef {
+                number: 1,
+                blob,
+                checksum: None,
+                held_by: Vec::new(),
+                seal: None,
+            })
             .into_iter()
             .collect(),
         rides: body.rides,
         owner: AccountId("owner".into()),
+        encryption: None,
     }
 }
 

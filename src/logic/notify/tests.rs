@@ -189,6 +189,7 @@ fn object() -> Content {
         parts: Vec::new(),
         rides: true,
         owner: AccountId("me".into()),
+        encryption: None,
     }))
 }
 

@@ -15,7 +15,7 @@ pub(super) const EXISTING_TAG: &str = "s3:existingobjecttag/";
 const REQUEST_TAG: &str = "s3:requestobjecttag/";
 
 /// Keys that requests here have, or that truly no request here has.
-const KEYS: [&str; 41] = [
+const KEYS: [&str; 42] = [
     "aws:currenttime",
     "aws:epochtime",
     "aws:principalaccount",
@@ -54,6 +54,7 @@ const KEYS: [&str; 41] = [
     "s3:x-amz-object-ownership",
     "s3:x-amz-server-side-encryption",
     "s3:x-amz-server-side-encryption-aws-kms-key-id",
+    "s3:x-amz-server-side-encryption-customer-algorithm",
     "s3:x-amz-storage-class",
     "s3:x-amz-website-redirect-location",
     "aws:multifactorauthpresent",

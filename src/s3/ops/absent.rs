@@ -10,7 +10,7 @@ use crate::types::action::Action;
 
 const ACCESS: &str = "Access by policies and by attributes is not implemented.";
 const DIRECTORY: &str = "An operation of directory buckets, which are another kind of bucket.";
-const ENCRYPTION: &str = "Encryption at rest is not implemented.";
+const ENCRYPTION: &str = "Copy the object to itself with the new encryption.";
 const METADATA: &str = "Metadata tables are not implemented.";
 const REPLICATION: &str =
     "Replication is automatic: a bucket's copies and regions are properties of the bucket.";
@@ -53,7 +53,6 @@ absent! {
     CreateSession Get Bucket ["session"] CreateSession DIRECTORY;
     DeleteBucketAnalyticsConfiguration Delete Bucket ["analytics"]
         PutAnalyticsConfiguration REPORTS;
-    DeleteBucketEncryption Delete Bucket ["encryption"] PutEncryptionConfiguration ENCRYPTION;
     DeleteBucketIntelligentTieringConfiguration Delete Bucket ["intelligent-tiering"]
         PutIntelligentTieringConfiguration TIERS;
     DeleteBucketInventoryConfiguration Delete Bucket ["inventory"]
@@ -83,7 +82,6 @@ absent! {
     ListBucketMetricsConfigurations Get Bucket ["metrics"] GetMetricsConfiguration REPORTS;
     PutBucketAbac Put Bucket ["abac"] PutBucketAbac ACCESS;
     PutBucketAnalyticsConfiguration Put Bucket ["analytics"] PutAnalyticsConfiguration REPORTS;
-    PutBucketEncryption Put Bucket ["encryption"] PutEncryptionConfiguration ENCRYPTION;
     PutBucketIntelligentTieringConfiguration Put Bucket ["intelligent-tiering"]
         PutIntelligentTieringConfiguration TIERS;
     PutBucketInventoryConfiguration Put Bucket ["inventory"] PutInventoryConfiguration REPORTS;

@@ -19,6 +19,7 @@ use crate::types::caller::Caller;
 use crate::types::name::AccountId;
 use crate::types::object::{Checksum, ChecksumAlgorithm, ChecksumKind, ObjectMeta};
 
+use super::encryption::with_sse;
 use super::lock::with_lock;
 
 const SOURCE: HeaderName = HeaderName::from_static("x-godwit-source");
@@ -117,6 +118,7 @@ pub(super) fn object_head(req: &Req, info: &ObjectInfo) -> Result<Reply, S3Error
         reply = reply.text(&format!("x-amz-meta-{name}"), value)?;
     }
     reply = with_lock(reply, info)?;
+    reply = with_sse(reply, req, meta.encryption.as_ref().map(|e| &e.sse))?;
     if !info.marks.tags.val.is_empty() {
         reply = reply.text("x-amz-tagging-count", &info.marks.tags.val.len().to_string())?;
     }

@@ -16,6 +16,7 @@ use crate::s3::xml::{self, Writer};
 use crate::types::action::Action;
 
 use super::answers::{checksum_elements, class_of, kind_name, with_version};
+use super::encryption::customer_key;
 use super::params::version;
 
 pub(super) static OPS: &[Op] = &[Op {
@@ -44,6 +45,7 @@ async fn get_attributes(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         if_range: Conditions::default(),
         part: None,
         version: version(&req)?,
+        customer_key: customer_key(&req)?,
     };
     let info = ctx.engine().head_object(&get).await?;
     let meta = &info.meta;

@@ -15,7 +15,7 @@ use crate::types::action::Action;
 use crate::types::bucket::Location;
 
 use super::acl::of_new_bucket;
-use super::params::{account, refuse_unkept};
+use super::params::account;
 
 pub(super) static OPS: &[Op] = &[
     Op {
@@ -67,7 +67,6 @@ struct CreateBucketConfiguration {
 }
 
 async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    refuse_unkept(&req)?;
     let lock = req
         .header("x-amz-bucket-object-lock-enabled")?
         .is_some_and(|value| value.eq_ignore_ascii_case("true"));

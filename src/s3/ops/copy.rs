@@ -11,11 +11,10 @@ use crate::types::action::Action;
 
 use super::acl::of_new_object;
 use super::answers::{checksum_elements, with_version};
+use super::encryption::{sse_asked, with_sse};
 use super::lifecycle::with_expiry_of;
 use super::lock::lock_asked;
-use super::params::{
-    conditions, copy_source, refuse_unkept, storage_class, stored_headers, tags, user_meta,
-};
+use super::params::{conditions, copy_source, storage_class, stored_headers, tags, user_meta};
 
 pub(super) static OPS: &[Op] = &[Op {
     name: "CopyObject",
@@ -29,7 +28,6 @@ pub(super) static OPS: &[Op] = &[Op {
 }];
 
 async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    refuse_unkept(&req)?;
     let replace = replaces(&req, "x-amz-metadata-directive")?;
     let replace_tags = replaces(&req, "x-amz-tagging-directive")?;
     let (owner, acl) = of_new_object(ctx, &req).await?;
@@ -44,6 +42,7 @@ async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         storage_class: storage_class(&req)?,
         lock: lock_asked(ctx, &req).await?,
         conditions: conditions(&req)?,
+        encryption: sse_asked(&req)?,
     };
     let copied = ctx.engine_for(&req).copy_object(&req.caller, copy).await?;
     let stored = copied.stored;
@@ -52,6 +51,7 @@ async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     checksum_elements(&mut out, stored.checksum.as_ref(), None);
     let reply = with_expiry_of(ctx, &req, &stored, Reply::xml(out)).await?;
     let reply = with_version(reply, stored.version_id.as_deref())?;
+    let reply = with_sse(reply, &req, stored.sse.as_ref())?;
     match copied.source_version_id {
         Some(id) => reply.text("x-amz-copy-source-version-id", &id),
         None => Ok(reply),

@@ -7,6 +7,7 @@ mod attributes;
 mod bucket;
 mod copy;
 mod cors;
+mod encryption;
 mod extensions;
 mod form;
 mod lifecycle;
@@ -40,6 +41,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     bucket::OPS,
     copy::OPS,
     cors::OPS,
+    encryption::OPS,
     extensions::OPS,
     form::OPS,
     lifecycle::OPS,
@@ -114,6 +116,10 @@ fn remark(name: &str) -> &'static str {
         "PostObject" => {
             "Signatures 4 and 2 or none. A field that is missing counts as empty in conditions; \
              `x-amz-checksum-*` needs no condition; fields that are there twice are refused."
+        }
+        "PutBucketEncryption" => {
+            "SSE-S3 and SSE-KMS with the keys of the nodes' keyring. SSE-C, SSE-S3 and SSE-KMS in \
+             every operation on objects, without encryption contexts and DSSE."
         }
         "GetObject" => "One range a request; `partNumber`; all four conditions; `response-*`.",
         "PutBucketAccelerateConfiguration" => {

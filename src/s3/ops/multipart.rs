@@ -25,11 +25,10 @@ use super::answers::{
     Encoding, account_element, checksum_elements, class_of, kind_name, location, with_checksum,
     with_etag, with_version,
 };
+use super::encryption::{customer_key, with_sse};
 use super::lifecycle::{with_abortion, with_expiry_of};
 use super::lock::lock_asked;
-use super::params::{
-    attributes, conditions, copy_source, non_empty, page_size, refuse_unkept, unquoted,
-};
+use super::params::{attributes, conditions, copy_source, non_empty, page_size, unquoted};
 
 pub(super) static OPS: &[Op] = &[
     Op {
@@ -115,11 +114,12 @@ async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         attributes: attributes(&req, acl, lock_asked(ctx, &req).await?)?,
         checksum,
     };
-    let upload = ctx.engine().create_upload(create).await?;
+    let begun = ctx.engine().create_upload(create).await?;
     let mut out = Writer::new("InitiateMultipartUploadResult");
     out.text("Bucket", bucket.as_str()).text("Key", key.as_str());
-    out.value("UploadId", upload);
-    let reply = with_abortion(ctx, &req, upload.0.hlc.ms(), Reply::xml(out))?;
+    out.value("UploadId", begun.upload);
+    let reply = with_abortion(ctx, &req, begun.upload.0.hlc.ms(), Reply::xml(out))?;
+    let reply = with_sse(reply, &req, begun.sse.as_ref())?;
     let Some((algorithm, kind)) = checksum else { return Ok(reply) };
     reply
         .text("x-amz-checksum-algorithm", digest::algorithm_name(algorithm))?
@@ -145,20 +145,19 @@ fn upload_checksum(req: &Req) -> Result<Option<(ChecksumAlgorithm, ChecksumKind)
 }
 
 async fn upload_part(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
-    refuse_unkept(&req)?;
     let part = ctx.engine().upload_part(part_of(&req)?, &mut req.body).await?;
-    with_checksum(with_etag(Reply::ok(), &part.etag.0)?, part.checksum.as_ref(), None)
+    let reply = with_sse(with_etag(Reply::ok(), &part.etag.0)?, &req, part.sse.as_ref())?;
+    with_checksum(reply, part.checksum.as_ref(), None)
 }
 
 async fn upload_part_copy(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    refuse_unkept(&req)?;
     let range = req.header("x-amz-copy-source-range")?.map(source_range).transpose()?;
     let copy = UploadPartCopy { part: part_of(&req)?, source: copy_source(&req)?, range };
     let part = ctx.engine().upload_part_copy(&req.caller, copy).await?;
     let mut out = Writer::new("CopyPartResult");
     out.date("LastModified", part.modified_ms).etag(&part.etag.0);
     checksum_elements(&mut out, part.checksum.as_ref(), None);
-    Ok(Reply::xml(out))
+    with_sse(Reply::xml(out), &req, part.sse.as_ref())
 }
 
 /// A range with both ends, as S3 wants it here.
@@ -182,7 +181,8 @@ fn part_of(req: &Req) -> Result<UploadPart, S3Error> {
         return Err(S3Error::argument("partNumber", req.query("partNumber").unwrap_or(""), why));
     };
     let (bucket, key) = (req.bucket()?.clone(), req.key()?.clone());
-    Ok(UploadPart { bucket, key, upload: upload_id(req)?, number })
+    let (upload, customer_key) = (upload_id(req)?, customer_key(req)?);
+    Ok(UploadPart { bucket, key, upload, number, customer_key })
 }
 
 /// A text that is no upload id is an upload that is not there.
@@ -255,6 +255,7 @@ async fn complete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         parts: listed,
         conditions: conditions(&req)?,
         checksum: whole_checksum(&req)?,
+        customer_key: customer_key(&req)?,
     };
     let stored = ctx.engine_for(&req).complete_upload(complete).await?;
     let mut out = Writer::new("CompleteMultipartUploadResult");
@@ -265,6 +266,7 @@ async fn complete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         out.text("ChecksumType", kind_name(checksum.kind));
     }
     let reply = with_expiry_of(ctx, &req, &stored, Reply::xml(out)).await?;
+    let reply = with_sse(reply, &req, stored.sse.as_ref())?;
     with_version(reply, stored.version_id.as_deref())
 }
 

@@ -17,6 +17,7 @@ use crate::types::range::ByteRange;
 
 use super::acl::of_new_object;
 use super::answers::{object_head, with_checksum, with_etag, with_source, with_version};
+use super::encryption::{customer_key, refuse_choice, with_sse};
 use super::lifecycle::{with_expiry, with_expiry_of};
 use super::lock::{bypasses, lock_asked};
 use super::params::{attributes, conditions, if_range, parse_version, unquoted, version};
@@ -87,6 +88,7 @@ pub(super) async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
     let stored = ctx.engine_for(&req).put_object(put, &mut req.body).await?;
     let reply = with_expiry_of(ctx, &req, &stored, Reply::ok()).await?;
     let reply = with_version(reply, stored.version_id.as_deref())?;
+    let reply = with_sse(reply, &req, stored.sse.as_ref())?;
     let reply = with_checksum(with_etag(reply, &stored.etag.0)?, stored.checksum.as_ref(), None)?;
     with_source(reply, None, ctx.env.monotonic().saturating_sub(began))
 }
@@ -116,6 +118,7 @@ async fn head(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 
 /// What a GET or HEAD asks for.
 fn asked(req: &Req) -> Result<GetObject, S3Error> {
+    refuse_choice(req)?;
     Ok(GetObject {
         bucket: req.bucket()?.clone(),
         key: req.key()?.clone(),
@@ -124,6 +127,7 @@ fn asked(req: &Req) -> Result<GetObject, S3Error> {
         if_range: if_range(req)?,
         part: req.query_as("partNumber")?,
         version: version(req)?,
+        customer_key: customer_key(req)?,
     })
 }
 

@@ -17,6 +17,8 @@ use crate::types::lock::LockAsked;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::StoredHeaders;
 
+use super::encryption::{source_customer_key, sse_asked};
+
 /// Classes that are kept and shown; all of them are stored alike.
 const STORAGE_CLASSES: [&str; 6] = [
     "STANDARD",
@@ -32,33 +34,19 @@ pub(super) fn account(req: &Req) -> AccountId {
     req.caller.account().unwrap_or(&ANONYMOUS).clone()
 }
 
-/// Refuses what would have to be kept as a promise: encryption.
-pub(super) fn refuse_unkept(req: &Req) -> Result<(), S3Error> {
-    for name in req.headers.keys() {
-        let name = name.as_str();
-        let refused = name.starts_with("x-amz-server-side-encryption")
-            || name.starts_with("x-amz-copy-source-server-side-encryption");
-        if refused {
-            let why = format!("The header {name} asks for something that is not implemented.");
-            return Err(S3Error::with(Code::NotImplemented, why).extra("Header", name));
-        }
-    }
-    Ok(())
-}
-
-/// What the client says of the object: stored headers, user metadata, tags.
+/// What the client says of the object: stored headers, user metadata, tags, encryption.
 pub(super) fn attributes(
     req: &Req,
     acl: Option<Acl>,
     lock: LockAsked,
 ) -> Result<Attributes, S3Error> {
-    refuse_unkept(req)?;
     Ok(Attributes {
         headers: stored_headers(req)?,
         user_meta: user_meta(req)?,
         tags: tags(req)?.unwrap_or_default(),
         acl,
         lock,
+        encryption: sse_asked(req)?,
     })
 }
 
@@ -217,6 +205,7 @@ pub(super) fn copy_source(req: &Req) -> Result<CopySource, S3Error> {
         .ok_or_else(|| bad("Invalid copy source object key"))?;
     Ok(CopySource {
         around: req.around.clone(),
+        customer_key: source_customer_key(req)?,
         bucket: BucketName::parse(bucket).map_err(|_| bad("Invalid copy source bucket name"))?,
         key: ObjectKey::parse(key).map_err(|_| bad("Invalid copy source object key"))?,
         version,

@@ -46,12 +46,6 @@ macro_rules! unset {
 
 pub(super) static OPS: &[Op] = &[
     unset!(
-        "GetBucketEncryption",
-        "encryption",
-        GetEncryptionConfiguration,
-        ServerSideEncryptionConfigurationNotFoundError
-    ),
-    unset!(
         "GetBucketReplication",
         "replication",
         GetReplicationConfiguration,
