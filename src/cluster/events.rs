@@ -37,7 +37,7 @@ pub struct Lane {
 
 impl Lane {
     /// The prefix of its events' keys. A destination's name has no zero byte.
-    fn key(&self) -> Vec<u8> {
+    pub(super) fn key(&self) -> Vec<u8> {
         [self.bucket.0.as_slice(), self.destination.as_bytes(), &[0]].concat()
     }
 

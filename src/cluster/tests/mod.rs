@@ -6,6 +6,7 @@
 )]
 
 mod chaos;
+mod events;
 mod gossip;
 mod name_chaos;
 mod names;
