@@ -417,6 +417,9 @@ pub const NOTIFY_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// What of a destination's answer is read.
 pub const NOTIFY_ANSWER_BYTES_MAX: usize = 64 << 10;
 
+/// What the rest of an answer may take after its status, so that the connection is kept.
+pub const NOTIFY_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
 const _: () = assert!(RIDING_BYTES_MAX as usize <= INLINE_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= SEGMENT_BLOB_BYTES_MAX);
 const _: () = assert!(SEGMENT_BLOB_BYTES_MAX <= CHUNK_BYTES);
@@ -431,3 +434,4 @@ const _: () = assert!(2 * REGIONS_MAX <= MESH_HANDSHAKES_MAX);
 const _: () = assert!(NOTIFY_LANE_EVENTS_MAX <= NOTIFY_EVENTS_MAX);
 const _: () = assert!(NOTIFY_LANE_BYTES_MAX <= NOTIFY_BYTES_MAX);
 const _: () = assert!(NOTIFY_DELIVERIES_EACH_MAX < NOTIFY_DELIVERIES_MAX);
+const _: () = assert!(NOTIFY_ANSWER_TIMEOUT.as_millis() < NOTIFY_TIMEOUT.as_millis());

@@ -116,8 +116,9 @@ impl Target {
         let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let status = answer.status();
         let rest = Limited::new(answer.into_body(), limits::NOTIFY_ANSWER_BYTES_MAX);
-        // What is left unread of a longer answer closes the connection; its status counts.
-        if rest.collect().await.is_ok() {
+        // An answer that is longer, or does not end, closes the connection; its status counts.
+        let read = self.env.timeout(limits::NOTIFY_ANSWER_TIMEOUT, rest.collect()).await;
+        if matches!(read, Ok(Ok(_))) {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         }
         Ok(status)
@@ -196,3 +197,6 @@ fn authorization(auth: &WebhookAuth) -> Result<Option<HeaderValue>, String> {
     value.set_sensitive(true);
     Ok(Some(value))
 }
+
+#[cfg(test)]
+mod tests;
