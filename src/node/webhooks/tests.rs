@@ -75,7 +75,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         let answer = {
             let mut kept = kept.lock().unwrap();
             kept.push(text);
-            answers.get(kept.len() - 1).or(answers.last()).unwrap().clone()
+            answers.get(kept.len() - 1).or_else(|| answers.last()).unwrap().clone()
         };
         if answer.is_empty() || stream.write_all(answer.as_bytes()).await.is_err() {
             return;
