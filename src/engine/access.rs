@@ -116,7 +116,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let account = caller.account();
         let owner = account == Some(&config.owner);
-        if owner && (config.policy.is_none() || on_policy(action)) {
+        if owner && !on_list(action) && (config.policy.is_none() || on_policy(action)) {
             // An owner cannot be locked out of the policy itself.
             return Ok(());
         }
@@ -124,7 +124,7 @@ impl Engine {
         let policy = policy.map_err(|why| Error::Internal(format!("a policy: {why}")))?;
         let tagged = policy.as_ref().is_some_and(Policy::asks_for_tags);
         let row = match target.key() {
-            Some(key) if tagged || (!owner && on_existing(action)) => {
+            Some(key) if tagged || (on_existing(action) && (!owner || on_list(action))) => {
                 Some(self.row(config, key).await?)
             }
             Some(_) | None => None,
@@ -132,11 +132,13 @@ impl Engine {
         let version = asked_version(around);
         let object = row.as_ref().and_then(|row| version.object(row).ok());
         let missing = target.key().is_some() && on_existing(action) && object.is_none();
+        // The list of an object is its own owner's, and of those to whom it says so.
+        let foreign = on_list(action) && object.is_some_and(|(_, meta)| meta.owner != config.owner);
         let judged = Judged { config, policy, caller, around };
         let tags = object.map_or(&[][..], |(version, _)| &version.marks.tags.val);
         match judged.verdict(action, target, tags) {
             Verdict::Deny => return Err(denied("the bucket's policy denies this")),
-            Verdict::Allow | Verdict::Silent if owner => return Ok(()),
+            Verdict::Allow | Verdict::Silent if owner && !foreign => return Ok(()),
             Verdict::Allow | Verdict::Silent if on_policy(action) => {
                 return Err(denied("only its owner has to do with a bucket's policy"));
             }
@@ -147,6 +149,8 @@ impl Engine {
         if missing {
             // Whether a key is there is shown to those who may list.
             let list = target.bucket().cloned().map_or(Target::Service, Target::Bucket);
+            let around = around.of_prefix(target.key().map_or("", ObjectKey::as_str));
+            let judged = Judged { around: &around, ..judged };
             return granted(match judged.verdict(Action::ListBucket, &list, &[]) {
                 Verdict::Allow => true,
                 Verdict::Deny => false,
@@ -154,7 +158,7 @@ impl Engine {
             });
         }
         let acl = object.map(|(version, meta)| acl_of(version, meta));
-        granted(rules.grants(action, account, acl.as_ref()))
+        granted(owner && rules.enforced() || rules.grants(action, account, acl.as_ref()))
     }
 }
 
@@ -201,6 +205,17 @@ impl Judged<'_> {
 /// What only a bucket's owner may do, and always may.
 fn on_policy(action: Action) -> bool {
     [Action::DeleteBucketPolicy, Action::GetBucketPolicy, Action::PutBucketPolicy].contains(&action)
+}
+
+/// What is done with the list of an object.
+fn on_list(action: Action) -> bool {
+    let lists = [
+        Action::GetObjectAcl,
+        Action::GetObjectVersionAcl,
+        Action::PutObjectAcl,
+        Action::PutObjectVersionAcl,
+    ];
+    lists.contains(&action)
 }
 
 fn granted(allowed: bool) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
 
-use crate::types::access::{Circumstances, VERSION_ID};
+use crate::types::access::{Circumstances, PREFIX, VERSION_ID};
 use crate::types::action::Action;
 
 use super::intake::Head;
@@ -43,7 +43,7 @@ const HEADERS: [(&str, &str); 17] = [
 const QUERIES: [(&str, &str); 4] = [
     ("delimiter", "s3:delimiter"),
     ("max-keys", "s3:max-keys"),
-    ("prefix", "s3:prefix"),
+    ("prefix", PREFIX),
     ("versionId", VERSION_ID),
 ];
 
@@ -65,20 +65,18 @@ pub(super) fn of(head: &Head, peer: SocketAddr, now_ms: u64) -> Circumstances {
         add("s3:signatureversion", version);
         add("s3:authtype", kind);
     }
-    for pair in text(headers, "x-amz-tagging").unwrap_or_default().split('&') {
-        let parsed = Query::parse(pair).unwrap_or_default();
-        for (name, value) in parsed.pairs() {
-            add(&format!("s3:requestobjecttag/{name}"), value);
-            add("s3:requestobjecttagkeys", name);
-        }
-    }
     let proxied = text(headers, "x-forwarded-proto").is_some_and(|proto| proto == "https");
-    Circumstances {
+    let around = Circumstances {
         source_ip: Some(canonical(peer.ip())),
         // The port itself is plain HTTP; only a proxy on this machine is believed.
         secure: proxied && canonical(peer.ip()).is_loopback(),
         now_ms,
         values,
+    };
+    match text(headers, "x-amz-tagging") {
+        // One that cannot be read is refused later.
+        Some(tags) => around.with_tags(Query::parse(tags).unwrap_or_default().pairs()),
+        None => around,
     }
 }
 

@@ -18,7 +18,30 @@ pub struct Circumstances {
 /// The key of the version that is meant.
 pub const VERSION_ID: &str = "s3:versionid";
 
+/// The key of the prefix that a list is asked for.
+pub const PREFIX: &str = "s3:prefix";
+
 impl Circumstances {
+    /// The same request, which sets these tags.
+    #[must_use]
+    pub fn with_tags(&self, tags: &[(String, String)]) -> Self {
+        let mut other = self.clone();
+        for (name, value) in tags {
+            other.values.push((format!("s3:requestobjecttag/{name}"), value.clone()));
+            other.values.push(("s3:requestobjecttagkeys".to_owned(), name.clone()));
+        }
+        other
+    }
+
+    /// The same request as if it asked for the list of what begins with this.
+    #[must_use]
+    pub fn of_prefix(&self, prefix: &str) -> Self {
+        let mut other = self.clone();
+        other.values.retain(|(name, _)| name != PREFIX);
+        other.values.push((PREFIX.to_owned(), prefix.to_owned()));
+        other
+    }
+
     /// The same request about this version of something: of a copy's source, of a batch's key.
     #[must_use]
     pub fn of_version(&self, id: Option<String>) -> Self {

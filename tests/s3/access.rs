@@ -206,6 +206,14 @@ async fn a_bucket_of_its_owner_alone_takes_no_acls_and_looks_at_none() {
     assert_eq!(put_with(client, "/bucket/b", "x-amz-acl", "public-read").await.code(), refused);
     let set = client.call("PUT", "/bucket?acl").header("x-amz-acl", "public-read").send().await;
     assert_eq!(set.code(), refused);
+    assert_eq!(put_with(client, "/bucket/b", "x-amz-acl", "private").await.code(), refused);
+    for path in ["/bucket?acl", "/bucket/a?acl"] {
+        let set = client.call("PUT", path).header("x-amz-acl", "private").send().await;
+        assert_eq!(set.code(), refused, "{path}");
+    }
+    let full = format!("id=\"{}\"", id_of(client).await);
+    put_with(client, "/bucket/b", "x-amz-grant-full-control", &full).await.expect(200);
+    assert_eq!(put_with(client, "/bucket/b", "x-amz-grant-read", &full).await.code(), refused);
     put_with(client, "/bucket/b", "x-amz-acl", "bucket-owner-full-control").await.expect(200);
     client.delete("/bucket?ownershipControls").await.expect(204);
     anonymous(client, "GET", "/bucket/a").await.expect(200);
@@ -227,7 +235,25 @@ async fn a_bucket_that_prefers_its_owner_gets_what_is_handed_over() {
     writer.put("/shared/kept", "x").await.expect(200);
     let owner = |acl: Answer| acl.expect(200).all("ID")[0].to_owned();
     assert_eq!(owner(client.get("/shared/given?acl").await), id_of(client).await);
-    assert_eq!(owner(client.get("/shared/kept?acl").await), id_of(&writer).await);
+    assert_eq!(owner(writer.get("/shared/kept?acl").await), id_of(&writer).await);
+}
+
+#[tokio::test]
+async fn the_list_of_an_object_is_its_writers_and_not_the_bucket_owners() {
+    let server = Server::start().await;
+    let (client, writer) = (&server.client, server.stranger().await);
+    let made = client.call("PUT", "/open").header("x-amz-acl", "public-read-write");
+    made.send().await.expect(200);
+    writer.put("/open/a", "x").await.expect(200);
+    let denied = (403, "AccessDenied");
+    assert_eq!(client.get("/open/a?acl").await.code(), denied);
+    let opened = |client: &Client| {
+        client.call("PUT", "/open/a?acl").header("x-amz-acl", "bucket-owner-full-control").send()
+    };
+    assert_eq!(opened(client).await.code(), denied);
+    opened(&writer).await.expect(200);
+    client.get("/open/a?acl").await.expect(200);
+    assert_eq!(client.get("/open/none?acl").await.code(), (404, "NoSuchKey"));
 }
 
 #[tokio::test]

@@ -227,6 +227,11 @@ async fn a_part_without_the_checksum_of_its_upload_gets_one() {
     let done = server.client.post(&path, document(&[(1, &etag)])).await.expect(200);
     assert_eq!(done.one("ChecksumType"), "COMPOSITE");
     assert!(done.one("ChecksumCRC32C").ends_with("-1"));
+    // One part is shown with its own checksum and the type of the object.
+    let part = server.client.call("GET", "/bucket/k?partNumber=1");
+    let part = part.header("x-amz-checksum-mode", "ENABLED").send().await.expect(206);
+    assert_eq!(part.header("x-amz-checksum-crc32c"), Some("4waSgw=="));
+    assert_eq!(part.header("x-amz-checksum-type"), Some("COMPOSITE"));
 }
 
 #[tokio::test]

@@ -182,3 +182,60 @@ async fn a_bucket_is_public_by_its_grants_too() {
     grant.send().await.expect(200);
     assert_eq!(status().await.one("IsPublic"), "true");
 }
+
+#[tokio::test]
+async fn an_allow_to_all_but_some_is_no_policy() {
+    let server = Server::with_bucket("bucket").await;
+    let id = id_of(&server.client).await;
+    let mut but = statement("Allow", &json!("*"), &["s3:GetObject"]);
+    but.as_object_mut().unwrap().remove("Principal");
+    but["NotPrincipal"] = json!({"AWS": id});
+    let answer = set(&server.client, but.clone()).await;
+    assert_eq!(answer.code(), (400, "MalformedPolicy"));
+    but["Effect"] = json!("Deny");
+    set(&server.client, but).await.expect(204);
+}
+
+#[tokio::test]
+async fn a_missing_key_is_shown_to_those_who_may_list_its_prefix() {
+    let server = Server::with_bucket("bucket").await;
+    let mut list = statement("Allow", &json!("*"), &["s3:ListBucket"]);
+    list["Condition"] = json!({"StringLike": {"s3:prefix": "public/*"}});
+    set(&server.client, list).await.expect(204);
+    let stranger = server.stranger().await;
+    assert_eq!(stranger.get("/bucket/public/none").await.code(), (404, "NoSuchKey"));
+    assert_eq!(stranger.get("/bucket/private/none").await.code(), DENIED);
+}
+
+#[tokio::test]
+async fn grants_and_tags_of_a_request_meet_conditions() {
+    let server = Server::with_bucket("bucket").await;
+    let (client, writer) = (&server.client, server.stranger().await);
+    let owner = format!("id={}", id_of(client).await);
+    let mut grant = statement("Allow", &json!("*"), &["s3:PutObject"]);
+    grant["Condition"] = json!({"StringEquals": {"s3:x-amz-grant-full-control": owner}});
+    let mut tags = statement("Allow", &json!("*"), &["s3:PutObjectTagging"]);
+    tags["Condition"] = json!({"StringEquals": {"s3:RequestObjectTag/security": "public"}});
+    set(client, json!([grant, tags])).await.expect(204);
+    assert_eq!(writer.put("/bucket/a", "x").await.code(), DENIED);
+    let put = writer.call("PUT", "/bucket/a").header("x-amz-grant-full-control", &owner);
+    put.body("x").send().await.expect(200);
+    assert_eq!(client.get("/bucket/a?acl").await.expect(200).one("Permission"), "FULL_CONTROL");
+    let tagging = |value: &str| {
+        let tag = format!("<Tag><Key>security</Key><Value>{value}</Value></Tag>");
+        format!("<Tagging><TagSet>{tag}</TagSet></Tagging>")
+    };
+    writer.put("/bucket/a?tagging", tagging("public")).await.expect(200);
+    assert_eq!(writer.put("/bucket/a?tagging", tagging("secret")).await.code(), DENIED);
+    assert_eq!(writer.put("/bucket/a?tagging", "<nonsense/>").await.code(), DENIED);
+    assert_eq!(client.put("/bucket/a?tagging", "<nonsense/>").await.code(), (400, "MalformedXML"));
+    let shown = client.get("/bucket/a?tagging").await.expect(200);
+    assert_eq!(shown.one("Value"), "public");
+}
+
+#[tokio::test]
+async fn objects_have_no_torrents() {
+    let server = Server::with_bucket("bucket").await;
+    server.client.put("/bucket/a", "x").await.expect(200);
+    assert_eq!(server.client.get("/bucket/a?torrent").await.code(), (404, "NoSuchKey"));
+}

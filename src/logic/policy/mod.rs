@@ -157,7 +157,8 @@ impl Policy {
         self.statements.iter().any(|statement| {
             let anyone = match &statement.principals {
                 Listed::In(all) => all.contains(&Principal::Anyone),
-                Listed::NotIn(_) => true,
+                // Never with an allow.
+                Listed::NotIn(_) => false,
             };
             statement.allow && anyone && !statement.conditions.iter().any(Condition::says_who)
         })

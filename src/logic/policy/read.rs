@@ -68,6 +68,10 @@ fn statement(value: &Value) -> Read<Statement> {
         Some(other) => return malformed(format!("Invalid effect: {other}")),
         None => return malformed("Missing required field Effect"),
     };
+    if allow && fields.contains_key("NotPrincipal") {
+        // It would allow everyone but those named, also those without a key.
+        return malformed("Allow with NotPrincipal is not allowed");
+    }
     Ok(Statement {
         allow,
         principals: either(fields, "Principal", "NotPrincipal", principals)?,

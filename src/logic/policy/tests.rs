@@ -131,6 +131,7 @@ fn what_is_no_policy_is_refused() {
         json!({"Principal": "someone"}),
         json!({"Principal": {"AWS": "someone"}}),
         json!({"NotPrincipal": "*"}),
+        json!({"Principal": null, "NotPrincipal": {"AWS": "0".repeat(64)}}),
         json!({"Action": "ec2:Run"}),
         json!({"Action": []}),
         json!({"Action": null}),
@@ -169,7 +170,6 @@ fn public_is_what_anyone_may_do_from_anywhere() {
     let public = [
         json!({}),
         json!({"Principal": {"AWS": "*"}}),
-        json!({"Principal": null, "NotPrincipal": {"AWS": account}}),
         json!({"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/1"}}}),
         json!({"Condition": {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}),
         json!({"Condition": {"StringLike": {"aws:SourceVpc": "vpc-*"}}}),
@@ -222,7 +222,7 @@ fn any_statement() -> impl Strategy<Value = Value> {
         let name = |not: bool, name: &str| if not { format!("Not{name}") } else { name.into() };
         let mut fields = serde_json::Map::new();
         fields.insert("Effect".into(), json!(if allow { "Allow" } else { "Deny" }));
-        fields.insert(name(nots.0, "Principal"), json!({"AWS": accounts}));
+        fields.insert(name(nots.0 && !allow, "Principal"), json!({"AWS": accounts}));
         fields.insert(name(nots.1, "Action"), actions);
         fields.insert(name(nots.2, "Resource"), resources);
         if let Some((operator, values)) = condition {

@@ -19,7 +19,6 @@ const REPORTS: &str = "Analytics, inventory and request metrics are not implemen
 const SELECT: &str = "Queries inside objects are not implemented.";
 const SETTINGS: &str = "This setting of a bucket is not implemented.";
 const TIERS: &str = "There is one storage tier, so that nothing is archived or restored.";
-const TORRENT: &str = "Torrents are not implemented.";
 
 /// One row: an operation, how it is recognised, and why it is refused.
 macro_rules! absent {
@@ -74,7 +73,6 @@ absent! {
     GetBucketMetadataTableConfiguration Get Bucket ["metadataTable"]
         GetBucketMetadataTableConfiguration METADATA;
     GetBucketMetricsConfiguration Get Bucket ["metrics", "id"] GetMetricsConfiguration REPORTS;
-    GetObjectTorrent Get Object ["torrent"] GetObjectTorrent TORRENT;
     ListBucketAnalyticsConfigurations Get Bucket ["analytics"] GetAnalyticsConfiguration REPORTS;
     ListBucketIntelligentTieringConfigurations Get Bucket ["intelligent-tiering"]
         GetIntelligentTieringConfiguration TIERS;

@@ -78,23 +78,30 @@ pub(super) fn write_grant(out: &mut Writer, Grant { grantee, permission }: &Gran
 
 async fn put_bucket(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let rules = ctx.engine().bucket_rules(req.bucket()?).await?;
+    refuse_lists(&rules)?;
     let acl = asked(&req, &rules.owner, &rules.owner)?;
     let acl = checked(ctx, &rules, acl).await?;
-    if !rules.enforced() {
-        ctx.engine().put_bucket_acl(req.bucket()?, &acl).await?;
-    }
+    ctx.engine().put_bucket_acl(req.bucket()?, &acl).await?;
     Ok(Reply::ok())
 }
 
 async fn put_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let rules = ctx.engine().bucket_rules(req.bucket()?).await?;
+    refuse_lists(&rules)?;
     let version = version(&req)?;
     let owner = ctx.engine().object_acl(req.bucket()?, req.key()?, version).await?.owner;
     let acl = checked(ctx, &rules, asked(&req, &owner, &rules.owner)?).await?;
-    if !rules.enforced() {
-        ctx.engine_for(&req).put_object_acl(req.bucket()?, req.key()?, version, acl).await?;
-    }
+    ctx.engine_for(&req).put_object_acl(req.bucket()?, req.key()?, version, acl).await?;
     Ok(Reply::ok())
+}
+
+/// Where everything is the bucket owner's no list is set. Source: S3 user guide, "Controlling
+/// ownership of objects and disabling ACLs for your bucket".
+fn refuse_lists(rules: &BucketRules) -> Result<(), S3Error> {
+    match rules.enforced() {
+        true => Err(S3Error::new(Code::AccessControlListNotSupported)),
+        false => Ok(()),
+    }
 }
 
 /// The list of a `?acl` request: canned, in headers, or a document; exactly one of them.
@@ -217,9 +224,6 @@ pub(super) async fn checked(ctx: &Ctx, rules: &BucketRules, acl: Acl) -> Result<
         let why = "An ACL has at most 100 grants.";
         return Err(S3Error::with(Code::MalformedACLError, why));
     }
-    if rules.enforced() && !acl::is_only_for(&acl, [&rules.owner, &acl.owner]) {
-        return Err(S3Error::new(Code::AccessControlListNotSupported));
-    }
     if rules.block.block_public_acls && acl::is_public(&acl) {
         return Err(S3Error::with(Code::AccessDenied, "The bucket blocks public ACLs."));
     }
@@ -245,16 +249,31 @@ pub(super) async fn of_new_object(
         return Ok((writer, None));
     }
     let rules = ctx.engine().bucket_rules(req.bucket()?).await?;
+    let handed_over = req.header("x-amz-acl")? == Some("bucket-owner-full-control");
+    if rules.enforced() {
+        return match given {
+            Some(acl) if !handed_over && !is_owners(&acl, req, &bucket_owner)? => {
+                Err(S3Error::new(Code::AccessControlListNotSupported))
+            }
+            Some(_) | None => Ok((bucket_owner, None)),
+        };
+    }
     let given = match given {
         Some(acl) => Some(checked(ctx, &rules, acl).await?),
         None => None,
     };
-    let handed_over = req.header("x-amz-acl")? == Some("bucket-owner-full-control");
     match rules.ownership() {
         Ownership::BucketOwnerEnforced => Ok((bucket_owner, None)),
         Ownership::BucketOwnerPreferred if handed_over => Ok((bucket_owner, None)),
         Ownership::BucketOwnerPreferred | Ownership::ObjectWriter => Ok((writer, given)),
     }
+}
+
+/// Whether grants in headers say the same as `bucket-owner-full-control`.
+fn is_owners(acl: &Acl, req: &Req, bucket_owner: &AccountId) -> Result<bool, S3Error> {
+    let full = |grant: &Grant| grant.permission == Permission::FullControl;
+    let granted = acl::is_only_for(acl, [bucket_owner, bucket_owner]);
+    Ok(req.header("x-amz-acl")?.is_none() && granted && acl.grants.iter().all(full))
 }
 
 /// The list and the ownership that a new bucket shall have, where the request says any.

@@ -123,7 +123,7 @@ pub(super) fn object_head(req: &Req, info: &ObjectInfo) -> Result<Reply, S3Error
         reply = reply.text("x-amz-tagging-count", &info.marks.tags.val.len().to_string())?;
     }
     if req.header("x-amz-checksum-mode")?.is_some_and(|m| m.eq_ignore_ascii_case("enabled")) {
-        reply = with_checksum(reply, checksum_of(req, info)?, parts::parts_count(&info.meta))?;
+        reply = with_object_checksum(req, info, reply)?;
     }
     Ok(reply)
 }
@@ -166,6 +166,18 @@ fn user_header(reply: Reply, name: &'static str, value: &str) -> Result<Reply, S
     let bad = |_| S3Error::argument(name, value, "the value cannot be a header");
     let value = HeaderValue::from_bytes(value.as_bytes()).map_err(bad)?;
     Ok(reply.with(HeaderName::from_static(name), value))
+}
+
+/// The checksum of the bytes that are sent. Its type is the object's, also where it is of one part,
+/// whose own has no number behind it.
+fn with_object_checksum(req: &Req, info: &ObjectInfo, reply: Reply) -> Result<Reply, S3Error> {
+    let Some(checksum) = checksum_of(req, info)? else { return Ok(reply) };
+    let whole = info.meta.checksum.as_ref();
+    let parts = parts::parts_count(&info.meta);
+    let kind = whole.map_or(checksum.kind, |whole| whole.kind);
+    reply
+        .text(digest::algorithm_header(checksum.algorithm), &encoded(checksum, parts))?
+        .text(CHECKSUM_TYPE, kind_name(kind))
 }
 
 /// The checksum of exactly the bytes that are sent; a client checks it against them.

@@ -134,6 +134,7 @@ fn remark(name: &str) -> &'static str {
              `arn:godwit:sqs::NAME:webhook`, or `arn:aws:sqs:REGION:ACCOUNT:NAME`. No test event is \
              sent; functions and the event bus are refused."
         }
+        "GetObjectTorrent" => "NoSuchKey: no object has a torrent.",
         "Preflight of a bucket" | "Preflight of an object" => {
             "What OPTIONS is for: it asks the rules of PutBucketCors."
         }

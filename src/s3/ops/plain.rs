@@ -55,6 +55,15 @@ pub(super) static OPS: &[Op] = &[
         put_accelerate
     ),
     sub_resource!(
+        "GetObjectTorrent",
+        Get,
+        Object,
+        "torrent",
+        GetObjectTorrent,
+        NONE,
+        torrent
+    ),
+    sub_resource!(
         "PutBucketRequestPayment",
         Put,
         Bucket,
@@ -69,6 +78,11 @@ pub(super) static OPS: &[Op] = &[
 async fn unset(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     ctx.engine().head_bucket(req.bucket()?).await?;
     Ok(Reply::no_content())
+}
+
+async fn torrent(_: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let why = "Objects have no torrents.";
+    Err(S3Error::with(Code::NoSuchKey, why).extra("Key", req.key()?.as_str()))
 }
 
 #[derive(Debug, Deserialize)]

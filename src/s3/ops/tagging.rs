@@ -5,12 +5,13 @@ use serde::Deserialize;
 
 use crate::limits;
 use crate::logic::tags::{self, BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, Refusal};
-use crate::s3::Ctx;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::op::{BodyKind, Op, sub_resource};
+use crate::s3::op::{Auth, BodyKind, Op, sub_resource};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::{self, Writer};
+use crate::s3::{Ctx, around};
+use crate::types::action::Action;
 use crate::types::bucket::SettingKind;
 
 use super::answers::with_version;
@@ -49,15 +50,19 @@ pub(super) static OPS: &[Op] = &[
         DOCUMENT,
         put_bucket
     ),
-    sub_resource!(
-        "PutObjectTagging",
-        Put,
-        Object,
-        "tagging",
-        PutObjectTagging,
-        DOCUMENT,
-        put_object
-    ),
+    Op {
+        // The decision looks at the tags in the body.
+        auth: Auth::PerKey,
+        ..sub_resource!(
+            "PutObjectTagging",
+            Put,
+            Object,
+            "tagging",
+            PutObjectTagging,
+            DOCUMENT,
+            put_object
+        )
+    },
 ];
 
 type Tags = Vec<(String, String)>;
@@ -130,7 +135,11 @@ async fn get_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 }
 
 async fn put_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    set_object(ctx, &req, asked(&req, OBJECT_TAGS_MAX)?, Reply::ok()).await
+    let tags = asked(&req, OBJECT_TAGS_MAX);
+    let around = req.around.with_tags(tags.as_deref().unwrap_or_default());
+    let action = around::action(Action::PutObjectTagging, &req.query);
+    ctx.engine().authorize(&req.caller, action, &req.target, &around).await?;
+    set_object(ctx, &req, tags?, Reply::ok()).await
 }
 
 async fn delete_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
