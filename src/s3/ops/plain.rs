@@ -54,15 +54,7 @@ pub(super) static OPS: &[Op] = &[
         DOCUMENT,
         put_accelerate
     ),
-    sub_resource!(
-        "GetObjectTorrent",
-        Get,
-        Object,
-        "torrent",
-        GetObjectTorrent,
-        NONE,
-        torrent
-    ),
+    sub_resource!("GetObjectTorrent", Get, Object, "torrent", GetObjectTorrent, NONE, torrent),
     sub_resource!(
         "PutBucketRequestPayment",
         Put,
