@@ -8,6 +8,10 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// Longest bucket policy. Source: S3 user guide, "Bucket policies".
 pub const POLICY_BYTES_MAX: usize = 20 << 10;
 
+/// Longest `x-amz-website-redirect-location`. Source: S3 user guide, "Configuring a webpage
+/// redirect".
+pub const REDIRECT_BYTES_MAX: usize = 2048;
+
 /// Access logs: lines of all buckets that wait for their delivery.
 pub const LOG_WAITING_BYTES_MAX: usize = 32 << 20;
 

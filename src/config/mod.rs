@@ -57,6 +57,10 @@ pub struct S3 {
     pub endpoint: Option<String>,
     /// Host names whose first label is a bucket (`BUCKET.s3.example.com`).
     pub domains: Vec<String>,
+    /// Host names whose first label is a bucket's website (`BUCKET.web.example.com`).
+    pub website_domains: Vec<String>,
+    /// A host that is the name of a bucket with a website is that website's.
+    pub website_own_hosts: bool,
     /// Signature version 2, which s3cmd with `signature_v2` and old tools use.
     pub sigv2: bool,
     /// How long requests that are under way may take when the node stops.
@@ -175,6 +179,8 @@ impl Default for S3 {
             listen: any(8080),
             endpoint: None,
             domains: Vec::new(),
+            website_domains: Vec::new(),
+            website_own_hosts: false,
             sigv2: true,
             stop_grace: Seconds(Duration::from_secs(100)),
             access_log_every: Seconds(crate::limits::LOG_EVERY_DEFAULT),

@@ -49,6 +49,18 @@ pub const SETTINGS: &[Setting] = &[
         "What clients are told as `AWS_ENDPOINT_URL_S3`",
     ),
     row("GODWIT_S3_DOMAINS", "s3.domains", Kind::List, "Host names whose first label is a bucket"),
+    row(
+        "GODWIT_WEBSITE_DOMAINS",
+        "s3.website_domains",
+        Kind::List,
+        "Host names whose first label is a bucket's website",
+    ),
+    row(
+        "GODWIT_WEBSITE_OWN_HOSTS",
+        "s3.website_own_hosts",
+        Kind::Bool,
+        "Whether a host that is the name of a bucket with a website is that website's",
+    ),
     row("GODWIT_SIGV2", "s3.sigv2", Kind::Bool, "Whether signature version 2 is accepted"),
     row(
         "GODWIT_STOP_GRACE",

@@ -62,6 +62,8 @@ pub struct CopyObject {
     pub encryption: SseAsked,
     /// A change that makes copying an object to itself meaningful, other than `replace`.
     pub storage_class: Option<String>,
+    /// Where the copy leads on a website; that of the source is not copied.
+    pub website_redirect: Option<String>,
     /// On the target.
     pub conditions: Conditions,
 }
@@ -258,7 +260,8 @@ fn refuse_idle_copy(copy: &CopyObject) -> Result<(), Error> {
     let changes = copy.replace.is_some()
         || copy.replace_tags.is_some()
         || copy.storage_class.is_some()
-        || copy.encryption != SseAsked::Default;
+        || copy.encryption != SseAsked::Default
+        || copy.website_redirect.is_some();
     if same && !changes {
         return Err(Error::InvalidRequest(
             "This copy request is illegal because it is trying to copy an object to itself \
@@ -278,7 +281,7 @@ fn described(source: &ObjectMeta, copy: &CopyObject) -> ObjectMeta {
         meta.user_meta = user_meta;
     } else {
         // Not copied by S3: it belongs to the name, not to the bytes.
-        meta.headers.website_redirect = None;
+        meta.headers.website_redirect.clone_from(&copy.website_redirect);
         meta.headers.storage_class = copy.storage_class.clone();
     }
     meta

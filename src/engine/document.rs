@@ -9,12 +9,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cluster::{ConfigChange, View, Write};
-use crate::types::bucket::{BucketConfig, BucketRecord, SettingKind};
-use crate::types::name::{BucketName, ObjectKey};
+use crate::types::bucket::{BucketConfig, BucketRecord, NameState, SettingKind};
+use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{Marks, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::stamp::Stamp;
 
+use super::index::store_error;
 use super::version::VersionRef;
 use super::{Engine, Error, above, mismatch};
 
@@ -34,6 +35,32 @@ impl Engine {
         let config = self.bucket(bucket).await?;
         let record = self.bucket_record(&config).await?;
         Ok(record.setting(kind).map(<[u8]>::to_vec))
+    }
+
+    /// The bucket's owner and a settings document, as far as this region knows. Nobody is asked,
+    /// so that every request may ask.
+    pub fn known_setting(
+        &self,
+        bucket: &BucketName,
+        kind: SettingKind,
+    ) -> Result<Option<(AccountId, Vec<u8>)>, Error> {
+        let store = self.cluster.store().read().map_err(store_error)?;
+        let read = |id: &RecordId| store.record(id).map_err(store_error);
+        let config = match read(&RecordId::Name(bucket.clone()))? {
+            Some(Record::Name(name)) => match name.state {
+                NameState::Active(config) => config,
+                NameState::Deleting(_) | NameState::Free => return Ok(None),
+            },
+            None => return Ok(None),
+            Some(other) => return Err(mismatch(&other)),
+        };
+        match read(&RecordId::Bucket(config.id))? {
+            Some(Record::Bucket(record)) => {
+                Ok(record.setting(kind).map(|document| (config.owner, document.to_vec())))
+            }
+            None => Ok(None),
+            Some(other) => Err(mismatch(&other)),
+        }
     }
 
     /// A settings document that [`Engine::put_document`] set.

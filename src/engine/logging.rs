@@ -12,16 +12,14 @@ use crate::logic::precondition::Conditions;
 use crate::types::access::Circumstances;
 use crate::types::acl::{Acl, Grant, Grantee, Permission};
 use crate::types::action::Action;
-use crate::types::bucket::{BucketConfig, NameState, SettingKind};
+use crate::types::bucket::{BucketConfig, SettingKind};
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::StoredHeaders;
-use crate::types::record::{Record, RecordId};
 
 use super::acl::BucketRules;
 use super::body::WholeBody;
-use super::index::store_error;
 use super::object::{Attributes, PutObject};
-use super::{Engine, Error, mismatch};
+use super::{Engine, Error};
 
 /// Why a bucket takes no log of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,24 +43,10 @@ pub struct Logged {
 impl Engine {
     /// Where the log of a bucket goes, as far as this region knows. Nobody is asked.
     pub fn known_logging(&self, bucket: &BucketName) -> Result<Option<Logged>, Error> {
-        let store = self.cluster.store().read().map_err(store_error)?;
-        let read = |id: &RecordId| store.record(id).map_err(store_error);
-        let owner_and_id = match read(&RecordId::Name(bucket.clone()))? {
-            Some(Record::Name(name)) => match name.state {
-                NameState::Active(config) => Some((config.owner, config.id)),
-                NameState::Deleting(_) | NameState::Free => None,
-            },
-            None => None,
-            Some(other) => return Err(mismatch(&other)),
+        let Some((owner, document)) = self.known_setting(bucket, SettingKind::Logging)? else {
+            return Ok(None);
         };
-        let Some((owner, id)) = owner_and_id else { return Ok(None) };
-        let record = match read(&RecordId::Bucket(id))? {
-            Some(Record::Bucket(record)) => record,
-            None => return Ok(None),
-            Some(other) => return Err(mismatch(&other)),
-        };
-        let Some(document) = record.setting(SettingKind::Logging) else { return Ok(None) };
-        let logging = postcard::from_bytes(document);
+        let logging = postcard::from_bytes(&document);
         let logging = logging.map_err(|why| Error::Internal(format!("logging: {why}")))?;
         Ok(Some(Logged { owner, logging }))
     }

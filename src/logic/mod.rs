@@ -22,3 +22,4 @@ pub mod precondition;
 pub mod register;
 pub mod tags;
 pub mod versions;
+pub mod website;

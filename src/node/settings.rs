@@ -45,7 +45,6 @@ impl NodeOptions {
         let mut auth = s3::Options::new(code).auth;
         auth.signature_v2 = config.s3.sigv2;
         auth.regions.extend(identity.members.regions().map(|info| info.id.to_string()));
-        let domains = config.s3.domains.clone();
         let access_log = s3::AccessLogOptions {
             every: config.s3.access_log_every.0,
             bytes: config.s3.access_log_size.bytes(),
@@ -60,7 +59,14 @@ impl NodeOptions {
             engine: engine::Options::default(),
             keyring: keyring::load(env, &config.encryption)?,
             webhooks: webhooks.map_err(NodeError::Webhooks)?,
-            s3: s3::Options { domains, auth, access_log, ..s3::Options::new(code) },
+            s3: s3::Options {
+                domains: config.s3.domains.clone(),
+                sites: config.s3.website_domains.clone(),
+                own_hosts: config.s3.website_own_hosts,
+                auth,
+                access_log,
+                ..s3::Options::new(code)
+            },
             endpoint: config.s3.endpoint.clone().or_else(|| region.endpoints.s3.clone()),
             stop_grace: config.s3.stop_grace.0,
         })

@@ -46,7 +46,7 @@ pub(super) fn route<B>(request: &Request<B>, domains: &[String]) -> Result<Route
 }
 
 /// `Host`, or `:authority` in HTTP/2.
-fn host(headers: &HeaderMap, uri: &http::Uri) -> String {
+pub(super) fn host(headers: &HeaderMap, uri: &http::Uri) -> String {
     let header = headers.get(http::header::HOST).and_then(|value| value.to_str().ok());
     header.or_else(|| uri.authority().map(http::uri::Authority::as_str)).unwrap_or("").to_owned()
 }

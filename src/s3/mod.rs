@@ -22,6 +22,7 @@ pub mod reply;
 pub mod request;
 mod respond;
 pub mod target;
+mod website;
 pub mod xml;
 
 use std::net::SocketAddr;
@@ -38,7 +39,7 @@ use crate::limits;
 use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
 use crate::types::caller::Caller;
-use crate::types::name::AccessKeyId;
+use crate::types::name::{AccessKeyId, BucketName};
 use crate::types::record::AccessKeyRecord;
 use crate::types::region::RegionId;
 
@@ -51,7 +52,7 @@ use cors::Crossing;
 use error::{Code, S3Error};
 use intake::Head;
 pub use metrics::S3Metrics;
-use op::{Auth, Op};
+use op::Auth;
 pub use outgoing::Outgoing;
 use reply::Reply;
 use request::Query;
@@ -101,6 +102,10 @@ pub struct Options {
     pub region: RegionId,
     /// Domains whose sub-domains are buckets, besides `localhost`.
     pub domains: Vec<String>,
+    /// Domains whose sub-domains are websites of buckets, besides `web.localhost`.
+    pub sites: Vec<String>,
+    /// A host that is the name of a bucket with a website is that website's.
+    pub own_hosts: bool,
     pub auth: AuthOptions,
     /// Weight of the requests that are served at the same time, see [`Op::weight`].
     pub room: usize,
@@ -114,6 +119,8 @@ impl Options {
         Self {
             region,
             domains: Vec::new(),
+            sites: Vec::new(),
+            own_hosts: false,
             auth,
             room: limits::REQUESTS_WEIGHT_MAX,
             access_log: AccessLogOptions::default(),
@@ -163,6 +170,8 @@ impl Service {
     ) -> Self {
         options.domains = options.domains.iter().map(|d| d.to_ascii_lowercase()).collect();
         options.domains.push("localhost".to_owned());
+        options.sites = options.sites.iter().map(|d| d.to_ascii_lowercase()).collect();
+        options.sites.push("web.localhost".to_owned());
         let metrics = S3Metrics::default();
         let logs = Logs::new(env.clone(), options.access_log, options.region, metrics.clone());
         Self(Arc::new(Ctx {
@@ -189,6 +198,9 @@ impl Service {
         request: Request<hyper::body::Incoming>,
         peer: SocketAddr,
     ) -> Response<Outgoing> {
+        if let Some(site) = website::route(&self.0, &request) {
+            return self.visit(request, site, peer).await;
+        }
         let ctx = &self.0;
         let expect = Expect::of(request.headers()).filter(|_| request.version() < Version::HTTP_2);
         let mut response = match intake::route(&request, &ctx.options.domains) {
@@ -220,6 +232,32 @@ impl Service {
 }
 
 impl Service {
+    /// Answers a request on a website's host.
+    async fn visit(
+        &self,
+        request: Request<hyper::body::Incoming>,
+        site: Result<(BucketName, String), S3Error>,
+        peer: SocketAddr,
+    ) -> Response<Outgoing> {
+        let ctx = &self.0;
+        let site = match site {
+            Ok(site) => site,
+            Err(error) => {
+                return Trail::new(ctx, request.method(), None).finish(ctx, Err(error)).await;
+            }
+        };
+        let target = website::target_of(&site);
+        let mut trail = Trail::new(ctx, request.method(), Some(&target));
+        trail.seen = Seen::of(ctx, &request, &target, peer, true);
+        let crossing = Crossing::of(request.method(), request.headers(), &target);
+        let result = website::answer(ctx, request, site, peer, &mut trail).await;
+        let mut response = trail.finish(ctx, result).await;
+        if let Some(crossing) = crossing {
+            crossing.mark(ctx, response.headers_mut()).await;
+        }
+        response
+    }
+
     /// Delivers the access logs that are due, or all that wait.
     pub async fn deliver_logs(&self, all: bool) {
         if let Some(engine) = self.0.gate.engine() {
@@ -253,7 +291,7 @@ async fn answer(
 ) -> Result<Reply, S3Error> {
     let op = op::find(ctx.table, &head.target, &head.parts.method, &head.query, head.headers())?;
     trail.op = op.name;
-    trail.permit = Some(admit(ctx, op)?);
+    trail.permit = Some(admit(ctx, op.weight())?);
     if op.auth == Auth::Form {
         head.unfold().await?;
         trail.target = Some(head.target.clone());
@@ -271,8 +309,8 @@ async fn answer(
     (op.run)(ctx, req).await
 }
 
-fn admit(ctx: &Ctx, op: &Op) -> Result<OwnedSemaphorePermit, S3Error> {
-    ctx.room.clone().try_acquire_many_owned(op.weight()).map_err(|_| {
+fn admit(ctx: &Ctx, weight: u32) -> Result<OwnedSemaphorePermit, S3Error> {
+    ctx.room.clone().try_acquire_many_owned(weight).map_err(|_| {
         ctx.metrics.shed.inc();
         S3Error::new(Code::SlowDown).retry_after(Duration::from_secs(1))
     })

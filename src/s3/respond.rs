@@ -29,7 +29,7 @@ pub(super) struct Trail {
     pub(super) permit: Option<OwnedSemaphorePermit>,
     /// Where the bucket has an access log.
     pub(super) seen: Option<Box<Seen>>,
-    error: Option<Code>,
+    pub(super) error: Option<Code>,
     pub(super) target: Option<Target>,
     head: bool,
     began: Duration,

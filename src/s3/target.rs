@@ -48,7 +48,7 @@ pub(crate) fn resolve(host: &str, path: &str, bases: &[String]) -> Result<Route,
 
 /// The bucket of a virtual host: what stands before one of the bases. Any other host (an address, a
 /// base itself, a name we do not know, such as that of a container) is path style.
-fn bucket_of_host(host: &str, bases: &[String]) -> Option<String> {
+pub(super) fn bucket_of_host(host: &str, bases: &[String]) -> Option<String> {
     let host = without_port(host).to_ascii_lowercase();
     if host.parse::<IpAddr>().is_ok() || bases.contains(&host) {
         return None;
@@ -62,18 +62,27 @@ fn bucket_of_host(host: &str, bases: &[String]) -> Option<String> {
         .map(|(_, bucket)| bucket.to_owned())
 }
 
-fn without_port(host: &str) -> &str {
+pub(super) fn without_port(host: &str) -> &str {
     if let Some(rest) = host.strip_prefix('[') {
         return rest.split_once(']').map_or(rest, |(address, _)| address);
     }
     host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
-fn target(bucket: &str, raw_key: &str) -> Result<Target, S3Error> {
-    let name = BucketName::parse(bucket).map_err(|why| {
+/// The bucket of a site's host, and the key that the path names there: all of it.
+pub(super) fn site(bucket: &str, path: &str) -> Result<(BucketName, String), S3Error> {
+    Ok((bucket_name(bucket)?, decode(path.strip_prefix('/').unwrap_or(path))?))
+}
+
+fn bucket_name(bucket: &str) -> Result<BucketName, S3Error> {
+    BucketName::parse(bucket).map_err(|why| {
         S3Error::with(Code::InvalidBucketName, format!("The specified bucket is not valid: {why}."))
             .extra("BucketName", bucket)
-    })?;
+    })
+}
+
+fn target(bucket: &str, raw_key: &str) -> Result<Target, S3Error> {
+    let name = bucket_name(bucket)?;
     if raw_key.is_empty() {
         return Ok(Target::Bucket(name));
     }

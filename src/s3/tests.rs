@@ -22,7 +22,7 @@ use crate::types::record::KeyScope;
 use crate::types::stamp::Stamp;
 
 use super::auth::payload::ChunkSigner;
-use super::op::{BodyKind, On, Verb, When, run};
+use super::op::{BodyKind, On, Op, Verb, When, run};
 use super::reply::ReplyBody;
 use super::request::Req;
 use super::*;

@@ -100,7 +100,7 @@ async fn client_of(
 }
 
 async fn listen(node: &Node) -> (SocketAddr, Service, JoinHandle<()>) {
-    let options = Options::new(node.engine.region());
+    let options = Options { own_hosts: true, ..Options::new(node.engine.region()) };
     let own: Own = Arc::new(|_, _, _| {
         let mut answer = Response::new(Outgoing::empty());
         *answer.status_mut() = StatusCode::NOT_FOUND;

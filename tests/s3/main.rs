@@ -26,3 +26,4 @@ mod probe;
 mod table;
 mod tagging;
 mod versioning;
+mod website;

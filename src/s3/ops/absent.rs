@@ -17,7 +17,6 @@ const REPLICATION: &str =
 const REPORTS: &str = "Analytics, inventory and request metrics are not implemented; the node's \
                        own metrics are on its operations port.";
 const SELECT: &str = "Queries inside objects are not implemented.";
-const SETTINGS: &str = "This setting of a bucket is not implemented.";
 const TIERS: &str = "There is one storage tier, so that nothing is archived or restored.";
 
 /// One row: an operation, how it is recognised, and why it is refused.
@@ -85,7 +84,6 @@ absent! {
     PutBucketInventoryConfiguration Put Bucket ["inventory"] PutInventoryConfiguration REPORTS;
     PutBucketMetricsConfiguration Put Bucket ["metrics"] PutMetricsConfiguration REPORTS;
     PutBucketReplication Put Bucket ["replication"] PutReplicationConfiguration REPLICATION;
-    PutBucketWebsite Put Bucket ["website"] PutBucketWebsite SETTINGS;
     RestoreObject Post Object ["restore"] RestoreObject TIERS;
     SelectObjectContent Post Object ["select"] GetObject SELECT;
     UpdateBucketMetadataInventoryTableConfiguration Put Bucket ["metadataInventoryTable"]

@@ -14,7 +14,9 @@ use super::answers::{checksum_elements, with_version};
 use super::encryption::{sse_asked, with_sse};
 use super::lifecycle::with_expiry_of;
 use super::lock::lock_asked;
-use super::params::{conditions, copy_source, storage_class, stored_headers, tags, user_meta};
+use super::params::{
+    conditions, copy_source, storage_class, stored_headers, tags, user_meta, website_redirect,
+};
 
 pub(super) static OPS: &[Op] = &[Op {
     name: "CopyObject",
@@ -40,6 +42,7 @@ async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         replace: if replace { Some((stored_headers(&req)?, user_meta(&req)?)) } else { None },
         replace_tags: if replace_tags { Some(tags(&req)?.unwrap_or_default()) } else { None },
         storage_class: storage_class(&req)?,
+        website_redirect: website_redirect(&req)?,
         lock: lock_asked(ctx, &req).await?,
         conditions: conditions(&req)?,
         encryption: sse_asked(&req)?,

@@ -26,10 +26,12 @@ mod rename;
 mod service;
 mod tagging;
 mod versioning;
+mod website;
 
 use std::fmt::Write as _;
 
 use super::op::{Op, all};
+pub(super) use object::read as read_object;
 pub(super) use params::copy_source_bucket;
 pub(super) use tagging::tags_as_header;
 
@@ -59,6 +61,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     service::OPS,
     tagging::OPS,
     versioning::OPS,
+    website::OPS,
 ];
 
 /// The table as a page of the documentation.
@@ -138,10 +141,12 @@ fn remark(name: &str) -> &'static str {
         "Preflight of a bucket" | "Preflight of an object" => {
             "What OPTIONS is for: it asks the rules of PutBucketCors."
         }
-        "PutBucketRequestPayment" => "Only BucketOwner: nobody pays for requests.",
-        "DeleteBucketReplication" | "DeleteBucketWebsite" => {
-            "No bucket has one, so that it always succeeds."
+        "PutBucketWebsite" => {
+            "Served anonymously below `GODWIT_WEBSITE_DOMAINS` and `web.localhost`, and by the \
+             bucket's name as a host where `GODWIT_WEBSITE_OWN_HOSTS` is set."
         }
+        "PutBucketRequestPayment" => "Only BucketOwner: nobody pays for requests.",
+        "DeleteBucketReplication" => "No bucket has one, so that it always succeeds.",
         "PutBucketLifecycleConfiguration" => {
             "Both forms of rules; they are kept and shown in answers, and not run yet. Transitions are \
              InvalidStorageClass: there is one storage tier."

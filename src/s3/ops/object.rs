@@ -93,6 +93,11 @@ pub(super) async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
     with_source(reply, None, ctx.env.monotonic().saturating_sub(began))
 }
 
+/// What GetObject or HeadObject answers, for a request that was allowed already.
+pub(in crate::s3) async fn read(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    if req.head { head(ctx, req).await } else { get(ctx, req).await }
+}
+
 async fn get(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let began = ctx.env.monotonic();
     let read = ctx.engine().get_object(&asked(&req)?).await?;

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::logic::acl::ANONYMOUS;
 use crate::logic::precondition::{Conditions, ETagMatch};
 use crate::logic::tags::{self, Refusal};
+use crate::logic::website;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::Req;
 use crate::s3::xml;
@@ -60,9 +61,23 @@ pub(super) fn stored_headers(req: &Req) -> Result<StoredHeaders, S3Error> {
         content_encoding: text("content-encoding")?.and_then(|v| without_aws_chunked(&v)),
         content_language: text("content-language")?,
         expires: text("expires")?,
-        website_redirect: text("x-amz-website-redirect-location")?,
+        website_redirect: website_redirect(req)?,
         storage_class: storage_class(req)?,
     })
+}
+
+/// Where the object leads on a website. Source: S3 user guide, "Configuring a webpage redirect".
+pub(super) fn website_redirect(req: &Req) -> Result<Option<String>, S3Error> {
+    let location = req.header("x-amz-website-redirect-location")?;
+    let Some(location) = location.filter(|text| !text.is_empty()) else { return Ok(None) };
+    if location.len() > limits::REDIRECT_BYTES_MAX {
+        let why = "The length of the website redirect location cannot exceed 2048 characters.";
+        return Err(S3Error::with(Code::InvalidRedirectLocation, why));
+    }
+    match website::is_location(location) {
+        true => Ok(Some(location.to_owned())),
+        false => Err(S3Error::new(Code::InvalidRedirectLocation)),
+    }
 }
 
 /// `aws-chunked` is how the body travels, not what it is.

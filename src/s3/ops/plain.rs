@@ -28,15 +28,6 @@ pub(super) static OPS: &[Op] = &[
         unset
     ),
     sub_resource!(
-        "DeleteBucketWebsite",
-        Delete,
-        Bucket,
-        "website",
-        DeleteBucketWebsite,
-        NONE,
-        unset
-    ),
-    sub_resource!(
         "GetBucketAccelerateConfiguration",
         Get,
         Bucket,

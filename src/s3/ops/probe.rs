@@ -58,7 +58,6 @@ pub(super) static OPS: &[Op] = &[
         GetBucketRequestPayment,
         request_payment
     ),
-    unset!("GetBucketWebsite", "website", GetBucketWebsite, NoSuchWebsiteConfiguration),
 ];
 
 fn missing(req: &Req, code: Code) -> Result<Reply, S3Error> {
