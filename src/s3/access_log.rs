@@ -19,10 +19,11 @@ use crate::env::Env;
 use crate::limits;
 use crate::logic::access_log::{self, Delivery, KeyFormat, Operation};
 use crate::types::action::Target;
-use crate::types::name::BucketName;
+use crate::types::name::{BucketName, ObjectKey};
 use crate::types::region::RegionId;
 
 use super::Ctx;
+use super::form::Form;
 use super::metrics::S3Metrics;
 use super::request::Query;
 
@@ -310,6 +311,12 @@ impl Seen {
             body_bytes: length("x-amz-decoded-content-length").or(sent),
             has_body: sent.is_some_and(|n| n > 0) || headers.contains_key(TRANSFER_ENCODING),
         }))
+    }
+
+    /// A form names its object and its signer in its fields.
+    pub(super) fn unfold(&mut self, form: &Form, key: &ObjectKey) {
+        self.key = key.to_string();
+        self.signature = (form.signature_version().unwrap_or_default(), "");
     }
 
     /// Writes the line.

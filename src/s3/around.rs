@@ -111,12 +111,8 @@ fn canonical(ip: IpAddr) -> IpAddr {
 /// Version and place of the signature.
 fn signature(head: &Head) -> Option<(&'static str, &'static str)> {
     if let Some(form) = &head.form {
-        let version = |name: &str| form.fields.get(name).is_some();
-        return match (version("x-amz-signature"), version("signature")) {
-            (true, _) => Some(("AWS4-HMAC-SHA256", "POST")),
-            (false, true) => Some(("AWS", "POST")),
-            (false, false) => None,
-        };
+        let v2 = form.signature_version()? == "SigV2";
+        return Some((if v2 { "AWS" } else { "AWS4-HMAC-SHA256" }, "POST"));
     }
     let (headers, query) = (head.headers(), &head.query);
     if query.has("X-Amz-Signature") {

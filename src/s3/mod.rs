@@ -294,7 +294,7 @@ async fn answer(
     trail.permit = Some(admit(ctx, op.weight())?);
     if op.auth == Auth::Form {
         head.unfold().await?;
-        trail.target = Some(head.target.clone());
+        trail.unfold(&head);
     }
     let identity = identify(ctx, op.auth, &head).await?;
     trail.caller = identity.caller.clone();

@@ -15,6 +15,7 @@ use crate::types::caller::Caller;
 use super::Ctx;
 use super::access_log::{Ended, Seen};
 use super::error::{Code, S3Error};
+use super::intake::Head;
 use super::metrics::{ByOp, Done, S3Metrics};
 use super::outgoing::{self, Outgoing, Sent};
 use super::reply::{Reply, ReplyBody};
@@ -48,6 +49,15 @@ impl Trail {
             target: target.cloned(),
             head: *method == Method::HEAD,
             began: ctx.env.monotonic(),
+        }
+    }
+
+    /// A form was read, and its object is known.
+    pub(super) fn unfold(&mut self, head: &Head) {
+        self.target = Some(head.target.clone());
+        if let (Some(seen), Some(form), Some(key)) = (&mut self.seen, &head.form, head.target.key())
+        {
+            seen.unfold(form, key);
         }
     }
 

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use godwit::types::name::BucketName;
 use godwit::types::record::KeyScope;
 
-use crate::common::client::{Answer, Client};
+use crate::common::client::{Answer, Client, exchange};
 use crate::common::server::Server;
 
 const BOUNDARY: &str = "godwit-form";
@@ -582,4 +582,14 @@ async fn headers_of_the_request_that_restrict_it_still_do() {
     let owner = form.clone().header("x-amz-expected-bucket-owner", "nobody");
     assert_eq!(owner.send().await.code(), (403, "AccessDenied"));
     assert_eq!(server.client.get("/bucket/a/b").await.expect(200).text(), "data");
+}
+
+#[tokio::test]
+async fn a_form_to_the_bucket_s_own_host_says_where_the_object_is() {
+    let (server, form) = open().await;
+    let request = http::Request::post("/").header("host", "bucket.localhost");
+    let request = request.header("content-type", content_type());
+    let request = request.body(form.body().into()).unwrap();
+    let answer = exchange(server.address, request).await.expect(204);
+    assert_eq!(answer.header("location"), Some("http://bucket.localhost/a/b"));
 }

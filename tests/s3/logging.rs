@@ -234,3 +234,19 @@ async fn grants_of_the_setting_are_those_of_the_log_objects() {
     assert_eq!(log.header("content-type"), Some("text/plain"));
     assert!(log.text().contains("REST.PUT.OBJECT x "));
 }
+
+#[tokio::test]
+async fn a_form_is_logged_with_the_object_that_it_made() {
+    let server = logged().await;
+    let open = server.client.call("PUT", "/bucket?acl").header("x-amz-acl", "public-read-write");
+    open.send().await.expect(200);
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name={name}\r\n\r\n{value}\r\n")
+    };
+    let form = part("key", "a/b") + &part("file", "data") + "--b--";
+    let form = server.client.call("POST", "/bucket").anonymous().body(form);
+    form.header("content-type", "multipart/form-data; boundary=b").send().await.expect(204);
+    let text = delivered(&server).await;
+    let line = text.lines().find(|line| line.contains("POST")).unwrap();
+    assert!(line.contains(" a/b \"POST /bucket HTTP/1.1\" 204 "), "{line}");
+}

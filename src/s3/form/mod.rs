@@ -165,6 +165,12 @@ impl Form {
         })
     }
 
+    /// `SigV4` or `SigV2`, as access logs say it.
+    pub(super) fn signature_version(&self) -> Option<&'static str> {
+        let names = [("x-amz-signature", "SigV4"), ("signature", "SigV2")];
+        names.iter().find(|(name, _)| self.fields.get(name).is_some()).map(|(_, version)| *version)
+    }
+
     /// The headers of the PutObject. `request` are those of the request itself.
     pub(super) fn headers(&self, request: &HeaderMap) -> Result<HeaderMap, S3Error> {
         let mut headers = HeaderMap::new();
