@@ -39,6 +39,7 @@ pub enum Verb {
     Get,
     Head,
     Options,
+    Patch,
     Post,
     Put,
 }
@@ -50,6 +51,7 @@ impl Verb {
             Method::GET => Self::Get,
             Method::HEAD => Self::Head,
             Method::OPTIONS => Self::Options,
+            Method::PATCH => Self::Patch,
             Method::POST => Self::Post,
             Method::PUT => Self::Put,
             _ => return None,
@@ -62,6 +64,7 @@ impl Verb {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Options => "OPTIONS",
+            Self::Patch => "PATCH",
             Self::Post => "POST",
             Self::Put => "PUT",
         }

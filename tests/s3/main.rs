@@ -18,6 +18,7 @@ mod lifecycle;
 mod listing;
 mod lock;
 mod logging;
+mod manage;
 mod multipart;
 mod notification;
 mod object;

@@ -8,6 +8,7 @@ mod canonical;
 mod date;
 mod form;
 pub(crate) mod payload;
+mod presign;
 mod v2;
 mod v4;
 
@@ -23,6 +24,7 @@ use super::request::Query;
 use canonical::Signed;
 pub(crate) use form::decoded_policy;
 use payload::Payload;
+pub(crate) use presign::Promise;
 pub(crate) use v4::SigningKeys;
 
 /// What is accepted.

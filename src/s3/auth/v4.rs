@@ -45,7 +45,11 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    fn text(&self) -> String {
+    pub(super) fn new(at: SignedAt, region: &str) -> Self {
+        Self { day: at.day(), region: region.to_owned() }
+    }
+
+    pub(super) fn text(&self) -> String {
         format!("{}/{}/s3/aws4_request", self.day, self.region)
     }
 }
@@ -148,7 +152,7 @@ impl Claim {
         let mut right = false;
         for path in std::iter::once(escaped.as_ref()).chain(wire) {
             let request = canonical::request(&signed, path, &self.names, &self.payload);
-            let text = self.string_to_sign(&request);
+            let text = string_to_sign(self.at, &self.scope, &request);
             let expected = calculate_signature(key, text.as_bytes());
             right |= bool::from(expected.as_bytes().ct_eq(self.signature.as_bytes()));
         }
@@ -172,23 +176,20 @@ impl Claim {
         })
     }
 
-    fn string_to_sign(&self, request: &[u8]) -> String {
-        format!(
-            "{ALGORITHM}\n{}\n{}\n{}",
-            self.at.basic(),
-            self.scope.text(),
-            hex::encode(digest(&SHA256, request))
-        )
-    }
-
     /// With what was computed, so that the author of a client can compare. No secret is in it.
     fn mismatch(&self, request: &[u8]) -> S3Error {
         S3Error::new(Code::SignatureDoesNotMatch)
             .extra("AWSAccessKeyId", self.access_key.to_string())
-            .extra("StringToSign", self.string_to_sign(request))
+            .extra("StringToSign", string_to_sign(self.at, &self.scope, request))
             .extra("SignatureProvided", self.signature.as_str())
             .extra("CanonicalRequest", String::from_utf8_lossy(request))
     }
+}
+
+/// What the signature is of, besides the key.
+pub(super) fn string_to_sign(at: SignedAt, scope: &Scope, request: &[u8]) -> String {
+    let hash = hex::encode(digest(&SHA256, request));
+    format!("{ALGORITHM}\n{}\n{}\n{hash}", at.basic(), scope.text())
 }
 
 /// The key and scope of a credential: `AKID/20130524/us-east-1/s3/aws4_request`.

@@ -276,6 +276,18 @@ fn is_owners(acl: &Acl, req: &Req, bucket_owner: &AccountId) -> Result<bool, S3E
     Ok(req.header("x-amz-acl")?.is_none() && granted && acl.grants.iter().all(full))
 }
 
+/// The list that a bucket's request asks for in headers.
+pub(super) async fn of_bucket(
+    ctx: &Ctx,
+    req: &Req,
+    rules: &BucketRules,
+) -> Result<Option<Acl>, S3Error> {
+    match from_headers(req, &rules.owner, &rules.owner)? {
+        Some(acl) => checked(ctx, rules, acl).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The list and the ownership that a new bucket shall have, where the request says any.
 pub(super) async fn of_new_bucket(
     ctx: &Ctx,

@@ -93,12 +93,16 @@ impl From<RuleElement> for Rule {
 async fn put(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let document: CorsConfiguration = req.xml("CORSConfiguration")?;
     let rules: Vec<Rule> = document.rules.into_iter().map(Rule::from).collect();
-    cors::check(&rules).map_err(|why| match why {
-        Refusal::Shape => S3Error::new(Code::MalformedXML),
-        Refusal::Invalid(why) => S3Error::with(Code::InvalidRequest, why),
-    })?;
+    check(&rules)?;
     ctx.engine().put_document(req.bucket()?, SettingKind::Cors, &rules).await?;
     Ok(Reply::ok())
+}
+
+pub(super) fn check(rules: &[Rule]) -> Result<(), S3Error> {
+    cors::check(rules).map_err(|why| match why {
+        Refusal::Shape => S3Error::new(Code::MalformedXML),
+        Refusal::Invalid(why) => S3Error::with(Code::InvalidRequest, why),
+    })
 }
 
 async fn get(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {

@@ -62,7 +62,7 @@ pub(super) static OPS: &[Op] = &[
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct LifecycleConfiguration {
+pub(super) struct LifecycleConfiguration {
     #[serde(default)]
     rule: Vec<RuleElement>,
 }
@@ -151,6 +151,13 @@ async fn put(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
             return Err(S3Error::with(Code::InvalidRequest, why));
         }
     };
+    let document = Lifecycle { rules: checked(ctx, document)?, smallest };
+    ctx.engine().put_document(req.bucket()?, SettingKind::Lifecycle, &document).await?;
+    Reply::ok().text(SMALLEST, smallest_name(smallest))
+}
+
+/// The rules of a document that S3 would take, and that are kept.
+pub(super) fn checked(ctx: &Ctx, document: LifecycleConfiguration) -> Result<Vec<Rule>, S3Error> {
     document.rule.iter().flat_map(transitions).try_for_each(check_transition)?;
     let moves = document.rule.iter().flat_map(transitions).next().map(|t| t.storage_class.clone());
     let rules = document.rule.into_iter().map(|element| rule_of(ctx, element));
@@ -167,9 +174,7 @@ async fn put(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
             S3Error::with(Code::InvalidStorageClass, why).extra("StorageClassRequested", class)
         );
     }
-    let document = Lifecycle { rules, smallest };
-    ctx.engine().put_document(req.bucket()?, SettingKind::Lifecycle, &document).await?;
-    Reply::ok().text(SMALLEST, smallest_name(smallest))
+    Ok(rules)
 }
 
 fn transitions(rule: &RuleElement) -> impl Iterator<Item = &TransitionElement> {

@@ -14,6 +14,7 @@ mod lifecycle;
 mod listing;
 mod lock;
 mod logging;
+mod manage;
 mod multipart;
 mod notification;
 mod object;
@@ -50,6 +51,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     listing::OPS,
     lock::OPS,
     logging::OPS,
+    manage::OPS,
     multipart::OPS,
     notification::OPS,
     object::OPS,

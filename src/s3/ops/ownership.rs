@@ -12,7 +12,7 @@ use crate::s3::op::{BodyKind, Op, sub_resource};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
-use crate::types::acl::Ownership;
+use crate::types::acl::{Acl, Ownership};
 use crate::types::bucket::{AccessBlock, BucketConfig};
 
 const DOCUMENT: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
@@ -99,12 +99,18 @@ async fn put_ownership(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let [rule] = &document.rules[..] else { return Err(S3Error::new(Code::MalformedXML)) };
     let ownership = Ownership::parse(&rule.object_ownership).ok_or(Code::MalformedXML)?;
     let rules = ctx.engine().bucket_rules(req.bucket()?).await?;
-    let shared = !acl::is_only_for(&rules.acl, [&rules.owner, &rules.owner]);
+    check(ownership, &rules.acl)?;
+    ctx.engine().put_ownership(req.bucket()?, Some(ownership)).await?;
+    Ok(Reply::ok())
+}
+
+/// Without lists, a bucket cannot have one that says anything.
+pub(super) fn check(ownership: Ownership, acl: &Acl) -> Result<(), S3Error> {
+    let shared = !acl::is_only_for(acl, [&acl.owner, &acl.owner]);
     if ownership == Ownership::BucketOwnerEnforced && shared {
         return Err(S3Error::new(Code::InvalidBucketAclWithObjectOwnership));
     }
-    ctx.engine().put_ownership(req.bucket()?, Some(ownership)).await?;
-    Ok(Reply::ok())
+    Ok(())
 }
 
 async fn delete_ownership(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
