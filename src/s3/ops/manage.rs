@@ -69,6 +69,17 @@ pub(super) static OPS: &[Op] = &[
     },
 ];
 
+/// What a user should know of these.
+pub(super) static REMARKS: &[(&str, &str)] = &[
+    ("GetBucket as JSON", "`GET /bucket?metadata`, as Tigris' SDKs ask."),
+    (
+        "PatchBucket with JSON",
+        "`PATCH /bucket` with `acl_settings`, `cors`, `lifecycle_rules`, and lists in headers; they \
+         mean what S3's own requests mean.",
+    ),
+    ("Presign a URL", "`POST /?func=presign`; the URL is path style and good for a week at most."),
+];
+
 fn answer(document: &Value) -> Reply {
     let json = HeaderValue::from_static("application/json");
     let body = ReplyBody::Bytes(Bytes::from(document.to_string()));

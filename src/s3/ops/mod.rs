@@ -90,6 +90,9 @@ pub fn compatibility() -> String {
 
 /// What a user should know of an operation that is there.
 fn remark(name: &str) -> &'static str {
+    if let Some((_, remark)) = manage::REMARKS.iter().find(|(of, _)| *of == name) {
+        return remark;
+    }
     match name {
         "CopyObject" => "Moves no bytes where both buckets have the same location.",
         "RenameObject" => "Any bucket that never had versions; moves no bytes.",
