@@ -120,6 +120,9 @@ impl Engine {
             // An owner cannot be locked out of the policy itself.
             return Ok(());
         }
+        if !owner {
+            self.paid(config, caller, around).await?;
+        }
         let policy = config.policy.as_deref().map(Policy::parse).transpose();
         let policy = policy.map_err(|why| Error::Internal(format!("a policy: {why}")))?;
         let tagged = policy.as_ref().is_some_and(Policy::asks_for_tags);

@@ -31,6 +31,8 @@ pub enum LogRefusal {
     Missing,
     /// A grant lets the service write there, but only for its owner's own buckets.
     OtherOwner,
+    /// Requesters pay for the target, which S3 does not have for logs.
+    RequestersPay,
 }
 
 /// A bucket whose requests are logged.
@@ -68,6 +70,9 @@ impl Engine {
         if target.lock.as_ref().is_some_and(|lock| lock.default.is_some()) {
             return Ok(Some(LogRefusal::Locked));
         }
+        if self.requesters_pay(&target).await? {
+            return Ok(Some(LogRefusal::RequestersPay));
+        }
         let around = self.log_circumstances(source, &source_config);
         let keys = [Some(logging.prefix.as_str()), key];
         let verdicts = keys.into_iter().flatten().map(|key| judged(logging, &target, key, &around));
@@ -94,7 +99,8 @@ impl Engine {
             ("aws:sourceaccount".to_owned(), config.owner.to_string()),
         ];
         // It crosses no network that is not the cluster's own.
-        Circumstances { source_ip: None, secure: true, now_ms: self.env().now_ms(), values }
+        let now_ms = self.env().now_ms();
+        Circumstances { secure: true, now_ms, values, ..Circumstances::default() }
     }
 
     /// Writes one log object; `AccessDenied` where the target does not take it any more.

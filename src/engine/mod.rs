@@ -23,6 +23,7 @@ mod logging;
 mod multipart;
 mod notify;
 mod object;
+mod payment;
 mod rename;
 mod tidy;
 mod uploads;

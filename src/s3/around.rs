@@ -70,6 +70,7 @@ pub(super) fn of(head: &Head, peer: SocketAddr, now_ms: u64) -> Circumstances {
         source_ip: Some(canonical(peer.ip())),
         // The port itself is plain HTTP; only a proxy on this machine is believed.
         secure: proxied && canonical(peer.ip()).is_loopback(),
+        pays: pays(headers),
         now_ms,
         values,
     };
@@ -97,6 +98,13 @@ pub(super) fn action(action: Action, query: &Query) -> Action {
     }
     let versioned = VERSIONED.iter().find(|(of, _)| *of == action);
     versioned.map_or(action, |(_, versioned)| *versioned)
+}
+
+/// Whether the caller says that its account pays. Source: S3 user guide, "Downloading objects from
+/// Requester Pays buckets".
+pub(super) fn pays(headers: &HeaderMap) -> bool {
+    text(headers, "x-amz-request-payer")
+        .is_some_and(|payer| payer.eq_ignore_ascii_case("requester"))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

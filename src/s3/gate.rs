@@ -1,5 +1,7 @@
 //! The engine behind the pipeline: keys, access decisions, and everything that operations do.
 
+use http::{HeaderName, HeaderValue};
+
 use crate::engine::{Engine, Error};
 use crate::env::BoxFuture;
 use crate::types::access::Circumstances;
@@ -9,6 +11,7 @@ use crate::types::event::{By, Cause};
 use crate::types::name::{AccessKeyId, BucketName};
 use crate::types::record::AccessKeyRecord;
 
+use super::around;
 use super::error::{Code, S3Error};
 use super::intake::Head;
 use super::op::Op;
@@ -77,6 +80,27 @@ pub(super) async fn expected_owner(ctx: &Ctx, op: &Op, head: &Head) -> Result<()
         Some(bucket) => owned_by(ctx, &bucket, expected).await,
         None => Ok(()),
     }
+}
+
+pub(super) const CHARGED: HeaderName = HeaderName::from_static("x-amz-request-charged");
+pub(super) const REQUESTER: HeaderValue = HeaderValue::from_static("requester");
+
+/// Whether the request is the caller's to pay, because it says so and the bucket, or that of a
+/// copy's source, wants it.
+pub(super) async fn is_charged(ctx: &Ctx, caller: &Caller, head: &Head) -> Result<bool, S3Error> {
+    if !around::pays(head.headers()) {
+        return Ok(false);
+    }
+    let source = head.text("x-amz-copy-source").and_then(copy_source_bucket);
+    for bucket in head.target.bucket().into_iter().chain(&source) {
+        match ctx.engine().charges(caller, bucket).await {
+            Ok(true) => return Ok(true),
+            // A bucket that is being made is nobody's yet.
+            Ok(false) | Err(Error::NoSuchBucket) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
 }
 
 async fn owned_by(ctx: &Ctx, bucket: &BucketName, expected: &str) -> Result<(), S3Error> {

@@ -305,8 +305,10 @@ async fn answer(
         ctx.gate.authorize(&identity.caller, action, &head.target, &around).await?;
     }
     gate::expected_owner(ctx, op, &head).await?;
+    let charged = gate::is_charged(ctx, &identity.caller, &head).await?;
     let req = head.into_request(op, identity, around, trail.id.clone()).await?;
-    (op.run)(ctx, req).await
+    let reply = (op.run)(ctx, req).await?;
+    Ok(if charged { reply.with(gate::CHARGED, gate::REQUESTER) } else { reply })
 }
 
 fn admit(ctx: &Ctx, weight: u32) -> Result<OwnedSemaphorePermit, S3Error> {

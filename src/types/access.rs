@@ -8,6 +8,8 @@ pub struct Circumstances {
     pub source_ip: Option<IpAddr>,
     /// It came through TLS.
     pub secure: bool,
+    /// The caller says that its account pays for the request.
+    pub pays: bool,
     /// Milliseconds since 1970.
     pub now_ms: u64,
     /// Values of condition keys, whose names are lower case (`aws:referer`, `s3:prefix`). A key

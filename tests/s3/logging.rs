@@ -126,6 +126,11 @@ async fn a_target_that_takes_no_logs_is_refused() {
         let answer = client.put("/bucket?logging", enabled("logs", more)).await;
         assert_eq!(answer.code(), (400, "MalformedXML"), "{more}");
     }
+    let pays =
+        "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>";
+    client.put("/logs?requestPayment", pays).await.expect(200);
+    assert_eq!(client.put("/bucket?logging", enabled("logs", "")).await.code(), invalid);
+    client.put("/logs?requestPayment", pays.replace("Requester", "BucketOwner")).await.expect(200);
     client.put("/logs?policy", policy("logs", "another")).await.expect(204);
     let answer = client.put("/bucket?logging", enabled("logs", "")).await;
     assert_eq!(answer.code(), (403, "AccessDenied"));

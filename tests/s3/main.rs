@@ -22,6 +22,7 @@ mod manage;
 mod multipart;
 mod notification;
 mod object;
+mod payment;
 mod policy;
 mod probe;
 mod table;

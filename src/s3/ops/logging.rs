@@ -177,6 +177,7 @@ fn refused(refusal: LogRefusal, logging: &Logging) -> S3Error {
         }
         LogRefusal::Locked => invalid("The target bucket has a default retention"),
         LogRefusal::Missing => no_target(),
+        LogRefusal::RequestersPay => invalid("Requesters pay for the target bucket"),
         LogRefusal::OtherOwner => {
             invalid("The owner for the bucket to be logged and the target bucket must be the same.")
         }

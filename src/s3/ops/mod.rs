@@ -20,6 +20,7 @@ mod notification;
 mod object;
 mod ownership;
 mod params;
+mod payment;
 mod plain;
 mod policy;
 mod probe;
@@ -56,6 +57,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     notification::OPS,
     object::OPS,
     ownership::OPS,
+    payment::OPS,
     plain::OPS,
     policy::OPS,
     probe::OPS,
@@ -150,7 +152,9 @@ fn remark(name: &str) -> &'static str {
             "Served anonymously below `GODWIT_WEBSITE_DOMAINS` and `web.localhost`, and by the \
              bucket's name as a host where `GODWIT_WEBSITE_OWN_HOSTS` is set."
         }
-        "PutBucketRequestPayment" => "Only BucketOwner: nobody pays for requests.",
+        "PutBucketRequestPayment" => {
+            "With Requester others than the owner must send `x-amz-request-payer`; nobody is billed."
+        }
         "DeleteBucketReplication" => "No bucket has one, so that it always succeeds.",
         "PutBucketLifecycleConfiguration" => {
             "Both forms of rules; they are kept and shown in answers, and not run yet. Transitions are \

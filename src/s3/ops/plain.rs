@@ -46,15 +46,6 @@ pub(super) static OPS: &[Op] = &[
         put_accelerate
     ),
     sub_resource!("GetObjectTorrent", Get, Object, "torrent", GetObjectTorrent, NONE, torrent),
-    sub_resource!(
-        "PutBucketRequestPayment",
-        Put,
-        Bucket,
-        "requestPayment",
-        PutBucketRequestPayment,
-        DOCUMENT,
-        put_payment
-    ),
 ];
 
 /// Takes away what no bucket has.
@@ -96,25 +87,5 @@ async fn put_accelerate(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         return Err(S3Error::with(Code::InvalidRequest, why));
     }
     ctx.engine().put_document(bucket, SettingKind::Accelerate, &enabled).await?;
-    Ok(Reply::ok())
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RequestPaymentConfiguration {
-    payer: String,
-}
-
-async fn put_payment(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    let document: RequestPaymentConfiguration = req.xml("RequestPaymentConfiguration")?;
-    match document.payer.as_str() {
-        "BucketOwner" => {}
-        "Requester" => {
-            let why = "Nobody pays for requests here, so that no requester can.";
-            return Err(S3Error::with(Code::NotImplemented, why));
-        }
-        _ => return Err(S3Error::new(Code::MalformedXML)),
-    }
-    ctx.engine().head_bucket(req.bucket()?).await?;
     Ok(Reply::ok())
 }
