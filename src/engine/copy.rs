@@ -9,6 +9,7 @@ use std::sync::Arc;
 use md5::{Digest, Md5};
 
 use crate::cluster::{ReadError, Unavailable};
+use crate::logic::checksum::Sum;
 use crate::logic::encryption::DataKey;
 use crate::logic::precondition::{Conditions, Refusal};
 use crate::types::access::Circumstances;
@@ -20,7 +21,10 @@ use crate::types::encryption::{SecretBytes, Sse, SseAsked};
 use crate::types::event::Cause;
 use crate::types::lock::LockAsked;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
-use crate::types::object::{ChecksumKind, ETag, ObjectMeta, PartRef, Row, StoredHeaders, Version};
+use crate::types::object::{
+    Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ObjectMeta, PartRef, Row, StoredHeaders,
+    Version,
+};
 use crate::types::region::RegionId;
 
 use super::encryption::{Encrypting, Run, etag, opener};
@@ -86,6 +90,13 @@ pub(super) struct Found {
     pub(super) key: Option<DataKey>,
 }
 
+/// What was computed over bytes that were copied.
+pub(super) struct CopiedDigests {
+    pub(super) md5: [u8; 16],
+    /// The one that was asked for.
+    pub(super) checksum: Option<Checksum>,
+}
+
 impl Found {
     /// The runs of the source, as another record names them: held where the source is held now.
     pub(super) fn named_parts(&self) -> Vec<PartRef> {
@@ -111,10 +122,10 @@ impl Engine {
             Vec::new()
         } else {
             let all = 0..found.meta.size;
-            let (run, md5) =
-                self.copy_bytes(&copy.source, &found, all, &target.config, key).await?;
+            let (run, digests) =
+                self.copy_bytes(&copy.source, &found, all, &target.config, key, None).await?;
             let encrypted = encrypting.as_ref().map(|e| (&e.record.sse, &e.key));
-            take_over(&mut meta, &run, etag(md5, encrypted));
+            take_over(&mut meta, &run, etag(digests.md5, encrypted));
             vec![run.body]
         };
         meta.encryption = encrypting.map(|e| e.record);
@@ -177,7 +188,7 @@ impl Engine {
     }
 
     /// Copies bytes of the source through this node, encrypted with `key` where there is one, and
-    /// their MD5. Starts again when the source's
+    /// computes their digests. Starts again when the source's
     /// holders changed, not when the source itself did: then the copy would be of two versions.
     pub(super) async fn copy_bytes(
         &self,
@@ -186,15 +197,20 @@ impl Engine {
         range: Range<u64>,
         target: &Arc<BucketConfig>,
         key: Option<&DataKey>,
-    ) -> Result<(Run, [u8; 16]), Error> {
+        checksum: Option<ChecksumAlgorithm>,
+    ) -> Result<(Run, CopiedDigests), Error> {
         let mut version = found.version.clone();
         for _ in 0..COPY_TRIES {
             let sink = self.cluster.body(target, Some(range.end - range.start)).await?;
             let mut sink = self.sealing(sink, key);
             let mut opener = opener(found.key.as_ref(), &found.meta, range.clone())?;
-            let mut md5 = Md5::new();
+            let (mut md5, mut sum) = (Md5::new(), checksum.map(Sum::new));
+            let digests = |md5: Md5, sum: Option<Sum>| CopiedDigests {
+                md5: md5.finalize().into(),
+                checksum: sum.map(Sum::finish),
+            };
             if range.is_empty() {
-                return Ok((sink.finish().await?, md5.finalize().into()));
+                return Ok((sink.finish().await?, digests(md5, sum)));
             }
             let read = self.cluster.read(&found.config, &source.key, &version, range.clone()).await;
             let mut stream = match read {
@@ -214,13 +230,16 @@ impl Engine {
                     bytes = opener.decrypt(bytes);
                 }
                 md5.update(&bytes);
+                if let Some(sum) = &mut sum {
+                    sum.update(&bytes);
+                }
                 sink.write(bytes).await?;
             }
             let run = sink.finish().await?;
             if run.body.len != range.end - range.start {
                 return Err(Error::Internal("the source has fewer bytes than its record".into()));
             }
-            return Ok((run, md5.finalize().into()));
+            return Ok((run, digests(md5, sum)));
         }
         Err(changed())
     }

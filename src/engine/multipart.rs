@@ -175,16 +175,16 @@ impl Engine {
         }
         let plain = key.is_none() && found.key.is_none();
         let whole = plain && range == (0..size) && same_places(&found.config, &place.config);
-        if let (true, Some((named, md5))) = (whole, nameable(&found)) {
-            let made = Made { taken: Taken::Named(named), md5, checksum: None, sse: None };
+        let wanted = record.checksum.map(|(algorithm, _)| algorithm);
+        if let (true, Some(made)) = (whole, named(&found, wanted)) {
             return self.store_part(place, copy.part, made).await;
         }
         let config = unriding(&place.config);
-        let (run, md5) =
-            self.copy_bytes(&copy.source, &found, range, &config, key.as_ref()).await?;
+        let (run, digests) =
+            self.copy_bytes(&copy.source, &found, range, &config, key.as_ref(), wanted).await?;
         let sse = record.encryption.map(|e| e.sse);
-        let md5 = shown_md5(md5, sse.as_ref().zip(key.as_ref()));
-        let made = Made { taken: Taken::Run(run), md5, checksum: None, sse };
+        let md5 = shown_md5(digests.md5, sse.as_ref().zip(key.as_ref()));
+        let made = Made { taken: Taken::Run(run), md5, checksum: digests.checksum, sse };
         self.store_part(place, copy.part, made).await
     }
 
@@ -389,11 +389,16 @@ fn unriding(config: &Arc<BucketConfig>) -> Arc<BucketConfig> {
     Arc::new(BucketConfig { riding_bytes_max: 0, ..BucketConfig::clone(config) })
 }
 
-/// The run and MD5 of an object that is one plain run, and not riding in its row.
-fn nameable(found: &Found) -> Option<(PartRef, [u8; 16])> {
+/// A part that names the run of an object that is one plain run with known digests, and not riding
+/// in its row.
+fn named(found: &Found, wanted: Option<ChecksumAlgorithm>) -> Option<Made> {
     let md5 = md5_of(&found.meta.etag.0)?;
+    let full = |c: &&Checksum| c.kind == ChecksumKind::FullObject && Some(c.algorithm) == wanted;
+    let checksum = found.meta.checksum.as_ref().filter(full).cloned();
     match &found.named_parts()[..] {
-        [only] if !found.meta.rides => Some((only.clone(), md5)),
+        [only] if !found.meta.rides && checksum.is_some() == wanted.is_some() => {
+            Some(Made { taken: Taken::Named(only.clone()), md5, checksum, sse: None })
+        }
         _ => None,
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! Invariant: every claim is parsed before the first byte is read, and checked after the last.
 
-use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use md5::{Digest as _, Md5};
 
 use crate::engine::body::{BodyError, Digests};
-use crate::types::object::{Checksum, ChecksumAlgorithm, ChecksumKind};
+use crate::logic::checksum::Sum;
+use crate::types::object::ChecksumAlgorithm;
 
 use super::auth::payload::Payload;
 use super::error::{Code, S3Error};
@@ -159,53 +160,19 @@ fn check_announced(headers: &HeaderMap, claim: Option<&Claim>) -> Result<(), S3E
     }
 }
 
-/// One checksum under way.
-enum Sum {
-    Crc(Box<crc_fast::Digest>, usize),
-    Sha(Context),
-}
-
-impl Sum {
-    fn new(algorithm: ChecksumAlgorithm) -> Self {
-        use crc_fast::CrcAlgorithm::{Crc32Iscsi, Crc32IsoHdlc, Crc64Nvme};
-        let crc = |algorithm, width| Self::Crc(Box::new(crc_fast::Digest::new(algorithm)), width);
-        match algorithm {
-            ChecksumAlgorithm::Crc32 => crc(Crc32IsoHdlc, 4),
-            ChecksumAlgorithm::Crc32c => crc(Crc32Iscsi, 4),
-            ChecksumAlgorithm::Crc64Nvme => crc(Crc64Nvme, 8),
-            ChecksumAlgorithm::Sha1 => Self::Sha(Context::new(&SHA1_FOR_LEGACY_USE_ONLY)),
-            ChecksumAlgorithm::Sha256 => Self::Sha(Context::new(&SHA256)),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Crc(crc, _) => crc.update(bytes),
-            Self::Sha(sha) => sha.update(bytes),
-        }
-    }
-
-    fn finish(self) -> Vec<u8> {
-        match self {
-            Self::Crc(crc, width) => crc.finalize().to_be_bytes()[8 - width..].to_vec(),
-            Self::Sha(sha) => sha.finish().as_ref().to_vec(),
-        }
-    }
-}
-
 /// Everything that is computed over one body.
 pub(crate) struct Hasher {
     claims: Claims,
     md5: Md5,
     sha256: Option<Context>,
-    sum: Option<(ChecksumAlgorithm, Sum)>,
+    sum: Option<Sum>,
     len: u64,
 }
 
 impl Hasher {
     pub(crate) fn new(claims: Claims) -> Self {
         let sha256 = claims.sha256.map(|_| Context::new(&SHA256));
-        let sum = claims.checksum.as_ref().map(|c| (c.algorithm, Sum::new(c.algorithm)));
+        let sum = claims.checksum.as_ref().map(|c| Sum::new(c.algorithm));
         Self { claims, md5: Md5::new(), sha256, sum, len: 0 }
     }
 
@@ -213,7 +180,7 @@ impl Hasher {
     pub(crate) fn also(&mut self, algorithm: ChecksumAlgorithm) {
         debug_assert_eq!(self.len, 0, "asked for before the first byte");
         if self.sum.is_none() {
-            self.sum = Some((algorithm, Sum::new(algorithm)));
+            self.sum = Some(Sum::new(algorithm));
         }
     }
 
@@ -223,7 +190,7 @@ impl Hasher {
         if let Some(sha256) = &mut self.sha256 {
             sha256.update(bytes);
         }
-        if let Some((_, sum)) = &mut self.sum {
+        if let Some(sum) = &mut self.sum {
             sum.update(bytes);
         }
     }
@@ -244,18 +211,19 @@ impl Hasher {
             return bad("x-amz-content-sha256");
         }
         let mut checksum = None;
-        if let Some((algorithm, sum)) = self.sum {
-            let value = sum.finish();
+        if let Some(sum) = self.sum {
+            let made = sum.finish();
+            let algorithm = made.algorithm;
             if let Some(claim) = self.claims.checksum {
                 let claimed = match claim.value {
                     Some(claimed) => claimed,
                     None => from_trailer(algorithm, trailer(algorithm_header(algorithm)))?,
                 };
-                if claimed != value {
+                if claimed != made.value {
                     return bad(algorithm_header(algorithm));
                 }
             }
-            checksum = Some(Checksum { algorithm, kind: ChecksumKind::FullObject, value });
+            checksum = Some(made);
         }
         Ok(Digests { md5, len: self.len, checksum })
     }

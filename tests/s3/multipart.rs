@@ -254,3 +254,43 @@ async fn unknown_uploads_and_part_numbers_are_refused() {
     assert_eq!(none.code(), (400, "InvalidArgument"));
     server.client.head("/bucket/k").await.expect(404);
 }
+
+#[tokio::test]
+async fn a_part_that_is_copied_has_the_checksum_of_its_upload() {
+    const NINE: &str = "98O8HYCOBHMq32eZZczDTKeuNEE=";
+    const ALL: &str = "cOyhozoQvj9L3I5onjNC6lCx6xA=";
+    let server = Server::with_bucket("bucket").await;
+    let all = "123456789".repeat(10_000);
+    server.client.put("/bucket/rides", "123456789").await.expect(200);
+    server.client.put("/bucket/other-checksum", all.clone()).await.expect(200);
+    let known = server.client.call("PUT", "/bucket/known").header("x-amz-checksum-sha1", ALL);
+    known.body(all).send().await.expect(200);
+    let begun = server.client.call("POST", "/bucket/k?uploads");
+    let begun = begun.header("x-amz-checksum-algorithm", "SHA1").send().await.expect(200);
+    let upload = format!("/bucket/k?uploadId={}", begun.one("UploadId"));
+    let cases = [
+        ("/bucket/rides", None, NINE),
+        ("/bucket/known", Some("bytes=9-17"), NINE),
+        ("/bucket/known", None, ALL),
+        ("/bucket/other-checksum", None, ALL),
+    ];
+    let mut etag = String::new();
+    for (source, range, checksum) in cases {
+        let call = server.client.call("PUT", &format!("{upload}&partNumber=1"));
+        let mut call = call.header("x-amz-copy-source", source);
+        if let Some(range) = range {
+            call = call.header("x-amz-copy-source-range", range);
+        }
+        let part = call.send().await.expect(200);
+        assert_eq!(part.one("ChecksumSHA1"), checksum, "{source} {range:?}");
+        let listed = server.client.get(&upload).await.expect(200);
+        assert_eq!(listed.one("ChecksumSHA1"), checksum, "{source} {range:?}");
+        etag = part.one("ETag").trim_matches('"').to_owned();
+    }
+    let document = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag>\
+         <ChecksumSHA1>{ALL}</ChecksumSHA1></Part></CompleteMultipartUpload>"
+    );
+    let done = server.client.post(&upload, document).await.expect(200);
+    assert_eq!(done.one("ChecksumType"), "COMPOSITE");
+}
