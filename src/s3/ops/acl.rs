@@ -97,7 +97,7 @@ async fn put_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 
 /// Where everything is the bucket owner's no list is set. Source: S3 user guide, "Controlling
 /// ownership of objects and disabling ACLs for your bucket".
-fn refuse_lists(rules: &BucketRules) -> Result<(), S3Error> {
+pub(super) fn refuse_lists(rules: &BucketRules) -> Result<(), S3Error> {
     match rules.enforced() {
         true => Err(S3Error::new(Code::AccessControlListNotSupported)),
         false => Ok(()),

@@ -29,7 +29,7 @@ use crate::types::lifecycle::{Expiration, Lifecycle, Rule};
 use crate::types::name::{AccessKeyId, BucketName, ObjectKey};
 use crate::types::record::{AccessKeyRecord, KeyScope};
 
-use super::acl::of_bucket;
+use super::acl::{of_bucket, refuse_lists};
 use super::bucket::region_of;
 use super::{cors, lifecycle, ownership};
 
@@ -67,17 +67,6 @@ pub(super) static OPS: &[Op] = &[
         auth: Auth::Signed,
         run: run!(presign),
     },
-];
-
-/// What a user should know of these.
-pub(super) static REMARKS: &[(&str, &str)] = &[
-    ("GetBucket as JSON", "`GET /bucket?metadata`, as Tigris' SDKs ask."),
-    (
-        "PatchBucket with JSON",
-        "`PATCH /bucket` with `acl_settings`, `cors`, `lifecycle_rules`, and lists in headers; they \
-         mean what S3's own requests mean.",
-    ),
-    ("Presign a URL", "`POST /?func=presign`; the URL is path style and good for a week at most."),
 ];
 
 fn answer(document: &Value) -> Reply {
@@ -212,6 +201,9 @@ async fn patch(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     };
     let rules = ctx.engine().bucket_rules(bucket).await?;
     let acl = with_listing(&req, of_bucket(ctx, &req, &rules).await?, &rules.acl)?;
+    if acl.is_some() {
+        refuse_lists(&rules)?;
+    }
     let mut changes: Vec<Change> = acl.clone().map(Change::Acl).into_iter().collect();
     for (name, value) in asked {
         let change = match name.as_str() {
