@@ -123,6 +123,18 @@ pub const REQUESTS_WEIGHT_MAX: usize = 16_384;
 /// A day of lifecycle rules.
 pub const LIFECYCLE_DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// One slice of a walk that does what lifecycle rules say: keys that are looked at, keys or uploads
+/// that are changed, and the pause after it.
+pub const LIFECYCLE_PAGE: usize = 1000;
+pub const LIFECYCLE_BATCH: usize = 100;
+pub const LIFECYCLE_PAUSE: Duration = Duration::from_millis(20);
+
+/// From the end of such a walk to the next one; after the start of a node, and after a walk that
+/// had to leave a bucket early.
+pub const LIFECYCLE_INTERVAL: Duration = Duration::from_secs(3600);
+pub const LIFECYCLE_FIRST: Duration = Duration::from_secs(60);
+pub const LIFECYCLE_RETRY: Duration = Duration::from_secs(300);
+
 /// How long the lifecycle rules of a bucket are believed after they were read, and of how many.
 pub const LIFECYCLE_KEPT: Duration = Duration::from_secs(1);
 pub const LIFECYCLES_MAX: usize = 10_000;

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::error::{CliError, Exit};
 use super::{Common, files, output, process};
-use crate::config::LogFormat;
+use crate::config::{LogFormat, Seconds};
 use crate::node::dev::{Announcement, Dev as Cluster, DevOptions, PORT_DEFAULT, REGIONS};
 use crate::types::region::RegionId;
 
@@ -30,6 +30,9 @@ pub(super) struct Dev {
     /// No emulated delays between the regions
     #[arg(long)]
     no_wan: bool,
+    /// How long a day of lifecycle rules is, to see them work: 10s, 5m
+    #[arg(long, value_name = "DURATION")]
+    lifecycle_day: Option<Seconds>,
 }
 
 /// The regions to start, in order.
@@ -66,6 +69,7 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<Exit, CliError> {
         dir: dir.clone(),
         wan: !command.no_wan,
         encryption: files::settings(common.config.as_deref())?.encryption,
+        lifecycle_day: command.lifecycle_day.map(|day| day.0),
     };
     process::run(&dir, async |env, stop| {
         let cluster = Cluster::start(env, options).await.map_err(failed)?;

@@ -45,6 +45,7 @@ pub struct Config {
     pub store: Store,
     pub notify: Notify,
     pub encryption: Encryption,
+    pub lifecycle: Lifecycle,
     pub log: Log,
 }
 
@@ -138,6 +139,16 @@ pub struct Encryption {
     pub keys: Option<String>,
 }
 
+/// When lifecycle rules of buckets are run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lifecycle {
+    /// What a rule's day is; anything but a day is for trying rules out.
+    pub day: Seconds,
+    /// From the end of one walk over the buckets with rules to the next.
+    pub interval: Seconds,
+}
+
 /// The log on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -168,6 +179,7 @@ impl Default for Config {
             store: Store::default(),
             notify: Notify::default(),
             encryption: Encryption::default(),
+            lifecycle: Lifecycle::default(),
             log: Log::default(),
         }
     }
@@ -215,6 +227,15 @@ impl Default for Store {
             disk_cache: Size::gib(2),
             index_cache: Size::mib(128),
             blob_grace: Seconds(crate::limits::BLOB_GRACE),
+        }
+    }
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self {
+            day: Seconds(crate::limits::LIFECYCLE_DAY),
+            interval: Seconds(crate::limits::LIFECYCLE_INTERVAL),
         }
     }
 }
@@ -286,6 +307,13 @@ impl Config {
                 field: "store.memory_cache",
                 why: "holds at least 8 chunks of 1 MiB",
             });
+        }
+        let pauses = [
+            ("lifecycle.day", self.lifecycle.day),
+            ("lifecycle.interval", self.lifecycle.interval),
+        ];
+        if let Some((field, _)) = pauses.into_iter().find(|(_, pause)| pause.0.is_zero()) {
+            return Err(ConfigError::Field { field, why: "is at least a second" });
         }
         if self.mesh.mtu.is_some_and(|mtu| mtu < 1200) {
             return Err(ConfigError::Field { field: "mesh.mtu", why: "is at least 1200 (QUIC)" });
@@ -367,6 +395,7 @@ mod tests {
             ("[store]\nmemory_cache = 1", "store.memory_cache"),
             ("[s3]\nlisten = \"[::]:9091\"", "ops.listen"),
             ("[mesh]\nmtu = 500", "mesh.mtu"),
+            ("[lifecycle]\nday = 0", "lifecycle.day"),
             ("[mesh]\npeers = [\"fra\"]", "CODE=HOST:PORT"),
             ("region = \"Frankfurt\"", "Frankfurt"),
             ("region = ", "expected"),

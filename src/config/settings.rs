@@ -159,6 +159,18 @@ pub const SETTINGS: &[Setting] = &[
         "The same keys themselves: `NAME:KEY` a line, or separated by commas",
     )
     .secret(),
+    row(
+        "GODWIT_LIFECYCLE_DAY",
+        "lifecycle.day",
+        Kind::Text,
+        "How long a day of lifecycle rules is; anything but a day is for trying them out",
+    ),
+    row(
+        "GODWIT_LIFECYCLE_INTERVAL",
+        "lifecycle.interval",
+        Kind::Text,
+        "Lifecycle rules are run again after this time",
+    ),
     row("GODWIT_LOG", "log.level", Kind::Text, "Filter of the log: `info`, `godwit=debug,info`"),
     row("GODWIT_LOG_FORMAT", "log.format", Kind::Text, "`text` or `json`"),
 ];

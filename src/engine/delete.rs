@@ -220,7 +220,7 @@ pub(super) fn tombstone(row: &Row, stamp: Stamp) -> Row {
     deletion(Content::Tombstone, true, row.null_stamp(), stamp)
 }
 
-fn deletion(content: Content, null: bool, replaces: Stamp, stamp: Stamp) -> Row {
+pub(super) fn deletion(content: Content, null: bool, replaces: Stamp, stamp: Stamp) -> Row {
     assert!(replaces < stamp, "a deletion replaces older versions only");
     let (marks, placement) = (Marks::default(), Placement::default());
     Row::of(Version { stamp, replaces, null, content, marks, placement })

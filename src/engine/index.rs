@@ -21,7 +21,7 @@ use super::{Engine, Error};
 const PAGE: usize = 1000;
 
 /// A name that sorts before all others but itself: a digit, hyphens, a digit.
-static FIRST_NAME: LazyLock<BucketName> = LazyLock::new(|| {
+pub(super) static FIRST_NAME: LazyLock<BucketName> = LazyLock::new(|| {
     let name = format!("0{}0", "-".repeat(61));
     BucketName::parse(&name).expect("63 characters that a name may have")
 });

@@ -13,6 +13,7 @@ mod delete;
 mod document;
 mod encryption;
 pub mod error;
+mod expire;
 mod forward;
 mod index;
 mod insight;
@@ -52,6 +53,7 @@ pub use bucket::{ANYWHERE, BucketInfo, BucketsPage, CreateBucket, ListBuckets};
 pub use copy::{Copied, CopyObject, CopySource};
 pub use delete::{Deleted, Deletion, DeletionOutcome};
 pub use error::Error;
+pub use expire::{Expirer, ExpiryMetrics, Passed};
 pub use insight::{PeerView, RegionView};
 pub use listing::{ListObjects, ListVersions, ObjectsPage, VersionsPage};
 pub use lock::LockState;
@@ -63,7 +65,7 @@ pub use rename::RenameObject;
 pub use uploads::{ListParts, ListUploads, PartInfo, PartsPage, UploadInfo, UploadsPage};
 pub use version::{VersionRef, id_of};
 
-/// What new buckets are made with, and how long a day is to lifecycle rules.
+/// What new buckets are made with, and when lifecycle rules are run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub ack: Ack,
@@ -73,6 +75,8 @@ pub struct Options {
     pub riding_bytes: u32,
     /// How long a day of lifecycle rules is.
     pub lifecycle_day: Duration,
+    /// From the end of one walk that runs lifecycle rules to the next.
+    pub lifecycle_interval: Duration,
 }
 
 impl Default for Options {
@@ -82,6 +86,7 @@ impl Default for Options {
             copies: 3,
             riding_bytes: crate::limits::RIDING_BYTES_DEFAULT,
             lifecycle_day: crate::limits::LIFECYCLE_DAY,
+            lifecycle_interval: crate::limits::LIFECYCLE_INTERVAL,
         }
     }
 }

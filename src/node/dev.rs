@@ -57,6 +57,8 @@ pub struct DevOptions {
     pub wan: bool,
     /// Keys of SSE-S3 and SSE-KMS; where it says nothing, one is made in `dir`.
     pub encryption: config::Encryption,
+    /// How long a day of lifecycle rules is, where it is no day.
+    pub lifecycle_day: Option<Duration>,
 }
 
 /// What `godwit dev --json` prints: the line that programs wait for.
@@ -281,13 +283,21 @@ fn node(
         mesh,
         identity,
         cluster: placement(),
-        engine: engine::Options { copies: COPIES, ..engine::Options::default() },
+        engine: engine_options(options.lifecycle_day),
         keyring: keyring.clone(),
         webhooks: Webhooks::default(),
         s3,
         endpoint: Some(format!("http://{}", plan.global())),
         stop_grace: STOP_GRACE,
     })
+}
+
+/// Rules are run often enough that a short day can be watched.
+fn engine_options(lifecycle_day: Option<Duration>) -> engine::Options {
+    let usual = engine::Options { copies: COPIES, ..engine::Options::default() };
+    let Some(lifecycle_day) = lifecycle_day else { return usual };
+    let lifecycle_interval = (lifecycle_day / 4).min(usual.lifecycle_interval);
+    engine::Options { lifecycle_day, lifecycle_interval, ..usual }
 }
 
 /// Waits of placement that fit a demonstration: a key that is read once a second from one other

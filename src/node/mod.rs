@@ -30,7 +30,7 @@ use tracing::{debug, info, warn};
 
 use crate::admin::Admin;
 use crate::cluster::{self, Cluster, ClusterOptions};
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, Expirer};
 use crate::env::{Env, Peers};
 use crate::logic::keyring::Keyring;
 use crate::net::{Mesh, MeshOptions};
@@ -146,6 +146,8 @@ impl Node {
         metrics.add(cluster.metrics());
         metrics.add(cluster.notify_metrics());
         metrics.add(mesh.metrics());
+        let expirer = Arc::new(Expirer::new(&engine));
+        metrics.add(expirer.metrics());
         let handler: Handler = {
             let s3 = s3.clone();
             Arc::new(move |request, client| {
@@ -155,6 +157,7 @@ impl Node {
         };
         env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
         start_jobs(&store, &engine, &s3, options.identity.first_key, &jobs);
+        tasks::start(&env, vec![lifecycle(expirer)], &jobs.stop());
         readiness.set_ready();
         info!(%region, "ready");
         let stop_grace = options.stop_grace;
@@ -269,6 +272,25 @@ fn start_jobs(
 /// Delivers events until the node stops.
 async fn notify(engine: Engine, mut stop: Stop) {
     engine.deliver_events(stop.called()).await;
+}
+
+/// Runs lifecycle rules.
+fn lifecycle(expirer: Arc<Expirer>) -> Job {
+    let every = expirer.every();
+    let round = move || -> crate::env::BoxFuture<'static, Round> {
+        let expirer = expirer.clone();
+        Box::pin(async move {
+            match expirer.round().await {
+                Ok(true) => Round::More,
+                Ok(false) => Round::Idle,
+                Err(error) => {
+                    warn!(%error, "lifecycle rules could not be run; tried again later");
+                    Round::Idle
+                }
+            }
+        })
+    };
+    Job { name: "lifecycle rules", every, round: Box::new(round) }
 }
 
 /// The node's background jobs. The drivers between regions have tasks of their own.

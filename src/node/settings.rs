@@ -56,7 +56,11 @@ impl NodeOptions {
             mesh,
             identity,
             cluster: ClusterOptions::default(),
-            engine: engine::Options::default(),
+            engine: engine::Options {
+                lifecycle_day: config.lifecycle.day.0,
+                lifecycle_interval: config.lifecycle.interval.0,
+                ..engine::Options::default()
+            },
             keyring: keyring::load(env, &config.encryption)?,
             webhooks: webhooks.map_err(NodeError::Webhooks)?,
             s3: s3::Options {

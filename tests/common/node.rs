@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use godwit::cluster::{Cluster, ClusterOptions, Handler, Members};
 use godwit::config::Webhook;
 use godwit::engine::{Engine, Options};
-use godwit::env::{BoxFuture, Class, Env, PeerError, PeerHandler as _, Peers};
+use godwit::env::{BoxFuture, Class, Clock, Env, PeerError, PeerHandler as _, Peers};
 use godwit::logic::keyring::Keyring;
 use godwit::node::env;
 use godwit::node::webhooks::Webhooks;
@@ -29,9 +30,10 @@ pub const REGION: &str = "fra";
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The network: who can be reached by whom.
+/// The network: who can be reached by whom. And the one time of all nodes.
 #[derive(Default)]
 pub struct Wires {
+    ahead_ms: AtomicU64,
     handlers: Mutex<BTreeMap<RegionId, Arc<Handler>>>,
     away: Mutex<BTreeSet<RegionId>>,
 }
@@ -47,12 +49,38 @@ impl Wires {
         };
     }
 
+    /// Lets time pass without waiting for it.
+    pub fn pass_time(&self, time: Duration) {
+        self.ahead_ms.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
     fn between(&self, from: RegionId, to: RegionId) -> Option<Arc<Handler>> {
         let away = self.away.lock().unwrap();
         if away.contains(&from) || away.contains(&to) {
             return None;
         }
         self.handlers.lock().unwrap().get(&to).cloned()
+    }
+}
+
+/// The system's clock, ahead by the time that was passed over.
+struct Ahead {
+    clock: Arc<dyn Clock>,
+    wires: Arc<Wires>,
+}
+
+impl Clock for Ahead {
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms() + self.wires.ahead_ms.load(Ordering::SeqCst)
+    }
+
+    fn monotonic(&self) -> Duration {
+        let ahead = Duration::from_millis(self.wires.ahead_ms.load(Ordering::SeqCst));
+        self.clock.monotonic() + ahead
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.clock.sleep(duration)
     }
 }
 
@@ -174,7 +202,8 @@ impl Node {
         regions: Vec<RegionInfo>,
         webhooks: Vec<Webhook>,
     ) -> Self {
-        let env = env::real(&tokio::runtime::Handle::current(), dir.path());
+        let mut env = env::real(&tokio::runtime::Handle::current(), dir.path());
+        env.clock = Arc::new(Ahead { clock: env.clock.clone(), wires: wires.clone() });
         let cluster = start_cluster(&env, dir.path(), &wires, code, &regions).await;
         let options = Options { copies: 2, ..Options::default() };
         let courier = Webhooks::new(&env, &webhooks, None).unwrap();

@@ -7,6 +7,7 @@
 mod common;
 
 mod encryption;
+mod lifecycle;
 mod meaning;
 mod regions;
 mod user;

@@ -1,6 +1,13 @@
 //! Lifecycle rules as clients set them, and what answers about objects say of them.
 
+use std::time::Duration;
+
+use godwit::engine::Expirer;
+use godwit::obs::Metrics;
+
 use crate::common::client::Answer;
+use crate::common::node::eventually;
+use crate::common::receiver::Receiver;
 use crate::common::server::Server;
 
 const SMALLEST: &str = "x-amz-transition-default-minimum-object-size";
@@ -225,4 +232,52 @@ async fn uploads_say_when_they_are_aborted_and_by_which_rule() {
     }
     let other = client.post("/bucket/b?uploads", "").await.expect(200);
     assert_eq!(other.header("x-amz-abort-date"), None);
+}
+
+#[tokio::test]
+async fn what_rules_did_is_told_to_those_who_watch_the_bucket() {
+    let receiver = Receiver::start().await;
+    let webhook = format!("hook=http://{}/", receiver.address);
+    let server = Server::with_webhooks("bucket", &[webhook]).await;
+    let client = &server.client;
+    let versioned = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    let watch = "<NotificationConfiguration><QueueConfiguration><Id>i</Id>\
+                 <Queue>arn:godwit:sqs::hook:webhook</Queue><Event>s3:LifecycleExpiration:*</Event>\
+                 </QueueConfiguration></NotificationConfiguration>";
+    client.put("/bucket?notification", watch).await.expect(200);
+    let noncurrent = "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays>\
+                      </NoncurrentVersionExpiration>";
+    let rules =
+        [rule("a", "<Prefix>a</Prefix>", DAYS), rule("b", "<Prefix>b</Prefix>", noncurrent)];
+    client.put("/bucket?lifecycle", document(&rules)).await.expect(200);
+    client.put("/bucket?versioning", versioned).await.expect(200);
+    for key in ["a", "b", "b", "b"] {
+        client.put(&format!("/bucket/{key}"), "x").await.expect(200);
+    }
+    server.node.wires.pass_time(Duration::from_secs(3 * 86_400));
+    let expirer = Expirer::new(&server.node.engine);
+    let passed = expirer.pass().await.unwrap();
+    assert_eq!((passed.expired, passed.erased), (1, 2));
+    let told = "three events came";
+    eventually(&server.node.env, told, || async { receiver.events().len() == 3 }).await;
+    let mut names: Vec<String> = Vec::new();
+    for event in receiver.events() {
+        let key = event["s3"]["object"]["key"].as_str().unwrap().to_owned();
+        names.push(format!("{key} {}", event["eventName"].as_str().unwrap()));
+    }
+    names.sort_unstable();
+    let deleted = "b LifecycleExpiration:Delete";
+    assert_eq!(names, ["a LifecycleExpiration:DeleteMarkerCreated", deleted, deleted]);
+    let metrics = Metrics::new();
+    metrics.add(expirer.metrics());
+    for line in [
+        "godwit_lifecycle_done_total{what=\"expired\"} 1",
+        "godwit_lifecycle_done_total{what=\"erased\"} 2",
+        "godwit_lifecycle_errors_total 0",
+    ] {
+        assert!(metrics.text().contains(line), "{line} in {}", metrics.text());
+    }
+    let finished =
+        format!("godwit_lifecycle_finished_timestamp_seconds {}", &server.node.env.now_ms() / 1000);
+    assert!(metrics.text().contains(&finished[..finished.len() - 2]), "{}", metrics.text());
 }

@@ -46,7 +46,8 @@ pub fn of(change: Change, before: Option<&Row>, made: &Row) -> Vec<Happened> {
     for version in &made.versions {
         let known = before.versions.iter().find(|v| v.stamp == version.stamp);
         match known {
-            None if version.stamp == change.stamp => {
+            // A lifecycle rule stamps a deletion just after what it deletes; its marks say when.
+            None if version.stamp.max(version.marks.stamp()) == change.stamp => {
                 let kind = born(change, before, version);
                 happened.extend(kind.map(|kind| Happened::to(kind, version)));
             }
@@ -88,15 +89,22 @@ fn marked(stamp: Stamp, known: &Marks, made: &Marks) -> impl Iterator<Item = Eve
     tags.into_iter().chain(acl)
 }
 
-/// A version that was deleted for good. With the null version go the losers of concurrent writes,
+/// Versions that were deleted for good. With the null version go the losers of concurrent writes,
 /// which is one event.
-fn erased(change: Change, before: &Row, made: &Row) -> Option<Happened> {
-    let mut now = made.erased.iter().filter(|(_, erased)| erased.at == change.stamp);
-    let (stamp, _) = now.rfind(|(stamp, _)| !before.erased.contains_key(stamp))?;
-    let null = before.versions.iter().any(|v| v.stamp == *stamp && v.null);
+fn erased(change: Change, before: &Row, made: &Row) -> Vec<Happened> {
     let kind = match change.cause {
         Cause::Expiration => EventKind::Expired,
         Cause::Copy | Cause::Form | Cause::Plain | Cause::Rename => EventKind::Deleted,
     };
-    Some(Happened { kind, size: None, etag: None, version: (!null).then_some(*stamp) })
+    let is_null = |stamp: &Stamp| before.versions.iter().any(|v| v.stamp == *stamp && v.null);
+    let now = made
+        .erased
+        .iter()
+        .filter(|(stamp, erased)| erased.at == change.stamp && !before.erased.contains_key(stamp));
+    let mut versions: Vec<Option<Stamp>> =
+        now.map(|(stamp, _)| (!is_null(stamp)).then_some(*stamp)).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    let erased = |version| Happened { kind, size: None, etag: None, version };
+    versions.into_iter().map(erased).collect()
 }

@@ -51,7 +51,7 @@ pub(super) static REMARKS: &[(&[&str], &str)] = &[
     ),
     (
         &["PutBucketLifecycleConfiguration"],
-        "Both forms of rules; they are kept and shown in answers, and not run yet. Transitions are \
+        "Both forms of rules. Transitions are \
          InvalidStorageClass: there is one storage tier.",
     ),
     (

@@ -1,0 +1,330 @@
+//! Doing what lifecycle rules say: a walk over the buckets that have rules, slice by slice.
+//!
+//! Invariant: what is done to a key is judged again inside the change that does it, by the rules
+//! and the versions as they are then. So a walk can end anywhere and begin anew, a rule that was
+//! taken back stops at once, and an object that was written meanwhile stays. Requests are not held
+//! up: a slice is bounded, reads on a blocking thread and is followed by a pause.
+
+mod change;
+mod metrics;
+mod rows;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::limits;
+use crate::logic::lifecycle::{self, Deed};
+use crate::store::Snapshot;
+use crate::types::bucket::{NameState, SettingKind};
+use crate::types::event::Cause;
+use crate::types::id::BucketId;
+use crate::types::lifecycle::Lifecycle;
+use crate::types::name::{BucketName, ObjectKey};
+use crate::types::record::{Record, RecordId};
+use crate::types::region::RegionId;
+
+use super::index::{FIRST_NAME, store_error, walk};
+use super::uploads::UploadInfo;
+use super::{Engine, Error, Place};
+use change::Clock;
+pub use metrics::ExpiryMetrics;
+use rows::Search;
+
+/// What one walk over all buckets did in this region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Buckets with rules.
+    pub buckets: u64,
+    /// Keys that were looked at.
+    pub keys: u64,
+    /// Current versions that were deleted or hidden.
+    pub expired: u64,
+    /// Noncurrent versions that were deleted for good.
+    pub erased: u64,
+    /// Delete markers that hid nothing and were removed.
+    pub unmarked: u64,
+    pub aborted: u64,
+    /// Versions that are due, but another region does it that is away.
+    pub waiting: u64,
+    /// Those regions.
+    pub away: BTreeSet<RegionId>,
+    /// Buckets that were left early.
+    pub errors: u64,
+    pub took: Duration,
+}
+
+impl Passed {
+    fn count(&mut self, deeds: &[Deed]) {
+        for deed in deeds {
+            match deed {
+                Deed::Expire(_) => self.expired += 1,
+                Deed::Erase(_) => self.erased += 1,
+                Deed::Unmark(_) => self.unmarked += 1,
+            }
+        }
+    }
+}
+
+/// A walk under way.
+struct Walk {
+    began: Duration,
+    passed: Passed,
+    buckets: VecDeque<(BucketName, BucketId)>,
+    spot: Option<Spot>,
+}
+
+/// Where in a bucket a walk is.
+struct Spot {
+    bucket: (BucketName, BucketId),
+    /// Uploads come first.
+    uploads: bool,
+    /// What is left of the keys that rules are about; the first one is being walked.
+    prefixes: VecDeque<String>,
+    /// The last key that was looked at.
+    after: Option<ObjectKey>,
+}
+
+/// Runs the lifecycle rules of all buckets, as far as this region is the one to do it.
+pub struct Expirer {
+    engine: Engine,
+    metrics: ExpiryMetrics,
+    state: Mutex<State>,
+}
+
+/// What is remembered from one slice to the next; nothing of it must survive a restart.
+struct State {
+    walk: Option<Walk>,
+    /// No walk begins before.
+    rest_until: Duration,
+}
+
+impl Expirer {
+    pub fn new(engine: &Engine) -> Self {
+        let engine = engine.caused_by(Cause::Expiration);
+        let first = engine.options.lifecycle_interval.min(limits::LIFECYCLE_FIRST);
+        let rest_until = engine.env().monotonic() + first;
+        let state = Mutex::new(State { walk: None, rest_until });
+        Self { engine, metrics: ExpiryMetrics::default(), state }
+    }
+
+    pub fn metrics(&self) -> &ExpiryMetrics {
+        &self.metrics
+    }
+
+    /// How often [`Expirer::round`] is to be called.
+    pub fn every(&self) -> Duration {
+        self.engine.options.lifecycle_interval.min(limits::LIFECYCLE_FIRST)
+    }
+
+    /// A slice, if it is time for one; whether another one follows at once.
+    pub async fn round(&self) -> Result<bool, Error> {
+        let now = self.engine.env().monotonic();
+        let resting = {
+            let state = self.lock();
+            state.walk.is_none() && now < state.rest_until
+        };
+        if resting {
+            return Ok(false);
+        }
+        let Some(passed) = self.step().await? else { return Ok(true) };
+        let interval = self.engine.options.lifecycle_interval;
+        let rest = match passed.errors {
+            0 => interval,
+            _ => interval.min(limits::LIFECYCLE_RETRY),
+        };
+        self.lock().rest_until = self.engine.env().monotonic() + rest;
+        Ok(false)
+    }
+
+    /// One whole walk.
+    pub async fn pass(&self) -> Result<Passed, Error> {
+        loop {
+            if let Some(passed) = self.step().await? {
+                return Ok(passed);
+            }
+        }
+    }
+
+    /// One slice of a walk, which is begun where none is under way; what the walk did when it is
+    /// over. Not to be called twice at a time.
+    pub async fn step(&self) -> Result<Option<Passed>, Error> {
+        let under_way = self.lock().walk.take();
+        let mut walk = match under_way {
+            Some(walk) => walk,
+            None => self.begin().await?,
+        };
+        let before = walk.passed.clone();
+        let more = self.slice(&mut walk).await;
+        self.metrics.count(&before, &walk.passed);
+        if more {
+            self.lock().walk = Some(walk);
+            self.engine.env().sleep(limits::LIFECYCLE_PAUSE).await;
+            return Ok(None);
+        }
+        let mut passed = walk.passed;
+        passed.took = self.engine.env().monotonic().saturating_sub(walk.began);
+        self.metrics.note(&passed, self.engine.env().now_ms());
+        tell(&passed);
+        Ok(Some(passed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn begin(&self) -> Result<Walk, Error> {
+        let buckets = self.engine.look(ruled_buckets).await?;
+        let passed = Passed { buckets: buckets.len() as u64, ..Passed::default() };
+        Ok(Walk { began: self.engine.env().monotonic(), passed, buckets, spot: None })
+    }
+
+    /// Goes on a little; whether there is more to do. A bucket where something fails is left.
+    async fn slice(&self, walk: &mut Walk) -> bool {
+        let spot = match walk.spot.take() {
+            Some(spot) => spot,
+            None => match walk.buckets.pop_front() {
+                Some(bucket) => {
+                    Spot { bucket, uploads: true, prefixes: VecDeque::new(), after: None }
+                }
+                None => return false,
+            },
+        };
+        let name = spot.bucket.0.clone();
+        match self.advance(spot, &mut walk.passed).await {
+            Ok(spot) => walk.spot = spot,
+            Err(Error::NoSuchBucket) => {}
+            Err(error) => {
+                tracing::warn!(bucket = %name, %error, "lifecycle rules are tried again later");
+                walk.passed.errors += 1;
+            }
+        }
+        walk.spot.is_some() || !walk.buckets.is_empty()
+    }
+
+    /// One slice of a bucket, and where the next one begins; `None` at its end.
+    async fn advance(&self, mut spot: Spot, passed: &mut Passed) -> Result<Option<Spot>, Error> {
+        let place = self.engine.place(&spot.bucket.0).await?;
+        let rules = self.engine.rules_here(&place.config)?;
+        let Some(rules) = rules.filter(|_| place.config.id == spot.bucket.1) else {
+            return Ok(None);
+        };
+        if spot.uploads {
+            spot.uploads = self.abort_some(&place, &rules, passed).await?;
+            if !spot.uploads {
+                let prefixes = lifecycle::prefixes(&rules);
+                spot.prefixes = prefixes.into_iter().map(str::to_owned).collect();
+            }
+            return Ok(Some(spot).filter(|spot| spot.uploads || !spot.prefixes.is_empty()));
+        }
+        let Some(prefix) = spot.prefixes.front().cloned() else { return Ok(None) };
+        let search = Search {
+            rules,
+            clock: self.engine.lifecycle_clock(),
+            prefix,
+            after: spot.after.take(),
+        };
+        let slice = self.engine.find_due(place.config.id, search).await?;
+        passed.keys += slice.seen;
+        passed.waiting += slice.waiting;
+        passed.away.extend(slice.away);
+        if !slice.due.is_empty() {
+            let (deeds, written) = self.engine.do_due(place, slice.due).await;
+            passed.count(&deeds);
+            written?;
+        }
+        spot.after = slice.last;
+        if slice.ended {
+            spot.prefixes.pop_front();
+            spot.after = None;
+        }
+        Ok(Some(spot).filter(|spot| !spot.prefixes.is_empty()))
+    }
+
+    /// Aborts uploads of this region that are due, at most a batch; whether there may be more.
+    async fn abort_some(
+        &self,
+        place: &Place,
+        rules: &Lifecycle,
+        passed: &mut Passed,
+    ) -> Result<bool, Error> {
+        if rules.rules.iter().all(|rule| !rule.enabled || rule.abort_days.is_none()) {
+            return Ok(false);
+        }
+        let clock = self.engine.lifecycle_clock();
+        let is_due = |info: &UploadInfo| {
+            let due = lifecycle::abortion(rules, clock.day, info.key.as_str(), info.started_ms);
+            info.upload.0.region == self.engine.region()
+                && due.is_some_and(|due| due.at_ms <= clock.now_ms)
+        };
+        let uploads = self.engine.local_uploads(place.config.id).await?;
+        let mut due = uploads.into_iter().filter(is_due);
+        for info in due.by_ref().take(limits::LIFECYCLE_BATCH) {
+            match self.engine.abort_upload(&place.name, &info.key, info.upload).await {
+                Ok(()) => passed.aborted += 1,
+                // It was ended by its client just now.
+                Err(Error::NoSuchUpload) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(due.next().is_some())
+    }
+}
+
+impl Engine {
+    fn lifecycle_clock(&self) -> Clock {
+        Clock { day: self.day(), now_ms: self.env().now_ms() }
+    }
+}
+
+/// The buckets that have rules, by name.
+fn ruled_buckets(snapshot: &Snapshot) -> Result<VecDeque<(BucketName, BucketId)>, Error> {
+    let mut buckets = Vec::new();
+    walk(snapshot, RecordId::Name(FIRST_NAME.clone()), |id, record| {
+        let (RecordId::Name(name), Record::Name(record)) = (id, record) else {
+            return ControlFlow::Break(());
+        };
+        if let NameState::Active(config) = record.state {
+            buckets.push((name, config.id));
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut ruled = VecDeque::new();
+    for (name, id) in buckets {
+        let record = snapshot.record(&RecordId::Bucket(id)).map_err(store_error)?;
+        let Some(Record::Bucket(record)) = record else { continue };
+        if record.setting(SettingKind::Lifecycle).is_some() {
+            ruled.push_back((name, id));
+        }
+    }
+    Ok(ruled)
+}
+
+/// The line of a walk in the log.
+fn tell(passed: &Passed) {
+    let Passed { buckets, keys, expired, erased, unmarked, aborted, waiting, away, errors, took } =
+        passed;
+    if *waiting > 0 {
+        let away: Vec<String> = away.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            waiting,
+            away = away.join(","),
+            "due by lifecycle rules; these regions do it"
+        );
+    }
+    if *buckets > 0 {
+        tracing::info!(
+            buckets,
+            keys,
+            expired,
+            erased,
+            unmarked,
+            aborted,
+            waiting,
+            errors,
+            ?took,
+            "lifecycle rules were run"
+        );
+    }
+}
