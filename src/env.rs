@@ -86,7 +86,7 @@ pub trait Disk: Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes created, renamed and removed entries of a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Total and free bytes of the file system.
+    /// Total and free bytes of the file system, without what it keeps from this process.
     fn space(&self) -> io::Result<(u64, u64)>;
     /// Virtual time that disk calls since the last one have cost; zero in production.
     fn take_debt(&self) -> Duration {

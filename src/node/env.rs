@@ -140,8 +140,15 @@ impl Disk for RealDisk {
 
     fn space(&self) -> io::Result<(u64, u64)> {
         let stat = rustix::fs::statvfs(&self.dir)?;
-        Ok((stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize))
+        let total = usable(stat.f_blocks, stat.f_bfree, stat.f_bavail);
+        Ok((total * stat.f_frsize, stat.f_bavail * stat.f_frsize))
     }
+}
+
+/// Blocks that are used or can be had, as `df` counts: what the system keeps for itself or for others
+/// (root's share, a quota) would otherwise look used by us, and the disk full long before it is.
+const fn usable(blocks: u64, free: u64, available: u64) -> u64 {
+    blocks - free.saturating_sub(available)
 }
 
 /// An open file of this machine.
@@ -238,5 +245,12 @@ mod tests {
         assert_eq!(disk.list(dir.path()).unwrap(), vec![PathBuf::from("f")]);
         let (total, free) = disk.space().unwrap();
         assert!(free <= total && total > 0);
+    }
+
+    #[test]
+    fn blocks_that_are_kept_from_us_are_not_used_by_us() {
+        // A disk of 100 with 20 used, of whose 80 free ones 70 are kept for others.
+        assert_eq!(usable(100, 80, 10), 30);
+        assert_eq!(usable(100, 80, 80), 100);
     }
 }

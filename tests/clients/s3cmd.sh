@@ -48,6 +48,51 @@ cmp large large.back
 
 cmp tree/hello.txt <(fetch "$(s3 signurl "s3://$bucket/hello.txt" +600 | sed "s#//$bucket.localhost#//localhost#; s#:$HOST_PORT/#:$HOST_PORT/$bucket/#")")
 
+s3 setacl --acl-public "s3://$bucket/hello.txt"
+has "*anon*: READ" "$(s3 info "s3://$bucket/hello.txt")"
+cmp tree/hello.txt <(fetch "http://localhost:$HOST_PORT/$bucket/hello.txt")
+s3 setacl --acl-private "s3://$bucket/hello.txt"
+lacks "*anon*" "$(s3 info "s3://$bucket/hello.txt")"
+if fetch "http://localhost:$HOST_PORT/$bucket/hello.txt" 2>denied; then fail "a private object is public"; fi
+has "403" "$(cat denied)"
+
+rule="<AllowedOrigin>https://a.example</AllowedOrigin><AllowedMethod>GET</AllowedMethod>"
+echo "<CORSConfiguration><CORSRule>$rule</CORSRule></CORSConfiguration>" >cors.xml
+s3 setcors cors.xml "s3://$bucket"
+has "https://a.example" "$(s3 info "s3://$bucket")"
+s3 delcors "s3://$bucket"
+has "CORS:      none" "$(s3 info "s3://$bucket")"
+
+statement='"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::'$bucket'/tree/*"'
+echo "{\"Version\":\"2012-10-17\",\"Statement\":[{$statement}]}" >policy.json
+s3 setpolicy policy.json "s3://$bucket"
+has "s3:GetObject" "$(s3 info "s3://$bucket")"
+cmp tree/hello.txt <(fetch "http://localhost:$HOST_PORT/$bucket/tree/hello.txt")
+s3 delpolicy "s3://$bucket"
+if fetch "http://localhost:$HOST_PORT/$bucket/tree/hello.txt" 2>denied; then fail "a deleted policy lets in"; fi
+
+s3 modify --add-header=x-amz-meta-shape:round --mime-type=text/x-thing "s3://$bucket/hello.txt"
+info=$(s3 info "s3://$bucket/hello.txt")
+has "x-amz-meta-shape: round" "$info"
+has "x-amz-meta-colour: blue" "$info"
+has "text/x-thing" "$info"
+s3 mv "s3://$bucket/hello.txt" "s3://$bucket/moved +%41.txt"
+has "moved +%41.txt" "$(s3 ls --long-listing "s3://$bucket/moved")"
+lacks "/hello.txt" "$(s3 ls "s3://$bucket/")"
+has "6 " "$(s3 du "s3://$bucket/moved")"
+s3 settagging "s3://$bucket" "k=v&x=y"
+has "k:" "$(s3 gettagging "s3://$bucket")"
+s3 deltagging "s3://$bucket"
+has "Logging Enabled: False" "$(s3 accesslog "s3://$bucket")"
+
+# An upload that stands open is listed, and can be given up by its id.
+upload=$(python -c 'import boto3, sys
+print(boto3.client("s3").create_multipart_upload(Bucket=sys.argv[1], Key="open")["UploadId"])' "$bucket")
+has "s3://$bucket/open	$upload" "$(s3 multipart "s3://$bucket")"
+s3 listmp "s3://$bucket/open" "$upload"
+s3 abortmp "s3://$bucket/open" "$upload"
+lacks "$upload" "$(s3 multipart "s3://$bucket")"
+
 if s3 rb "s3://$bucket"; then fail "a bucket with objects was deleted"; fi
 s3 del --recursive --force "s3://$bucket"
 s3 rb "s3://$bucket"

@@ -95,3 +95,21 @@ async fn wrong_parameters_are_refused() {
     let many = server.client.get("/bucket?max-keys=5000").await.expect(200);
     assert_eq!(many.one("MaxKeys"), "1000");
 }
+
+#[tokio::test]
+async fn names_that_xml_has_no_room_for_are_listed_whole_and_break_no_other_answer() {
+    let server = Server::with_bucket("bucket").await;
+    server.client.put("/bucket/a%01b", "x").await.expect(200);
+    let whole = server.client.get("/bucket?max-keys=1").await.expect(200);
+    assert_eq!(whole.one("Key"), "a&#x1;b");
+    let url = server.client.get("/bucket?encoding-type=url&prefix=a%01").await.expect(200);
+    assert_eq!((url.one("Prefix"), url.one("Key")), ("a%01", "a%01b"));
+    let upload = server.client.post("/bucket/a%01b?uploads", "").await.expect(200);
+    assert_eq!(upload.one("Key"), "a\u{fffd}b");
+    let missing = server.client.get("/bucket/%EF%BF%BF").await.expect(404);
+    assert_eq!((missing.one("Code"), missing.one("Key")), ("NoSuchKey", "\u{fffd}"));
+    let delete = "<Delete><Object><Key>a&#x1;b</Key></Object></Delete>";
+    let deleted = server.client.post("/bucket?delete", delete).await.expect(200);
+    assert_eq!(deleted.one("Key"), "a\u{fffd}b");
+    server.client.head("/bucket/a%01b").await.expect(404);
+}

@@ -10,7 +10,7 @@ use crate::s3::error::S3Error;
 use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When, run};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
-use crate::s3::xml::Writer;
+use crate::s3::xml::{Writer, carries};
 use crate::types::action::Action;
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::object::ObjectMeta;
@@ -47,10 +47,12 @@ async fn list_v1(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let query = query(&req, marker.clone())?;
     let page = page(ctx, req.bucket()?, &query).await?;
     let mut out = Writer::new("ListBucketResult");
-    // Clients decode every name of this version but the prefix.
-    head(&mut out, &req, &query, encoding, &query.prefix)?;
+    // Clients decode every name of this version but the prefix: it goes as it is, if it can.
+    let prefix =
+        if carries(&query.prefix) { query.prefix.clone() } else { encoding.encode(&query.prefix) };
+    head(&mut out, &req, &query, encoding, &prefix)?;
     out.text("Marker", &encoding.encode(marker.as_deref().unwrap_or_default()));
-    out.text_some("NextMarker", page.next.as_deref().map(|n| encoding.encode(n)).as_deref());
+    out.listed_some("NextMarker", page.next.as_deref().map(|n| encoding.encode(n)).as_deref());
     entries(&mut out, &page, encoding, true);
     Ok(Reply::xml(out))
 }
@@ -116,7 +118,7 @@ fn entries(out: &mut Writer, page: &ObjectsPage, encoding: Encoding, owner: bool
         match entry {
             Entry::Key(key, meta) => object(out, key, meta, encoding, owner),
             Entry::Prefix(prefix) => {
-                out.open("CommonPrefixes").text("Prefix", &encoding.encode(prefix)).close();
+                out.open("CommonPrefixes").listed("Prefix", &encoding.encode(prefix)).close();
             }
         }
     }
@@ -129,7 +131,7 @@ fn object(
     encoding: Encoding,
     owner: bool,
 ) {
-    out.open("Contents").text("Key", &encoding.encode(key.as_str()));
+    out.open("Contents").listed("Key", &encoding.encode(key.as_str()));
     out.date("LastModified", meta.modified_ms).etag(&meta.etag.0);
     if let Some(checksum) = &meta.checksum {
         out.text("ChecksumAlgorithm", digest::algorithm_name(checksum.algorithm));

@@ -368,16 +368,16 @@ async fn list_uploads(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 fn uploads_elements(out: &mut Writer, page: &UploadsPage, encoding: Encoding) {
     out.value("IsTruncated", page.next.is_some());
     if let Some((key, upload)) = &page.next {
-        out.text("NextKeyMarker", &encoding.encode(key));
+        out.listed("NextKeyMarker", &encoding.encode(key));
         out.text("NextUploadIdMarker", &upload.map(|u| u.to_string()).unwrap_or_default());
     }
     for upload in &page.uploads {
-        out.open("Upload").text("Key", &encoding.encode(upload.key.as_str()));
+        out.open("Upload").listed("Key", &encoding.encode(upload.key.as_str()));
         out.value("UploadId", upload.upload);
         upload_facts(out, upload);
         out.date("Initiated", upload.started_ms).close();
     }
     for prefix in &page.common_prefixes {
-        out.open("CommonPrefixes").text("Prefix", &encoding.encode(prefix)).close();
+        out.open("CommonPrefixes").listed("Prefix", &encoding.encode(prefix)).close();
     }
 }

@@ -124,7 +124,7 @@ async fn list_versions(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     out.text("KeyMarker", &encoding.encode(&key_marker.unwrap_or_default()));
     out.text("VersionIdMarker", id_marker.unwrap_or_default());
     if let Some(Next { key, version }) = &found.page.next {
-        out.text("NextKeyMarker", &encoding.encode(key));
+        out.listed("NextKeyMarker", &encoding.encode(key));
         out.text_some("NextVersionIdMarker", version.map(|v| v.to_string()).as_deref());
     }
     let delimiter = query.delimiter.as_deref().map(|d| encoding.encode(d));
@@ -138,7 +138,7 @@ async fn list_versions(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
                 element(&mut out, &name, version, *latest, &found.owner);
             }
             Entry::Prefix(prefix) => {
-                out.open("CommonPrefixes").text("Prefix", &encoding.encode(prefix)).close();
+                out.open("CommonPrefixes").listed("Prefix", &encoding.encode(prefix)).close();
             }
         }
     }
@@ -150,7 +150,7 @@ fn element(out: &mut Writer, key: &str, version: &Version, latest: bool, owner: 
         Content::Object(meta) => Some(meta),
         Content::Marker | Content::Tombstone => None,
     };
-    out.open(if meta.is_some() { "Version" } else { "DeleteMarker" }).text("Key", key);
+    out.open(if meta.is_some() { "Version" } else { "DeleteMarker" }).listed("Key", key);
     out.text("VersionId", &id_of(version)).value("IsLatest", latest);
     out.date("LastModified", version.made_ms());
     if let Some(meta) = meta {
