@@ -593,3 +593,28 @@ async fn a_form_to_the_bucket_s_own_host_says_where_the_object_is() {
     let answer = exchange(server.address, request).await.expect(204);
     assert_eq!(answer.header("location"), Some("http://bucket.localhost/a/b"));
 }
+
+#[tokio::test]
+async fn a_form_asks_for_encryption_and_says_who_pays() {
+    let (server, form) = open().await;
+    let client = &server.client;
+    let answer = form.clone().field("x-amz-server-side-encryption", "AES256").send().await;
+    let (name, sse) = ("x-amz-server-side-encryption", Some("AES256"));
+    assert_eq!(answer.expect(204).header(name), sse);
+    assert_eq!(client.head("/bucket/a/b").await.expect(200).header(name), sse);
+    let bad = form.clone().field(name, "ROT13").send().await;
+    assert_eq!(bad.code(), (400, "InvalidArgument"));
+    let payer = "<RequestPaymentConfiguration><Payer>Requester</Payer>\
+                 </RequestPaymentConfiguration>";
+    client.put("/bucket?requestPayment", payer).await.expect(200);
+    let stranger = server.stranger().await;
+    let conditions = json!([
+        ["starts-with", "$key", ""],
+        ["starts-with", "$acl", ""],
+        ["starts-with", "$x-amz-request-payer", ""]
+    ]);
+    let signed = |form: Form| form.v4(&conditions).send();
+    assert_eq!(signed(allowed(&stranger)).await.code(), (403, "AccessDenied"));
+    let paying = allowed(&stranger).field("x-amz-request-payer", "requester");
+    assert_eq!(signed(paying).await.expect(204).header("x-amz-request-charged"), Some("requester"));
+}

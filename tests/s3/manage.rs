@@ -209,3 +209,42 @@ async fn a_url_gives_nobody_more_than_he_has() {
     let own = presigned(&stranger, &stranger.access_key, "get", &none).await;
     assert_eq!(used(client, "GET", own, "").await.code(), (403, "AccessDenied"));
 }
+
+#[tokio::test]
+async fn buckets_are_listed_as_json_where_that_is_asked_for() {
+    let server = Server::with_bucket("bucket").await;
+    let client = &server.client;
+    client.call("PUT", "/far").header("x-tigris-regions", "fra").send().await.expect(200);
+    client.call("PUT", "/open").header("x-amz-acl", "public-read").send().await.expect(200);
+    server.stranger().await.put("/strange", "").await.expect(200);
+    let listed = async |query: &str| {
+        let call = client.call("GET", &format!("/?{query}"));
+        let answer = call.header("accept", "application/json").send().await.expect(200);
+        serde_json::from_slice::<Value>(&answer.body).unwrap()
+    };
+    let seen = |page: &Value, field: &str| -> Vec<Value> {
+        page["Buckets"]["Bucket"].as_array().unwrap().iter().map(|b| b[field].clone()).collect()
+    };
+    let all = listed("IncludeVisibility=true&IncludeOwnerInfo=true").await;
+    assert_eq!(seen(&all, "Name"), ["bucket", "far", "open"]);
+    assert_eq!(seen(&all, "Regions"), ["", "fra", ""]);
+    let public: Vec<bool> =
+        seen(&all, "Visibility").iter().map(|v| v["IsPublic"].as_bool().unwrap()).collect();
+    assert_eq!(public, [false, false, true]);
+    assert!(seen(&all, "CreationDate")[0].as_str().unwrap().ends_with('Z'));
+    assert_eq!(all["IsTruncated"], false);
+    let id = client.get("/").await.expect(200).one("ID").to_owned();
+    assert_eq!(all["Owner"]["ID"], id);
+    let first = listed("max-buckets=2").await;
+    assert_eq!((seen(&first, "Name").len(), &first["IsTruncated"]), (2, &true.into()));
+    let token = first["NextContinuationToken"].as_str().unwrap();
+    let rest = listed(&format!("continuation-token={token}")).await;
+    assert_eq!(seen(&rest, "Name"), ["open"]);
+    assert!(seen(&listed("OnlyDeleted=true").await, "Name").is_empty());
+    let json = |path: &str| client.call("GET", path).header("accept", "application/json");
+    let stats = json("/?IncludeStats=true").send().await;
+    assert_eq!(stats.code(), (501, "NotImplemented"));
+    let forks = json("/").header("x-tigris-fork", "bucket").send().await;
+    assert_eq!(forks.code(), (501, "NotImplemented"));
+    assert_eq!(json("/").anonymous().send().await.code(), (403, "AccessDenied"));
+}

@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::engine::{BucketsPage, ListBuckets};
 use crate::limits;
-use crate::logic::acl::is_public;
+use crate::logic::acl;
 use crate::logic::cors::Rule as CorsRule;
 use crate::s3::Ctx;
 use crate::s3::auth::Promise;
@@ -31,6 +32,8 @@ use crate::types::record::{AccessKeyRecord, KeyScope};
 
 use super::acl::{of_bucket, refuse_lists};
 use super::bucket::region_of;
+use super::params::{account, non_empty};
+use super::policy::is_public;
 use super::{cors, lifecycle, ownership};
 
 /// Whether anyone may list the bucket.
@@ -46,6 +49,16 @@ pub(super) static OPS: &[Op] = &[
         body: BodyKind::None,
         auth: Auth::PerKey,
         run: run!(show),
+    },
+    Op {
+        name: "ListBuckets as JSON",
+        on: On::Service,
+        verb: Verb::Get,
+        when: &[When::HeaderStarts("accept", "application/json")],
+        action: Action::ListAllMyBuckets,
+        body: BodyKind::None,
+        auth: Auth::Signed,
+        run: run!(list),
     },
     Op {
         name: "PatchBucket with JSON",
@@ -94,7 +107,7 @@ async fn show(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let (engine, bucket) = (ctx.engine(), req.bucket()?);
     let config = engine.bucket_config(bucket).await?;
     let rules = engine.bucket_rules(bucket).await?;
-    let listed = !rules.enforced() && !rules.block.ignore_public_acls && is_public(&rules.acl);
+    let listed = !rules.enforced() && !rules.block.ignore_public_acls && acl::is_public(&rules.acl);
     let mut out = json!({
         "name": bucket.as_str(),
         "storage_class": "STANDARD",
@@ -112,6 +125,53 @@ async fn show(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let found: Option<Lifecycle> = engine.document(bucket, SettingKind::Lifecycle).await?;
     if let Some(found) = found {
         out["lifecycle_rules"] = found.rules.iter().map(shown_rule).collect();
+    }
+    Ok(answer(&out))
+}
+
+/// The account's buckets. What deleted ones there are (none) and how much is in them is not kept.
+async fn list(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    let asked = |name: &str| req.query(name) == Some("true");
+    for header in ["x-tigris-fork", "x-tigris-snapshot"] {
+        if req.headers.contains_key(header) {
+            return Err(absent(header));
+        }
+    }
+    if asked("IncludeStats") {
+        return Err(absent("IncludeStats"));
+    }
+    let max = match req.query_as::<usize>("max-buckets")?.or(req.query_as("MaxBuckets")?) {
+        Some(max) => max.clamp(1, limits::LIST_KEYS_MAX),
+        None => limits::LIST_KEYS_MAX,
+    };
+    let owner = account(&req);
+    let after = non_empty(&req, "continuation-token");
+    let after = after.or_else(|| non_empty(&req, "ContinuationToken"));
+    let list = ListBuckets { owner: owner.clone(), prefix: String::new(), after, max };
+    let page = match asked("OnlyDeleted") {
+        true => BucketsPage { buckets: Vec::new(), next: None },
+        false => ctx.engine().list_buckets(list).await?,
+    };
+    let mut buckets = Vec::new();
+    for bucket in &page.buckets {
+        let mut entry = json!({
+            "Name": bucket.name.as_str(),
+            "CreationDate": iso_date(bucket.created_ms),
+            "Regions": regions(&bucket.location),
+            "Type": "Regular",
+        });
+        if asked("IncludeVisibility") {
+            entry["Visibility"] = json!({"IsPublic": is_public(ctx, &bucket.name).await?});
+        }
+        buckets.push(entry);
+    }
+    let mut out = json!({
+        "Owner": {"ID": &*owner.0, "DisplayName": &*owner.0},
+        "Buckets": {"Bucket": buckets},
+        "IsTruncated": page.next.is_some(),
+    });
+    if let Some(next) = page.next {
+        out["NextContinuationToken"] = next.into();
     }
     Ok(answer(&out))
 }

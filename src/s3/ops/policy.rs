@@ -15,6 +15,7 @@ use crate::s3::reply::{Reply, ReplyBody};
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
 use crate::types::bucket::BucketConfig;
+use crate::types::name::BucketName;
 
 /// A text that is too long is read as far as it takes to say so in the policy's own words.
 const DOCUMENT: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
@@ -57,14 +58,18 @@ async fn get(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 }
 
 /// Whether anyone may do anything, by policy or by grants.
-async fn status(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    let config = ctx.engine().bucket_config(req.bucket()?).await?;
+pub(super) async fn is_public(ctx: &Ctx, bucket: &BucketName) -> Result<bool, S3Error> {
+    let config = ctx.engine().bucket_config(bucket).await?;
     let policy = config.policy.as_deref().map(Policy::parse).transpose();
     let by_policy = policy.map_err(S3Error::internal)?.is_some_and(|policy| policy.is_public());
-    let rules = ctx.engine().bucket_rules(req.bucket()?).await?;
+    let rules = ctx.engine().bucket_rules(bucket).await?;
     let by_grants = !rules.enforced() && !rules.block.ignore_public_acls;
+    Ok(by_policy || by_grants && acl::is_public(&rules.acl))
+}
+
+async fn status(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let mut out = Writer::new("PolicyStatus");
-    out.value("IsPublic", by_policy || by_grants && acl::is_public(&rules.acl));
+    out.value("IsPublic", is_public(ctx, req.bucket()?).await?);
     Ok(Reply::xml(out))
 }
 

@@ -83,6 +83,10 @@ pub(super) static REMARKS: &[(&[&str], &str)] = &[
     (&["RenameObject"], "Any bucket that never had versions; moves no bytes."),
     (&["GetBucket as JSON"], "`GET /bucket?metadata`, as Tigris' SDKs ask."),
     (
+        &["ListBuckets as JSON"],
+        "Asked for by `Accept: application/json`. How much is in a bucket is not counted.",
+    ),
+    (
         &["PatchBucket with JSON"],
         "`PATCH /bucket` with `acl_settings`, `cors`, `lifecycle_rules`, and lists in headers; they \
          mean what S3's own requests mean.",
