@@ -22,10 +22,6 @@ pub const LOG_OBJECT_BYTES_DEFAULT: u64 = 1 << 20;
 /// Between two looks at what is due.
 pub const LOG_LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// How long it is remembered where a bucket's log goes, and of how many buckets.
-pub const LOG_SETTING_KEPT: Duration = Duration::from_secs(2);
-pub const LOG_SETTINGS_MAX: usize = 4096;
-
 /// Longest prefix of log objects: owner, region, bucket, day, time and a unique end come after it.
 pub const LOG_PREFIX_BYTES_MAX: usize = KEY_BYTES_MAX - 256;
 
@@ -135,9 +131,8 @@ pub const LIFECYCLE_INTERVAL: Duration = Duration::from_secs(3600);
 pub const LIFECYCLE_FIRST: Duration = Duration::from_secs(60);
 pub const LIFECYCLE_RETRY: Duration = Duration::from_secs(300);
 
-/// How long the lifecycle rules of a bucket are believed after they were read, and of how many.
-pub const LIFECYCLE_KEPT: Duration = Duration::from_secs(1);
-pub const LIFECYCLES_MAX: usize = 10_000;
+/// Buckets whose configuration and settings are kept decoded.
+pub const BUCKETS_KNOWN_MAX: usize = 4096;
 
 /// Answers up to this size are read whole before their head is sent.
 pub const REPLY_WHOLE_BYTES_MAX: u64 = 64 << 10;

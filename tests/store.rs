@@ -15,6 +15,7 @@ use godwit::limits;
 use godwit::store::{
     CachedShare, Error, Manifest, OpenReport, Options, SealedBlob, Source, Store, Table, Tier,
 };
+use godwit::types::bucket::{BucketRecord, SettingKind};
 use godwit::types::id::{BlobId, BucketId, Incarnation};
 use godwit::types::name::{AccountId, ObjectKey};
 use godwit::types::object::{
@@ -1056,5 +1057,34 @@ fn a_blob_goes_only_when_nothing_but_its_record_names_it() {
         assert!(!release("other").await.unwrap(), "its own record names it");
         assert!(release("k").await.unwrap());
         assert!(!store.holds(&blob.id).unwrap());
+    });
+}
+
+#[test]
+fn the_revision_of_settings_grows_with_them_and_with_nothing_else() {
+    let disk = SimDisk::new(15);
+    doors::life(async {
+        let (store, _) = open(&disk).await;
+        let set = async |value: &'static [u8], n| {
+            let mut bucket = BucketRecord::default();
+            bucket.set(SettingKind::Tagging, Some(value.to_vec()), stamp(n));
+            let record = Record::Bucket(Box::new(bucket));
+            let id = RecordId::Bucket(BUCKET);
+            store.write(move |tx| tx.merge(id, record, Source::Digest).map(|_| ())).await.unwrap();
+        };
+        let before = store.settings_revision();
+        merge(&store, "key", object(1, 0, &[])).await.unwrap();
+        assert_eq!(store.settings_revision(), before, "an object is no setting");
+        set(b"one", 2).await;
+        let after = store.settings_revision();
+        assert!(after > before);
+        set(b"older", 1).await;
+        assert_eq!(store.settings_revision(), after, "nothing was changed");
+        // What is asked for after the revision is at least as new.
+        let revision = store.settings_revision();
+        let record = store.read().unwrap().record(&RecordId::Bucket(BUCKET)).unwrap();
+        let Some(Record::Bucket(bucket)) = record else { panic!("no settings") };
+        assert_eq!(bucket.setting(SettingKind::Tagging), Some(&b"one"[..]));
+        assert_eq!(store.settings_revision(), revision);
     });
 }

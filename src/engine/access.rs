@@ -3,6 +3,8 @@
 //! Invariant: what is not allowed is denied. The owner of a bucket without a policy is known from
 //! the bucket's configuration alone, so that the usual read costs nothing more.
 
+use std::sync::Arc;
+
 use crate::logic::policy::{Asked, Policy, Verdict};
 use crate::types::access::{Circumstances, VERSION_ID};
 use crate::types::action::{Action, Target};
@@ -12,7 +14,8 @@ use crate::types::name::{AccessKeyId, AccountId, BucketName, ObjectKey, SecretKe
 use crate::types::record::{AccessKeyRecord, KeyScope, Record, RecordId};
 use crate::types::stamp::Stamp;
 
-use super::acl::{BucketRules, acl_of};
+use super::acl::acl_of;
+use super::known::Known;
 use super::version::VersionRef;
 use super::{Engine, Error, mismatch};
 
@@ -102,18 +105,19 @@ impl Engine {
         if action == Action::CreateBucket {
             return caller.account().map(|_| ()).ok_or_else(anonymous);
         }
-        let config = self.bucket(bucket).await?;
-        self.decide(&config, caller, action, target, around).await
+        let known = self.known_or_asked(bucket).await?;
+        self.decide(&known, caller, action, target, around).await
     }
 
     async fn decide(
         &self,
-        config: &BucketConfig,
+        known: &Known,
         caller: &Caller,
         action: Action,
         target: &Target,
         around: &Circumstances,
     ) -> Result<(), Error> {
+        let config = &*known.config;
         let account = caller.account();
         let owner = account == Some(&config.owner);
         if owner && !on_list(action) && (config.policy.is_none() || on_policy(action)) {
@@ -121,11 +125,10 @@ impl Engine {
             return Ok(());
         }
         if !owner {
-            self.paid(config, caller, around).await?;
+            self.paid(known, caller, around).await?;
         }
-        let policy = config.policy.as_deref().map(Policy::parse).transpose();
-        let policy = policy.map_err(|why| Error::Internal(format!("a policy: {why}")))?;
-        let tagged = policy.as_ref().is_some_and(Policy::asks_for_tags);
+        let policy = known.policy()?;
+        let tagged = policy.as_ref().is_some_and(|policy| policy.asks_for_tags());
         let row = match target.key() {
             Some(key) if tagged || (on_existing(action) && (!owner || on_list(action))) => {
                 Some(self.row(config, key).await?)
@@ -148,7 +151,7 @@ impl Engine {
             Verdict::Allow if !missing => return Ok(()),
             Verdict::Allow | Verdict::Silent => {}
         }
-        let rules = BucketRules::of(config, &self.bucket_record(config).await?)?;
+        let rules = self.rules_of(known).await?;
         if missing {
             // Whether a key is there is shown to those who may list.
             let list = target.bucket().cloned().map_or(Target::Service, Target::Bucket);
@@ -174,7 +177,7 @@ fn asked_version(around: &Circumstances) -> VersionRef {
 /// One caller before one bucket's policy.
 struct Judged<'a> {
     config: &'a BucketConfig,
-    policy: Option<Policy>,
+    policy: Option<Arc<Policy>>,
     caller: &'a Caller,
     around: &'a Circumstances,
 }

@@ -15,6 +15,7 @@ use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{ObjectMeta, Row, Version};
 use crate::types::stamp::Stamp;
 
+use super::known::Known;
 use super::version::VersionRef;
 use super::{Engine, Error};
 
@@ -70,8 +71,15 @@ impl BucketRules {
 
 impl Engine {
     pub async fn bucket_rules(&self, bucket: &BucketName) -> Result<BucketRules, Error> {
-        let config = self.bucket(bucket).await?;
-        BucketRules::of(&config, &self.bucket_record(&config).await?)
+        self.rules_of(&*self.known_or_asked(bucket).await?).await
+    }
+
+    /// The same of a bucket at hand. Where no setting has arrived here, the voters are asked.
+    pub(super) async fn rules_of(&self, known: &Known) -> Result<BucketRules, Error> {
+        match &known.record {
+            Some(record) => BucketRules::of(&known.config, record),
+            None => BucketRules::of(&known.config, &self.bucket_record(&known.config).await?),
+        }
     }
 
     pub async fn put_bucket_acl(&self, bucket: &BucketName, acl: &Acl) -> Result<(), Error> {

@@ -97,6 +97,16 @@ pub(super) struct CopiedDigests {
     pub(super) checksum: Option<Checksum>,
 }
 
+/// What bytes are copied for.
+#[derive(Clone, Copy)]
+pub(super) struct CopyTarget<'a> {
+    pub(super) config: &'a Arc<BucketConfig>,
+    /// Encrypts the copy.
+    pub(super) key: Option<&'a DataKey>,
+    /// Computed besides the MD5.
+    pub(super) checksum: Option<ChecksumAlgorithm>,
+}
+
 impl Found {
     /// The runs of the source, as another record names them: held where the source is held now.
     pub(super) fn named_parts(&self) -> Vec<PartRef> {
@@ -116,14 +126,15 @@ impl Engine {
         refuse_idle_copy(&copy)?;
         let mut meta = described(&found.meta, &copy);
         meta.parts = found.named_parts();
-        let encrypting = self.encrypting_copy(&target.config, &copy.encryption, &found).await?;
+        let encrypting = self.encrypting_copy(&copy.bucket, &copy.encryption, &found)?;
         let key = encrypting.as_ref().map(|e| &e.key);
         let bodies = if same_places(&found.config, &target.config) && found.key.as_ref() == key {
             Vec::new()
         } else {
-            let all = 0..found.meta.size;
-            let (run, digests) =
-                self.copy_bytes(&copy.source, &found, all, &target.config, key, None).await?;
+            let (all, config, checksum) = (0..found.meta.size, &target.config, None);
+            let (run, digests) = self
+                .copy_bytes(&copy.source, &found, all, CopyTarget { config, key, checksum })
+                .await?;
             let encrypted = encrypting.as_ref().map(|e| (&e.record.sse, &e.key));
             take_over(&mut meta, &run, etag(digests.md5, encrypted));
             vec![run.body]
@@ -165,18 +176,18 @@ impl Engine {
 
     /// The encryption of a copy: as asked, else the target bucket's default, else as the keyring
     /// keeps the source. Between two keys of the keyring only the data key is wrapped anew.
-    async fn encrypting_copy(
+    fn encrypting_copy(
         &self,
-        target: &BucketConfig,
+        target: &BucketName,
         asked: &SseAsked,
         found: &Found,
     ) -> Result<Option<Encrypting>, Error> {
         let kept = found.meta.encryption.as_ref().map(|e| &e.sse);
-        let made = match (self.encrypting(target, asked).await?, kept) {
+        let made = match (self.encrypting(target, asked)?, kept) {
             (None, Some(Sse::Kms(name))) => {
-                self.encrypting(target, &SseAsked::Kms(name.clone())).await?
+                self.encrypting(target, &SseAsked::Kms(name.clone()))?
             }
-            (None, Some(Sse::S3(_))) => self.encrypting(target, &SseAsked::S3).await?,
+            (None, Some(Sse::S3(_))) => self.encrypting(target, &SseAsked::S3)?,
             (made, Some(Sse::Customer | Sse::Kms(_) | Sse::S3(_)) | None) => made,
         };
         match (made, kept, &found.key) {
@@ -195,13 +206,12 @@ impl Engine {
         source: &CopySource,
         found: &Found,
         range: Range<u64>,
-        target: &Arc<BucketConfig>,
-        key: Option<&DataKey>,
-        checksum: Option<ChecksumAlgorithm>,
+        target: CopyTarget<'_>,
     ) -> Result<(Run, CopiedDigests), Error> {
+        let CopyTarget { config, key, checksum } = target;
         let mut version = found.version.clone();
         for _ in 0..COPY_TRIES {
-            let sink = self.cluster.body(target, Some(range.end - range.start)).await?;
+            let sink = self.cluster.body(config, Some(range.end - range.start)).await?;
             let mut sink = self.sealing(sink, key);
             let mut opener = opener(found.key.as_ref(), &found.meta, range.clone())?;
             let (mut md5, mut sum) = (Md5::new(), checksum.map(Sum::new));

@@ -9,13 +9,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cluster::{ConfigChange, View, Write};
-use crate::types::bucket::{BucketConfig, BucketRecord, NameState, SettingKind};
+use crate::types::bucket::{BucketConfig, BucketRecord, SettingKind};
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{Marks, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::stamp::Stamp;
 
-use super::index::store_error;
 use super::version::VersionRef;
 use super::{Engine, Error, above, mismatch};
 
@@ -44,23 +43,9 @@ impl Engine {
         bucket: &BucketName,
         kind: SettingKind,
     ) -> Result<Option<(AccountId, Vec<u8>)>, Error> {
-        let store = self.cluster.store().read().map_err(store_error)?;
-        let read = |id: &RecordId| store.record(id).map_err(store_error);
-        let config = match read(&RecordId::Name(bucket.clone()))? {
-            Some(Record::Name(name)) => match name.state {
-                NameState::Active(config) => config,
-                NameState::Deleting(_) | NameState::Free => return Ok(None),
-            },
-            None => return Ok(None),
-            Some(other) => return Err(mismatch(&other)),
-        };
-        match read(&RecordId::Bucket(config.id))? {
-            Some(Record::Bucket(record)) => {
-                Ok(record.setting(kind).map(|document| (config.owner, document.to_vec())))
-            }
-            None => Ok(None),
-            Some(other) => Err(mismatch(&other)),
-        }
+        let Some(known) = self.known(bucket)? else { return Ok(None) };
+        let document = known.record.as_ref().and_then(|record| record.setting(kind));
+        Ok(document.map(|document| (known.config.owner.clone(), document.to_vec())))
     }
 
     /// A settings document that [`Engine::put_document`] set.
@@ -106,11 +91,8 @@ impl Engine {
             record.set(kind, document.clone(), stamp);
             Ok(vec![(id.clone(), Record::Bucket(Box::new(record)))])
         });
-        let written = self.write(&config, Write { subject, bodies: Vec::new(), decide }).await;
-        if kind == SettingKind::Lifecycle {
-            self.rules.forget(bucket);
-        }
-        written.map(|_| ())
+        self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        Ok(())
     }
 
     /// Changes the tags of an object.

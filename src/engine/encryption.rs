@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::cluster::{Body, BodySink, Unavailable};
 use crate::logic::encryption::{BrokenSeal, DataKey, Opener, Sealer};
-use crate::types::bucket::{BucketConfig, SettingKind};
+use crate::types::bucket::SettingKind;
 use crate::types::encryption::{
     BucketEncryption, Encryption, KeyName, Seal, SecretBytes, Sse, SseAsked,
 };
@@ -32,16 +32,16 @@ pub(super) struct Encrypting {
 
 impl Engine {
     /// The encryption of an object that is made now: as asked, else the bucket's default.
-    pub(super) async fn encrypting(
+    pub(super) fn encrypting(
         &self,
-        config: &BucketConfig,
+        bucket: &BucketName,
         asked: &SseAsked,
     ) -> Result<Option<Encrypting>, Error> {
         let sse = match asked {
             SseAsked::Customer(_) => Some(Sse::Customer),
             SseAsked::Kms(name) => Some(Sse::Kms(name.clone())),
             SseAsked::S3 => Some(self.sse_s3()?),
-            SseAsked::Default => match self.default_encryption(config).await? {
+            SseAsked::Default => match self.default_encryption(bucket)? {
                 Some(BucketEncryption { kms: Some(name), .. }) => Some(Sse::Kms(name)),
                 Some(BucketEncryption { kms: None, .. }) => Some(self.sse_s3()?),
                 None => None,
@@ -142,14 +142,10 @@ impl Engine {
         self.put_document(bucket, SettingKind::Encryption, default).await
     }
 
-    async fn default_encryption(
-        &self,
-        config: &BucketConfig,
-    ) -> Result<Option<BucketEncryption>, Error> {
-        let record = self.bucket_record(config).await?;
-        let read = |bytes| postcard::from_bytes(bytes);
-        let document = record.setting(SettingKind::Encryption).map(read).transpose();
-        document.map_err(|why| Error::Internal(format!("default encryption: {why}")))
+    /// As far as this region knows; nobody is asked.
+    fn default_encryption(&self, bucket: &BucketName) -> Result<Option<BucketEncryption>, Error> {
+        let Some(known) = self.known(bucket)? else { return Ok(None) };
+        Ok(known.encryption()?.map(|default| BucketEncryption::clone(&default)))
     }
 
     /// A sink that encrypts, where there is a key.

@@ -4,20 +4,22 @@
 //! Invariant: the service that delivers is judged like a caller, when logging is set and again at
 //! each delivery: by the target's policy, or by a grant to the log delivery group.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::logic::access_log::{Logging, SERVICE};
-use crate::logic::policy::{Asked, Policy, Verdict};
+use crate::logic::policy::{Asked, Verdict};
 use crate::logic::precondition::Conditions;
 use crate::types::access::Circumstances;
 use crate::types::acl::{Acl, Grant, Grantee, Permission};
 use crate::types::action::Action;
-use crate::types::bucket::{BucketConfig, SettingKind};
+use crate::types::bucket::BucketConfig;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::StoredHeaders;
 
-use super::acl::BucketRules;
 use super::body::WholeBody;
+use super::known::parse_policy;
 use super::object::{Attributes, PutObject};
 use super::{Engine, Error};
 
@@ -39,18 +41,15 @@ pub enum LogRefusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
     pub owner: AccountId,
-    pub logging: Logging,
+    pub logging: Arc<Logging>,
 }
 
 impl Engine {
     /// Where the log of a bucket goes, as far as this region knows. Nobody is asked.
     pub fn known_logging(&self, bucket: &BucketName) -> Result<Option<Logged>, Error> {
-        let Some((owner, document)) = self.known_setting(bucket, SettingKind::Logging)? else {
-            return Ok(None);
-        };
-        let logging = postcard::from_bytes(&document);
-        let logging = logging.map_err(|why| Error::Internal(format!("logging: {why}")))?;
-        Ok(Some(Logged { owner, logging }))
+        let Some(known) = self.known(bucket)? else { return Ok(None) };
+        let owner = || known.config.owner.clone();
+        Ok(known.logging()?.map(|logging| Logged { owner: owner(), logging }))
     }
 
     /// Whether the target takes the log of `source`: `None` if it does. Keys are judged by the
@@ -62,20 +61,21 @@ impl Engine {
         key: Option<&str>,
     ) -> Result<Option<LogRefusal>, Error> {
         let source_config = self.bucket(source).await?;
-        let target = match self.bucket(&logging.target).await {
-            Ok(target) => target,
+        let known = match self.known_or_asked(&logging.target).await {
+            Ok(known) => known,
             Err(Error::NoSuchBucket) => return Ok(Some(LogRefusal::Missing)),
             Err(error) => return Err(error),
         };
+        let target = &known.config;
         if target.lock.as_ref().is_some_and(|lock| lock.default.is_some()) {
             return Ok(Some(LogRefusal::Locked));
         }
-        if self.requesters_pay(&target).await? {
+        if self.requesters_pay(&known).await? {
             return Ok(Some(LogRefusal::RequestersPay));
         }
         let around = self.log_circumstances(source, &source_config);
         let keys = [Some(logging.prefix.as_str()), key];
-        let verdicts = keys.into_iter().flatten().map(|key| judged(logging, &target, key, &around));
+        let verdicts = keys.into_iter().flatten().map(|key| judged(logging, target, key, &around));
         let verdicts: Vec<Verdict> = verdicts.collect::<Result<_, _>>()?;
         if verdicts.contains(&Verdict::Deny) {
             return Ok(Some(LogRefusal::Denied));
@@ -83,7 +83,7 @@ impl Engine {
         if verdicts.contains(&Verdict::Allow) {
             return Ok(None);
         }
-        let rules = BucketRules::of(&target, &self.bucket_record(&target).await?)?;
+        let rules = self.rules_of(&known).await?;
         let granted = !rules.enforced() && rules.acl.grants.iter().any(lets_write);
         Ok(match granted {
             false => Some(LogRefusal::Denied),
@@ -143,9 +143,9 @@ fn judged(
     key: &str,
     around: &Circumstances,
 ) -> Result<Verdict, Error> {
-    let Some(policy) = target.policy.as_deref() else { return Ok(Verdict::Silent) };
-    let policy =
-        Policy::parse(policy).map_err(|why| Error::Internal(format!("a policy: {why}")))?;
+    let Some(policy) = parse_policy(target.policy.as_deref())? else {
+        return Ok(Verdict::Silent);
+    };
     Ok(policy.judge_service(
         SERVICE,
         &Asked {

@@ -17,6 +17,7 @@ mod expire;
 mod forward;
 mod index;
 mod insight;
+mod known;
 mod lifecycle;
 mod listing;
 mod lock;
@@ -55,6 +56,7 @@ pub use delete::{Deleted, Deletion, DeletionOutcome};
 pub use error::Error;
 pub use expire::{Expirer, ExpiryMetrics, Passed};
 pub use insight::{PeerView, RegionView};
+use known::KnownBuckets;
 pub use listing::{ListObjects, ListVersions, ObjectsPage, VersionsPage};
 pub use lock::LockState;
 pub use logging::{LogRefusal, Logged};
@@ -97,7 +99,7 @@ pub struct Engine {
     cluster: Cluster,
     options: Options,
     keyring: Arc<Keyring>,
-    rules: Arc<lifecycle::KnownRules>,
+    buckets: Arc<KnownBuckets>,
     /// Why it makes changes, for those who are told of them.
     because: Because,
     /// Takes events to their destinations; without one there are no destinations.
@@ -111,8 +113,8 @@ impl Engine {
     }
 
     fn plain(cluster: Cluster, options: Options) -> Self {
-        let (keyring, rules, because) = (Arc::default(), Arc::default(), Because::default());
-        Self { cluster, options, keyring, rules, because, courier: None }
+        let (keyring, buckets, because) = (Arc::default(), Arc::default(), Because::default());
+        Self { cluster, options, keyring, buckets, because, courier: None }
     }
 
     /// The same engine, which has events delivered.
@@ -166,6 +168,9 @@ impl Engine {
     }
 
     async fn bucket(&self, name: &BucketName) -> Result<Arc<BucketConfig>, Error> {
+        if let Some(known) = self.known(name)? {
+            return Ok(known.config.clone());
+        }
         self.cluster.bucket(name).await?.ok_or(Error::NoSuchBucket)
     }
 

@@ -27,7 +27,7 @@ use crate::types::record::{PartRecord, Record, RecordId, UploadRecord, UploadSta
 use crate::types::stamp::Stamp;
 
 use super::body::BodySource;
-use super::copy::{CopySource, Found, same_places};
+use super::copy::{CopySource, CopyTarget, Found, same_places};
 use super::encryption::{Run, shown_md5};
 use super::lock::{check_asked, marks_made};
 use super::object::replacing;
@@ -106,7 +106,7 @@ impl Engine {
         }
         let place = self.place(&create.bucket).await?;
         check_asked(&place.config, create.attributes.lock, self.env().now_ms())?;
-        let encrypting = self.encrypting(&place.config, &create.attributes.encryption).await?;
+        let encrypting = self.encrypting(&create.bucket, &create.attributes.encryption)?;
         let encryption = encrypting.map(|e| e.record);
         let sse = encryption.as_ref().map(|e| e.sse.clone());
         let upload = UploadId(self.cluster.stamp(Stamp::ZERO));
@@ -180,8 +180,8 @@ impl Engine {
             return self.store_part(place, copy.part, made).await;
         }
         let config = unriding(&place.config);
-        let (run, digests) =
-            self.copy_bytes(&copy.source, &found, range, &config, key.as_ref(), wanted).await?;
+        let target = CopyTarget { config: &config, key: key.as_ref(), checksum: wanted };
+        let (run, digests) = self.copy_bytes(&copy.source, &found, range, target).await?;
         let sse = record.encryption.map(|e| e.sse);
         let md5 = shown_md5(digests.md5, sse.as_ref().zip(key.as_ref()));
         let made = Made { taken: Taken::Run(run), md5, checksum: digests.checksum, sse };

@@ -145,7 +145,7 @@ impl Engine {
             judge(&put.conditions, &self.row(&place.config, &put.key).await?)?;
         }
         check_asked(&place.config, put.attributes.lock, self.env().now_ms())?;
-        let encrypting = self.encrypting(&place.config, &put.attributes.encryption).await?;
+        let encrypting = self.encrypting(&put.bucket, &put.attributes.encryption)?;
         let data_key = encrypting.as_ref().map(|e| &e.key);
         let (run, digests) = self.take_body(&place.config, source, data_key).await?;
         let PutObject { key, owner, attributes, conditions, .. } = put;

@@ -4,7 +4,7 @@
 //! the process: the log is best effort, as S3's is. A delivery is no request, so that no log is
 //! about itself, not even where a bucket is its own target.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -53,16 +53,9 @@ pub(super) struct Logs {
 
 #[derive(Default)]
 struct State {
-    known: HashMap<BucketName, Known>,
     waiting: BTreeMap<BucketName, Waiting>,
     /// Of all lines that wait.
     bytes: usize,
-}
-
-/// What was read of a bucket a moment ago.
-struct Known {
-    until: Duration,
-    logged: Option<Arc<Logged>>,
 }
 
 /// Lines of one bucket.
@@ -133,35 +126,12 @@ impl Logs {
         self.state.lock().expect("no holder of this lock panics")
     }
 
-    /// A setting was changed here: the next request reads it.
-    pub(super) fn forget(&self, bucket: &BucketName) {
-        self.state().known.remove(bucket);
-    }
-
-    /// Where the bucket's log goes, if anywhere. What is set in another region is seen after
-    /// [`limits::LOG_SETTING_KEPT`].
-    fn wanted(&self, engine: &Engine, bucket: &BucketName) -> Option<Arc<Logged>> {
-        let now = self.env.monotonic();
-        let known = self.state().known.get(bucket).map(|known| (known.until, known.logged.clone()));
-        if let Some((until, logged)) = known
-            && now < until
-        {
-            return logged;
-        }
-        let logged = engine.known_logging(bucket).unwrap_or_else(|error| {
+    /// Where the bucket's log goes, if anywhere.
+    fn wanted(&self, engine: &Engine, bucket: &BucketName) -> Option<Logged> {
+        engine.known_logging(bucket).unwrap_or_else(|error| {
             warn!(%bucket, %error, "where the access log goes cannot be read");
             None
-        });
-        let logged = logged.map(Arc::new);
-        let mut state = self.state();
-        if state.known.len() >= limits::LOG_SETTINGS_MAX {
-            state.known.retain(|_, known| now < known.until);
-        }
-        if state.known.len() < limits::LOG_SETTINGS_MAX {
-            let until = now + limits::LOG_SETTING_KEPT;
-            state.known.insert(bucket.clone(), Known { until, logged: logged.clone() });
-        }
-        logged
+        })
     }
 
     fn add(&self, bucket: &BucketName, since: Duration, lines: Vec<Line>) {
@@ -239,7 +209,7 @@ impl Logs {
 /// A request that is logged, as its head tells it.
 pub(super) struct Seen {
     logs: Arc<Logs>,
-    logged: Arc<Logged>,
+    logged: Logged,
     bucket: BucketName,
     key: String,
     at_ms: u64,

@@ -91,6 +91,8 @@ pub(crate) struct Effects {
     /// Blob files that nothing needs once this is durable in the index: id, nonce, length.
     pub doomed: Vec<(BlobId, u64, u64)>,
     pub freed_blobs: u64,
+    /// The record of a bucket or of a name is changed.
+    pub settings: bool,
 }
 
 impl Effects {
@@ -101,6 +103,7 @@ impl Effects {
         }
         self.doomed.extend(later.doomed);
         self.freed_blobs += later.freed_blobs;
+        self.settings |= later.settings;
     }
 }
 
@@ -277,6 +280,9 @@ impl<'a> Layer<'a> {
         let after = new.map(|record| digest::digest_of(key, record));
         self.top.put(Space::Leaves, leaf_key, after.map(|digest| digest.to_vec()));
         self.effects.leaves.push((leaf, before, after));
+        let settings =
+            |record: Option<&Record>| matches!(record, Some(Record::Bucket(_) | Record::Name(_)));
+        self.effects.settings |= settings(old) || settings(new);
         Ok(())
     }
 

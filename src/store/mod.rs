@@ -221,6 +221,12 @@ impl Store {
         Ok(Snapshot::new(self.shared.index.view()?))
     }
 
+    /// A number that grows with every change of a bucket's or a name's record. What was read after
+    /// asking for it is what the store has as long as it stays the same.
+    pub fn settings_revision(&self) -> u64 {
+        self.shared.settings_revision.load(Ordering::Acquire)
+    }
+
     /// Takes the bytes of a new blob.
     pub fn blob_writer(&self, id: BlobId) -> BlobWriter {
         BlobWriter::new(Arc::clone(&self.shared), id)

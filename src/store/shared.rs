@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     /// Total and free bytes of the disk when last measured.
     space: Mutex<(u64, u64)>,
     poisoned: OnceLock<Arc<str>>,
+    /// Grows after the record of a bucket or of a name was changed, and its change is visible.
+    pub(crate) settings_revision: AtomicU64,
 }
 
 /// Segment files and their live bytes.
@@ -151,6 +153,7 @@ impl Shared {
             full: AtomicBool::new(false),
             space: Mutex::default(),
             poisoned: OnceLock::new(),
+            settings_revision: AtomicU64::new(0),
         }
     }
 

@@ -5,6 +5,7 @@
 //! good, because nobody knows what is on the disk then; only a full disk is survived.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -395,4 +396,7 @@ pub(crate) fn publish(shared: &Shared, effects: Effects) {
         shared.doom(shared.files.blob(id, *nonce), *len);
     }
     Counters::add(&shared.counters.freed_blobs, effects.freed_blobs);
+    if effects.settings {
+        shared.settings_revision.fetch_add(1, Ordering::Release);
+    }
 }

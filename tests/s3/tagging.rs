@@ -170,7 +170,7 @@ async fn settings_that_promise_what_is_not_there_are_refused_and_empty_ones_are_
         (
             "requestPayment",
             "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>",
-            501,
+            200,
         ),
         (
             "requestPayment",

@@ -206,7 +206,10 @@ impl Expirer {
     /// One slice of a bucket, and where the next one begins; `None` at its end.
     async fn advance(&self, mut spot: Spot, passed: &mut Passed) -> Result<Option<Spot>, Error> {
         let place = self.engine.place(&spot.bucket.0).await?;
-        let rules = self.engine.rules_here(&place.config)?;
+        let rules = match self.engine.known(&spot.bucket.0)? {
+            Some(known) => known.lifecycle()?,
+            None => None,
+        };
         let Some(rules) = rules.filter(|_| place.config.id == spot.bucket.1) else {
             return Ok(None);
         };

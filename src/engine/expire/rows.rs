@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cluster::{Lead, View, Write};
 use crate::engine::index::Rows;
-use crate::engine::lifecycle::rules_of;
+use crate::engine::known::decode;
 use crate::engine::{Engine, Error, Place, mismatch};
 use crate::limits;
 use crate::logic::lifecycle::Deed;
 use crate::store::Snapshot;
+use crate::types::bucket::SettingKind;
 use crate::types::id::BucketId;
 use crate::types::lifecycle::Lifecycle;
 use crate::types::name::ObjectKey;
@@ -134,9 +135,13 @@ impl Change {
     fn decide(&self, view: &View<'_>, stamp: Stamp) -> Result<Vec<(RecordId, Record)>, Error> {
         self.place.still_there(view)?;
         let bucket = view.record(&RecordId::Bucket(self.place.config.id))?;
-        let Some(rules) = bucket.as_ref().map(rules_of).transpose()?.flatten() else {
-            return Ok(Vec::new());
+        let bucket = match &bucket {
+            Some(Record::Bucket(bucket)) => Some(&**bucket),
+            None => None,
+            Some(other) => return Err(mismatch(other)),
         };
+        let rules: Option<Arc<Lifecycle>> = decode(bucket, SettingKind::Lifecycle)?;
+        let Some(rules) = rules else { return Ok(Vec::new()) };
         let (mut records, mut deeds) = (Vec::new(), Vec::new());
         for key in &self.keys {
             let id = self.place.row_id(key);

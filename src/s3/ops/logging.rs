@@ -136,7 +136,6 @@ async fn put(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
             ctx.engine().put_document(bucket, SettingKind::Logging, &logging).await?;
         }
     }
-    ctx.logs.forget(bucket);
     Ok(Reply::ok())
 }
 
