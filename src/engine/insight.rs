@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::types::name::{AccessKeyId, AccountId};
+use crate::types::name::{AccessKeyId, AccountId, BucketName};
 use crate::types::record::{AccessKeyRecord, Record, RecordId};
-use crate::types::region::RegionInfo;
+use crate::types::region::{RegionId, RegionInfo, Role};
 
 use super::index::walk;
 use super::{Engine, Error};
@@ -30,7 +30,26 @@ pub struct PeerView {
     pub ahead: u64,
 }
 
+/// How often a bucket's bytes are kept, and where they may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copies {
+    pub count: usize,
+    /// By code.
+    pub regions: Vec<RegionId>,
+}
+
 impl Engine {
+    /// The copies that the objects of a bucket have soon after they were written.
+    pub async fn copies_of(&self, bucket: &BucketName) -> Result<Copies, Error> {
+        let config = self.bucket(bucket).await?;
+        let members = self.cluster.members();
+        let may_hold =
+            |info: &&RegionInfo| info.role != Role::Cache && config.location.allows(info.id);
+        let regions: Vec<RegionId> =
+            members.regions().filter(may_hold).map(|info| info.id).collect();
+        Ok(Copies { count: usize::from(config.copies).min(regions.len()), regions })
+    }
+
     /// All members, by code.
     pub fn regions(&self) -> Vec<RegionView> {
         let members = self.cluster.members();

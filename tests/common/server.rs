@@ -47,6 +47,15 @@ impl Server {
         Self { node, address, client, service, listener }
     }
 
+    /// The server of the first of several regions, with the others.
+    pub async fn among(codes: &[&str]) -> (Self, Vec<Node>) {
+        let mut nodes = Node::cluster(codes).await;
+        let node = nodes.remove(0);
+        let (address, service, listener) = listen(&node).await;
+        let client = client_of(&node, address, None, KeyScope::Admin).await;
+        (Self { node, address, client, service, listener }, nodes)
+    }
+
     /// A server with one bucket.
     pub async fn with_bucket(name: &str) -> Self {
         let server = Self::start().await;

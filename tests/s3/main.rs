@@ -25,6 +25,7 @@ mod object;
 mod payment;
 mod policy;
 mod probe;
+mod replication;
 mod table;
 mod tagging;
 mod versioning;

@@ -12,7 +12,7 @@ const ACCESS: &str = "Access by policies and by attributes is not implemented.";
 const DIRECTORY: &str = "An operation of directory buckets, which are another kind of bucket.";
 const ENCRYPTION: &str = "Copy the object to itself with the new encryption.";
 const METADATA: &str = "Metadata tables are not implemented.";
-const REPLICATION: &str =
+pub(super) const REPLICATION: &str =
     "Replication is automatic: a bucket's copies and regions are properties of the bucket.";
 const REPORTS: &str = "Analytics, inventory and request metrics are not implemented; the node's \
                        own metrics are on its operations port.";

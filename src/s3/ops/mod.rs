@@ -23,9 +23,9 @@ mod params;
 mod payment;
 mod plain;
 mod policy;
-mod probe;
 mod remarks;
 mod rename;
+mod replication;
 mod service;
 mod tagging;
 mod versioning;
@@ -62,8 +62,8 @@ pub(super) static GROUPS: &[&[Op]] = &[
     payment::OPS,
     plain::OPS,
     policy::OPS,
-    probe::OPS,
     rename::OPS,
+    replication::OPS,
     service::OPS,
     tagging::OPS,
     versioning::OPS,
@@ -94,13 +94,6 @@ pub fn compatibility() -> String {
 
 /// What a user should know of an operation that is there.
 fn remark(name: &str) -> &'static str {
-    if let Some((_, remark)) = REMARKS.iter().find(|(names, _)| names.contains(&name)) {
-        return remark;
-    }
-    match name {
-        _ if probe::OPS.iter().any(|op| op.name == name) => {
-            "What a bucket without this setting has."
-        }
-        _ => "",
-    }
+    let remark = REMARKS.iter().find(|(names, _)| names.contains(&name));
+    remark.map_or("", |(_, remark)| *remark)
 }

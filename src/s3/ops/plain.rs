@@ -1,7 +1,4 @@
-//! Settings of a bucket that are small, and those of which only the empty one can be had.
-//!
-//! Invariant: a setting that would promise something this program does not do is refused with the
-//! reason; to take away what is never there succeeds, as on S3.
+//! Operations that are too small for a file of their own.
 
 use serde::Deserialize;
 
@@ -18,15 +15,6 @@ const NONE: BodyKind = BodyKind::None;
 const DOCUMENT: BodyKind = BodyKind::Xml(limits::XML_BYTES_MAX);
 
 pub(super) static OPS: &[Op] = &[
-    sub_resource!(
-        "DeleteBucketReplication",
-        Delete,
-        Bucket,
-        "replication",
-        PutReplicationConfiguration,
-        NONE,
-        unset
-    ),
     sub_resource!(
         "GetBucketAccelerateConfiguration",
         Get,
@@ -47,12 +35,6 @@ pub(super) static OPS: &[Op] = &[
     ),
     sub_resource!("GetObjectTorrent", Get, Object, "torrent", GetObjectTorrent, NONE, torrent),
 ];
-
-/// Takes away what no bucket has.
-async fn unset(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    ctx.engine().head_bucket(req.bucket()?).await?;
-    Ok(Reply::no_content())
-}
 
 async fn torrent(_: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let why = "Objects have no torrents.";

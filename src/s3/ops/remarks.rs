@@ -14,7 +14,11 @@ pub(super) static REMARKS: &[(&[&str], &str)] = &[
          else BucketAlreadyOwnedByYou. LocationConstraint is empty, `auto`, a region or regions \
          with commas; `X-Godwit-Regions` (or `X-Tigris-Regions`) says the same.",
     ),
-    (&["DeleteBucketReplication"], "No bucket has one, so that it always succeeds."),
+    (
+        &["DeleteBucketReplication", "GetBucketReplication"],
+        "One rule that says how many copies there are and where they may be; none where the bytes \
+         lie in one region. It cannot be taken away.",
+    ),
     (
         &["DeleteObject", "PutObject"],
         "If-Match, If-None-Match and the dates are judged in the region that the request \
