@@ -5,6 +5,16 @@ use std::time::Duration;
 /// Longest object key, bytes of UTF-8. Source: S3 user guide, "Naming objects".
 pub const KEY_BYTES_MAX: usize = 1024;
 
+/// Longest policy of an access key. Source: IAM user guide, "IAM and AWS STS quotas", of managed
+/// policies.
+pub const KEY_POLICY_BYTES_MAX: usize = 6144;
+
+/// Buckets that one access key can have roles in.
+pub const KEY_ROLES_MAX: usize = 256;
+
+/// Policies of access keys that are kept parsed.
+pub const POLICIES_CACHED_MAX: u64 = 1024;
+
 /// Longest bucket policy. Source: S3 user guide, "Bucket policies".
 pub const POLICY_BYTES_MAX: usize = 20 << 10;
 

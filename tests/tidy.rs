@@ -25,7 +25,7 @@ const SIDEWAYS: &[(&str, &str, &str)] =
 /// Packages that belong to some layers alone.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
-    ("moka", &["store", "s3"]),
+    ("moka", &["store", "s3", "engine"]),
     ("quinn", &["net"]),
     ("foca", &["logic"]),
     ("crdts", &["types", "logic"]),

@@ -17,10 +17,7 @@ use crate::types::caller::Caller;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::record::KeyScope;
 
-use super::model::{
-    Key, KeyRequest, Keys, Move, NewKey, PeerState, RegionStatus, Status, Storage, StorageRequest,
-    Where,
-};
+use super::model::{Move, PeerState, RegionStatus, Status, Storage, StorageRequest, Where};
 use super::names;
 
 /// How often a made-up name is tried when it is taken.
@@ -29,6 +26,7 @@ const NAME_TRIES: usize = 8;
 /// One request below the prefix.
 pub(super) struct Call<'a> {
     pub(super) caller: &'a Caller,
+    pub(super) around: &'a Circumstances,
     pub(super) method: &'a http::Method,
     /// Without prefix and slash: `where`.
     pub(super) path: &'a str,
@@ -51,6 +49,8 @@ impl Api {
         Ok(match (call.method.as_str(), call.path) {
             ("POST", "keys") => self.create_key(call).await,
             ("GET", "keys") => self.list_keys(call).await,
+            ("PUT", "keys") => self.change_key(call).await,
+            ("DELETE", "keys") => self.revoke_key(call).await,
             ("GET", "status") => self.status(call),
             ("POST", "storage") => self.create_storage(call).await,
             ("GET", "where") => self.whereabouts(call).await,
@@ -106,54 +106,11 @@ impl Api {
         Err(Error::Conflict("every name that was made up is taken; give one".to_owned()))
     }
 
-    async fn create_key(&self, call: &Call<'_>) -> Result<Value, Error> {
-        let account = admin(call.caller)?;
-        let request: KeyRequest = parse(call.body)?;
-        if request.new_account && !request.buckets.is_empty() {
-            return Err(argument("a new account has no buckets that its key could be for"));
-        }
-        let names: Result<Vec<BucketName>, _> =
-            request.buckets.iter().map(|name| BucketName::parse(name)).collect();
-        let names = names.map_err(argument)?;
-        for name in &names {
-            let target = Target::Bucket(name.clone());
-            self.engine
-                .authorize(call.caller, Action::ListBucket, &target, &Circumstances::default())
-                .await?;
-        }
-        let scope = if names.is_empty() { KeyScope::Admin } else { KeyScope::Buckets(names) };
-        let account = Some(account.clone()).filter(|_| !request.new_account);
-        let key = self.engine.create_access_key(account, scope.clone()).await?;
-        json(&NewKey {
-            account: key.record.account.to_string(),
-            access_key: key.id.to_string(),
-            secret_key: key.record.secret.0.to_string(),
-            admin: scope == KeyScope::Admin,
-            buckets: request.buckets,
-        })
-    }
-
-    async fn list_keys(&self, call: &Call<'_>) -> Result<Value, Error> {
-        let found = self.engine.access_keys(admin(call.caller)?).await?;
-        let keys = found.into_iter().map(|(id, record)| Key {
-            access_key: id.to_string(),
-            admin: record.scope == KeyScope::Admin,
-            buckets: match record.scope {
-                KeyScope::Admin => Vec::new(),
-                KeyScope::Buckets(names) => names.iter().map(ToString::to_string).collect(),
-            },
-            created_ms: record.created_ms,
-        });
-        json(&Keys { keys: keys.collect() })
-    }
-
     async fn whereabouts(&self, call: &Call<'_>) -> Result<Value, Error> {
         let bucket = BucketName::parse(parameter(call, "bucket")?).map_err(argument)?;
         let key = ObjectKey::parse(parameter(call, "key")?).map_err(argument)?;
         let target = Target::Object(bucket.clone(), key.clone());
-        self.engine
-            .authorize(call.caller, Action::GetObject, &target, &Circumstances::default())
-            .await?;
+        self.engine.authorize(call.caller, Action::GetObject, &target, call.around).await?;
         let get = GetObject {
             bucket: bucket.clone(),
             key: key.clone(),
@@ -214,30 +171,30 @@ fn region_status(view: RegionView) -> RegionStatus {
 }
 
 /// The account of a caller whose key has the scope `Admin`.
-fn admin(caller: &Caller) -> Result<&AccountId, Error> {
+pub(super) fn admin(caller: &Caller) -> Result<&AccountId, Error> {
     match caller {
         Caller::Key { account, scope: KeyScope::Admin, .. } => Ok(account),
-        Caller::Key { scope: KeyScope::Buckets(_), .. } => {
-            Err(Error::AccessDenied("this needs an admin key, not one of a bucket".to_owned()))
+        Caller::Key { scope: KeyScope::Buckets(_) | KeyScope::Granted(_), .. } => {
+            Err(Error::AccessDenied("this needs an admin key, not one with less".to_owned()))
         }
         Caller::Anonymous => Err(Error::AccessDenied("sign the request".to_owned())),
     }
 }
 
-fn parameter<'a>(call: &Call<'a>, name: &str) -> Result<&'a str, Error> {
+pub(super) fn parameter<'a>(call: &Call<'a>, name: &str) -> Result<&'a str, Error> {
     call.query
         .get(name)
         .ok_or_else(|| Error::InvalidArgument(format!("the parameter `{name}` is missing")))
 }
 
-fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+pub(super) fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(argument)
 }
 
-fn argument(error: impl std::fmt::Display) -> Error {
+pub(super) fn argument(error: impl std::fmt::Display) -> Error {
     Error::InvalidArgument(error.to_string())
 }
 
-fn json(value: &impl Serialize) -> Result<Value, Error> {
+pub(super) fn json(value: &impl Serialize) -> Result<Value, Error> {
     serde_json::to_value(value).map_err(|error| Error::Internal(error.to_string()))
 }

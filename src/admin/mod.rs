@@ -5,9 +5,11 @@
 
 mod api;
 pub(crate) mod health;
+mod keys;
 pub mod model;
 mod names;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +23,7 @@ use crate::engine::Engine;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::reply::ReplyBody;
 use crate::s3::{Outgoing, Service};
+use crate::types::access::Circumstances;
 
 use api::{Api, Call, NoRoute};
 use model::{ADMIN_PREFIX, ErrorBody};
@@ -43,13 +46,14 @@ impl Admin {
         &self,
         s3: &Service,
         request: Request<Incoming>,
+        client: SocketAddr,
         not_ready: Option<&'static str>,
     ) -> Response<Outgoing> {
         if let Some((status, health)) = health::answer(request.uri().path(), not_ready) {
             return json(status, &health);
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let result = self.signed(s3, request).await;
+        let result = self.signed(s3, request, client).await;
         let status = result.as_ref().map_or_else(S3Error::status, |_| StatusCode::OK);
         info!(target: "godwit::admin", %method, path, status = status.as_u16(), "admin request");
         match result {
@@ -62,11 +66,18 @@ impl Admin {
         &self,
         s3: &Service,
         request: Request<Incoming>,
+        client: SocketAddr,
     ) -> Result<serde_json::Value, S3Error> {
         let signed = s3.verify(request, BODY_BYTES_MAX).await?;
         let path = signed.path.strip_prefix(ADMIN_PREFIX).and_then(|rest| rest.strip_prefix('/'));
+        let around = Circumstances {
+            source_ip: Some(client.ip().to_canonical()),
+            now_ms: self.0.engine.env().now_ms(),
+            ..Circumstances::default()
+        };
         let call = Call {
             caller: &signed.caller,
+            around: &around,
             method: &signed.method,
             path: path.unwrap_or_default(),
             query: &signed.query,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::record::BucketRole;
 use crate::types::region::RegionId;
 
 /// First part of every path of the admin API; bucket names cannot begin with `-`.
@@ -64,13 +65,21 @@ pub struct Storage {
     pub secret_key: String,
 }
 
-/// `POST keys`: makes an access key.
+/// `POST keys` makes an access key, `PUT keys?access_key=…` gives one another scope. Without
+/// buckets, roles and a policy it may do all of its account, and use this API.
+/// `DELETE keys?access_key=…` ends one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRequest {
-    /// Buckets that it may read and write; none: all of the account, and this API.
+    /// Buckets that it may read and write: the role `editor`.
     #[serde(default)]
     pub buckets: Vec<String>,
+    /// Roles by bucket: `admin`, `editor`, `read-only`.
+    #[serde(default)]
+    pub roles: BTreeMap<String, BucketRole>,
+    /// A policy as IAM attaches it to a user: it allows besides the roles, and its denies win.
+    #[serde(default)]
+    pub policy: Option<serde_json::Value>,
     /// The key is the first one of a new account, which owns nothing yet.
     #[serde(default)]
     pub new_account: bool,
@@ -84,7 +93,10 @@ pub struct NewKey {
     pub access_key: String,
     pub secret_key: String,
     pub admin: bool,
+    /// Those that it has a role in.
     pub buckets: Vec<String>,
+    pub roles: BTreeMap<String, BucketRole>,
+    pub policy: Option<serde_json::Value>,
 }
 
 /// `GET keys`: the access keys of the caller's account, without secrets.
@@ -98,7 +110,10 @@ pub struct Keys {
 pub struct Key {
     pub access_key: String,
     pub admin: bool,
+    /// Those that it has a role in.
     pub buckets: Vec<String>,
+    pub roles: BTreeMap<String, BucketRole>,
+    pub policy: Option<serde_json::Value>,
     pub created_ms: u64,
 }
 

@@ -103,11 +103,27 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, CliError> {
-        let pairs: Vec<String> =
-            query.iter().map(|(n, v)| format!("{n}={}", utf8_percent_encode(v, QUERY))).collect();
-        let mark = if pairs.is_empty() { "" } else { "?" };
-        let path = format!("{ADMIN_PREFIX}/{path}{mark}{}", pairs.join("&"));
-        self.decode(self.send(Method::GET, &path, Bytes::new())?)
+        self.decode(self.send(Method::GET, &admin_path(path, query), Bytes::new())?)
+    }
+
+    /// `DELETE /-/admin/v1/PATH?QUERY`.
+    pub(super) fn delete<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, CliError> {
+        self.decode(self.send(Method::DELETE, &admin_path(path, query), Bytes::new())?)
+    }
+
+    /// `PUT /-/admin/v1/PATH?QUERY` with a JSON body.
+    pub(super) fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let body = serde_json::to_vec(body).expect("requests are plain structs");
+        self.decode(self.send(Method::PUT, &admin_path(path, query), body.into())?)
     }
 
     /// `POST /-/admin/v1/PATH` with a JSON body.
@@ -224,4 +240,11 @@ impl Client {
         }
         Ok(())
     }
+}
+
+fn admin_path(path: &str, query: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> =
+        query.iter().map(|(n, v)| format!("{n}={}", utf8_percent_encode(v, QUERY))).collect();
+    let mark = if pairs.is_empty() { "" } else { "?" };
+    format!("{ADMIN_PREFIX}/{path}{mark}{}", pairs.join("&"))
 }

@@ -27,6 +27,7 @@ mod notify;
 mod object;
 mod payment;
 mod rename;
+mod scope;
 mod tidy;
 mod uploads;
 mod version;
@@ -100,6 +101,8 @@ pub struct Engine {
     options: Options,
     keyring: Arc<Keyring>,
     buckets: Arc<KnownBuckets>,
+    /// Of access keys.
+    policies: scope::Policies,
     /// Why it makes changes, for those who are told of them.
     because: Because,
     /// Takes events to their destinations; without one there are no destinations.
@@ -114,7 +117,8 @@ impl Engine {
 
     fn plain(cluster: Cluster, options: Options) -> Self {
         let (keyring, buckets, because) = (Arc::default(), Arc::default(), Because::default());
-        Self { cluster, options, keyring, buckets, because, courier: None }
+        let policies = scope::Policies::default();
+        Self { cluster, options, keyring, buckets, policies, because, courier: None }
     }
 
     /// The same engine, which has events delivered.

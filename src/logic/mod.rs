@@ -21,6 +21,7 @@ pub mod policy;
 pub mod post_policy;
 pub mod precondition;
 pub mod register;
+pub mod roles;
 pub mod tags;
 pub mod versions;
 pub mod website;

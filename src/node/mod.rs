@@ -225,9 +225,9 @@ fn front(
     readiness: Readiness,
 ) -> s3::Service {
     let admin = Admin::new(engine.clone(), endpoint);
-    let own: s3::Own = Arc::new(move |s3: s3::Service, request, _client| {
+    let own: s3::Own = Arc::new(move |s3: s3::Service, request, client| {
         let (admin, not_ready) = (admin.clone(), readiness.reason());
-        Box::pin(async move { admin.call(&s3, request, not_ready).await })
+        Box::pin(async move { admin.call(&s3, request, client, not_ready).await })
     });
     s3::Service::new(engine.env().clone(), Arc::new(engine.clone()), options, own)
 }

@@ -3,6 +3,8 @@
 //! A new replicated record is a variant here, a merge in `logic::merge` and a table in
 //! `store::schema`; the log, the digest tree and the wire carry it without knowing it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::acl::Acl;
@@ -56,6 +58,46 @@ pub enum KeyScope {
     Admin,
     /// Objects of these buckets, read and write.
     Buckets(Vec<BucketName>),
+    /// What its roles or its policy allow and its policy does not deny.
+    Granted(Arc<Grants>),
+}
+
+/// What an access key was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grants {
+    pub roles: Vec<(BucketName, BucketRole)>,
+    /// The text of a policy without principals, in the form that IAM attaches to users.
+    pub policy: Option<String>,
+}
+
+/// What an access key is in a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BucketRole {
+    /// Everything in it, and its settings.
+    Admin,
+    /// Reads and writes objects.
+    Editor,
+    ReadOnly,
+}
+
+impl BucketRole {
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "admin" => Self::Admin,
+            "editor" => Self::Editor,
+            "read-only" => Self::ReadOnly,
+            _ => return None,
+        })
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Editor => "editor",
+            Self::ReadOnly => "read-only",
+        }
+    }
 }
 
 /// A multipart upload. Merge: the later state (`Open` < the others), then the larger stamp.

@@ -204,6 +204,42 @@ fn status_where_keys_and_health_tell_what_is() {
 }
 
 #[test]
+fn keys_are_given_roles_and_a_policy_and_are_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = start(&["--regions", "1"], folder.path());
+    let owner = client(&dev, &dev.announced.endpoint);
+    assert_eq!(owner.send("PUT", "/roles-bucket", &[], b"").status, 200);
+    assert_eq!(owner.send("PUT", "/roles-bucket/a", &[], b"x").status, 200);
+    let key =
+        json(&godwit(&dev, &["keys", "create", "--bucket", "roles-bucket=read-only", "--json"]));
+    assert_eq!(key["roles"]["roles-bucket"], "read-only");
+    let id = key["access_key"].as_str().unwrap();
+    let reader = Client::new(&dev.announced.endpoint, id, key["secret_key"].as_str().unwrap());
+    assert_eq!(reader.send("GET", "/roles-bucket/a", &[], b"").status, 200);
+    assert_eq!(reader.send("PUT", "/roles-bucket/b", &[], b"x").status, 403);
+    let policy = folder.path().join("policy.json");
+    let deny = r#"{"Statement": {"Effect": "Deny", "Action": "s3:GetObject", "Resource": "*",
+        "Condition": {"IpAddress": {"aws:SourceIp": "127.0.0.1"}}}}"#;
+    fs::write(&policy, deny).unwrap();
+    let policy = policy.to_str().unwrap();
+    let set = ["keys", "set", id, "--bucket", "roles-bucket", "--policy", policy, "--json"];
+    let changed = json(&godwit(&dev, &set));
+    assert_eq!(changed["roles"]["roles-bucket"], "editor");
+    assert_eq!(changed["policy"]["Statement"]["Effect"], "Deny");
+    assert_eq!(reader.send("PUT", "/roles-bucket/b", &[], b"x").status, 200);
+    assert_eq!(reader.send("GET", "/roles-bucket/a", &[], b"").status, 403);
+    fs::write(policy, r#"{"Statement": {"Principal": "*"}}"#).unwrap();
+    assert!(!godwit(&dev, &set).status.success(), "a policy that is none");
+    for wrong in [["keys", "set", id, "--bucket=none"], ["keys", "set", id, "--bucket=a=king"]] {
+        assert!(!godwit(&dev, &wrong).status.success(), "{wrong:?}");
+    }
+    assert!(!godwit(&dev, &["keys", "revoke", &dev.announced.access_key]).status.success());
+    assert!(godwit(&dev, &["keys", "revoke", id]).status.success());
+    assert_eq!(reader.send("PUT", "/roles-bucket/b", &[], b"x").status, 403);
+    dev.stop();
+}
+
+#[test]
 fn an_object_moves_to_the_region_that_reads_it() {
     let folder = tempfile::tempdir().unwrap();
     let dev = start(&["--regions", "iad,fra,nrt"], folder.path());

@@ -14,6 +14,7 @@ mod copy;
 mod cors;
 mod encryption;
 mod form;
+mod keys;
 mod lifecycle;
 mod listing;
 mod lock;

@@ -100,9 +100,15 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 impl Policy {
-    /// Reads a policy.
+    /// Reads the policy of a bucket.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        read::policy(text)
+        read::policy(text, true)
+    }
+
+    /// Reads a policy that is attached to someone: it says nothing of principals, and is judged
+    /// only where that one asks.
+    pub fn parse_attached(text: &str) -> Result<Self, Malformed> {
+        read::policy(text, false)
     }
 
     /// Whether every resource is this bucket or in it.

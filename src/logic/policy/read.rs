@@ -11,7 +11,8 @@ pub(super) fn malformed<T>(why: impl Into<String>) -> Read<T> {
     Err(Malformed(why.into()))
 }
 
-pub(super) fn policy(text: &str) -> Read<Policy> {
+/// A policy that names `principals` or is attached to one.
+pub(super) fn policy(text: &str, principals: bool) -> Read<Policy> {
     let value: Value = match serde_json::from_str(text) {
         Ok(value) => value,
         Err(why) => return malformed(format!("Policies must be valid JSON: {why}")),
@@ -25,6 +26,7 @@ pub(super) fn policy(text: &str) -> Read<Policy> {
         Some(Value::String(v)) if v == "2012-10-17" || v == "2008-10-17" => {}
         Some(_) => return malformed("The policy must contain a valid version string"),
     }
+    let statement = |value: &Value| statement(value, principals);
     let statements = match fields.get("Statement") {
         None => return malformed("Missing required field Statement"),
         Some(Value::Array(all)) if all.is_empty() => {
@@ -43,7 +45,7 @@ fn known(fields: &Map<String, Value>, names: &[&str]) -> Read<()> {
     }
 }
 
-fn statement(value: &Value) -> Read<Statement> {
+fn statement(value: &Value, named: bool) -> Read<Statement> {
     let Value::Object(fields) = value else {
         return malformed("A statement must be an object");
     };
@@ -59,6 +61,9 @@ fn statement(value: &Value) -> Read<Statement> {
         "Condition",
     ];
     known(fields, &names)?;
+    if !named && (fields.contains_key("Principal") || fields.contains_key("NotPrincipal")) {
+        return malformed("A policy that is attached has no Principal");
+    }
     if !matches!(fields.get("Sid"), None | Some(Value::String(_))) {
         return malformed("Sid must be a string");
     }
@@ -74,7 +79,10 @@ fn statement(value: &Value) -> Read<Statement> {
     }
     Ok(Statement {
         allow,
-        principals: either(fields, "Principal", "NotPrincipal", principals)?,
+        principals: match named {
+            true => either(fields, "Principal", "NotPrincipal", principals)?,
+            false => Listed::In(vec![Principal::Anyone]),
+        },
         actions: either(fields, "Action", "NotAction", |value| each(value, action))?,
         resources: either(fields, "Resource", "NotResource", |value| each(value, resource))?,
         conditions: match fields.get("Condition") {
