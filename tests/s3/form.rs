@@ -289,6 +289,7 @@ async fn a_form_keeps_to_its_policy() {
         (allowed(client).v2_policy(&expired), 403, "AccessDenied"),
         (allowed(client).v2_policy("?"), 400, "InvalidPolicyDocument"),
         (allowed(client).v2_policy("e30="), 400, "InvalidPolicyDocument"),
+        (allowed(client).v2_policy(""), 400, "InvalidPolicyDocument"),
         (allowed(client).v4(&json!([{}])), 400, "InvalidPolicyDocument"),
         (allowed(client).v4(&range((-1).into(), 0.into())), 400, "InvalidPolicyDocument"),
         (sized(0, 3), 400, "EntityTooLarge"),

@@ -57,7 +57,7 @@ impl Claim {
                 S3Error::new(Code::InvalidAccessKeyId).extra("AWSAccessKeyId", access_key)
             })?;
             let signature = fields.need("Signature")?.to_owned();
-            let policy = fields.need("policy")?.to_owned();
+            let policy = policy(fields)?;
             return Ok(Some(Self { access_key, policy, signature, v4: None }));
         }
         Ok(None)
@@ -79,7 +79,7 @@ impl Claim {
         let (access_key, scope) = v4::credential_of(credential, options, &bad)?;
         v4::check_day(&scope, at, &bad)?;
         let signature = fields.need("X-Amz-Signature")?.to_owned();
-        let policy = fields.need("policy")?.to_owned();
+        let policy = policy(fields)?;
         Ok(Self { access_key, policy, signature, v4: Some((scope, at)) })
     }
 
@@ -107,6 +107,15 @@ impl Claim {
             .extra("StringToSign", self.policy)
             .extra("SignatureProvided", self.signature))
     }
+}
+
+/// A signed form has a policy, or its holder could do with it whatever the signer may.
+fn policy(fields: &Fields) -> Result<String, S3Error> {
+    let policy = fields.need("policy")?;
+    if policy.is_empty() {
+        return Err(S3Error::with(Code::InvalidPolicyDocument, "Invalid Policy: it is empty."));
+    }
+    Ok(policy.to_owned())
 }
 
 /// A policy's document. Some tools break base64 into lines.
