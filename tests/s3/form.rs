@@ -580,6 +580,8 @@ async fn headers_of_the_request_that_restrict_it_still_do() {
     let new = || form.clone().header("if-none-match", "*");
     new().send().await.expect(204);
     assert_eq!(new().send().await.code(), (412, "PreconditionFailed"));
+    let placed = form.clone().header("x-tigris-regions", "fra");
+    assert_eq!(placed.send().await.code(), (501, "NotImplemented"));
     let owner = form.clone().header("x-amz-expected-bucket-owner", "nobody");
     assert_eq!(owner.send().await.code(), (403, "AccessDenied"));
     assert_eq!(server.client.get("/bucket/a/b").await.expect(200).text(), "data");

@@ -79,6 +79,10 @@ refused! {
         [V2, When::Header("x-tigris-query")] ListBucket QUERY;
     "ListObjectsV2 with X-Tigris-Snapshot-Version" Get Bucket
         [V2, When::Header("x-tigris-snapshot-version")] ListBucket SNAPSHOTS;
+    "PostObject with X-Godwit-Regions" Post Bucket
+        [When::Header("x-godwit-regions")] PutObject PLACES;
+    "PostObject with X-Tigris-Regions" Post Bucket
+        [When::Header("x-tigris-regions")] PutObject PLACES;
     "PutObject with X-Godwit-Regions" Put Object
         [When::Header("x-godwit-regions")] PutObject PLACES;
     "PutObject with X-Tigris-Regions" Put Object
