@@ -33,7 +33,7 @@ fn rule(destination: &str, prefix: &str) -> Rule {
 }
 
 /// A bucket that tells of keys by their first letter: `a` to one destination, `b` to another.
-async fn watched(world: &World, codes: &[&str]) -> Arc<BucketConfig> {
+pub async fn watched(world: &World, codes: &[&str]) -> Arc<BucketConfig> {
     let config = bucket(Ack::Default);
     let id = RecordId::Bucket(config.id);
     let rules = vec![rule("one", "a"), rule("two", "b")];

@@ -6,6 +6,7 @@
 )]
 
 mod chaos;
+mod event_chaos;
 mod events;
 mod gossip;
 mod name_chaos;
