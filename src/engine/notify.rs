@@ -30,6 +30,12 @@ pub trait Courier: Send + Sync {
     /// The form of a destination's messages; `None` for one that the settings do not have.
     fn form(&self, destination: &str) -> Option<Form>;
 
+    /// Where a destination is.
+    fn url(&self, destination: &str) -> Option<String>;
+
+    /// The destination with Tigris' messages at this URL.
+    fn at(&self, url: &str) -> Option<String>;
+
     /// Hands one message over.
     fn post(
         &self,
@@ -62,24 +68,28 @@ impl Engine {
         Ok(watch.map(|watch| watch.rules).unwrap_or_default())
     }
 
-    /// Sets it; the inner error says what is wrong with it.
+    /// What takes events where the settings say so.
+    pub fn courier(&self) -> Option<&dyn Courier> {
+        self.courier.as_deref()
+    }
+
+    /// Whether this can be a bucket's setting here.
+    pub fn check_notifications(&self, rules: &[Rule]) -> Result<(), Refusal> {
+        let courier = self.courier.as_ref();
+        check(rules, &|name| courier.is_some_and(|courier| courier.form(name).is_some()))
+    }
+
+    /// Sets what was checked.
     pub async fn put_notifications(
         &self,
         bucket: &BucketName,
         rules: Vec<Rule>,
-    ) -> Result<Result<(), Refusal>, Error> {
-        let courier = self.courier.as_ref();
-        let knows = |name: &str| courier.is_some_and(|courier| courier.form(name).is_some());
-        if let Err(refusal) = check(&rules, &knows) {
-            return Ok(Err(refusal));
-        }
+    ) -> Result<(), Error> {
         if rules.is_empty() {
-            self.put_setting(bucket, SettingKind::Notification, None).await?;
-        } else {
-            let watch = Watch { bucket: bucket.clone(), rules };
-            self.put_document(bucket, SettingKind::Notification, &watch).await?;
+            return self.put_setting(bucket, SettingKind::Notification, None).await;
         }
-        Ok(Ok(()))
+        let watch = Watch { bucket: bucket.clone(), rules };
+        self.put_document(bucket, SettingKind::Notification, &watch).await
     }
 
     /// Delivers until `stop`. What is on its way then stays in the queue and is sent again later.

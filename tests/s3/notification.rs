@@ -368,3 +368,92 @@ async fn events_survive_a_restart_while_nobody_listens() {
     })
     .await;
 }
+
+async fn patch(server: &Server, value: Value) -> Answer {
+    let document = serde_json::json!({ "object_notifications": value });
+    server.client.call("PATCH", "/bucket").body(document.to_string()).send().await
+}
+
+async fn shown_as_json(server: &Server) -> Value {
+    let answer = server.client.get("/bucket?metadata").await.expect(200);
+    let mut document: Value = serde_json::from_slice(&answer.body).unwrap();
+    document["object_notifications"].take()
+}
+
+#[tokio::test]
+async fn a_webhook_is_set_by_its_url_in_the_bucket_s_json() {
+    let receiver = Receiver::start().await;
+    let hooks = [webhook(&receiver, " format=tigris bearer=t")];
+    let server = Server::with_webhooks("bucket", &hooks).await;
+    let client = &server.client;
+    assert_eq!(shown_as_json(&server).await, Value::Null);
+    let removed = document(&[queue("mine", &["ObjectTagging:*"], &[])]);
+    client.put("/bucket?notification", removed).await.expect(200);
+    let url = format!("http://{}/in?x=1", receiver.address);
+    let json = |enabled| serde_json::json!({"enabled": enabled, "web_hook": url, "filter": ""});
+    patch(&server, json(true)).await.expect(200);
+    assert_eq!(shown_as_json(&server).await, json(true));
+    let shown = client.get("/bucket?notification").await.expect(200);
+    assert_eq!(shown.all("Id"), ["mine", "object_notifications"]);
+    client.put("/bucket/a", "x").await.expect(200);
+    patch(&server, json(false)).await.expect(200);
+    assert_eq!(shown_as_json(&server).await, json(false));
+    assert_eq!(client.get("/bucket?notification").await.expect(200).one("Id"), "mine");
+    client.put("/bucket/b", "x").await.expect(200);
+    patch(&server, json(true)).await.expect(200);
+    client.delete("/bucket/a").await.expect(204);
+    let events = events(&server, &receiver, 2).await;
+    let told: Vec<&str> = events.iter().map(|e| e["eventName"].as_str().unwrap()).collect();
+    assert_eq!(told, ["OBJECT_CREATED_PUT", "OBJECT_DELETED"]);
+    patch(&server, serde_json::json!({})).await.expect(200);
+    assert_eq!(shown_as_json(&server).await, Value::Null);
+    assert_eq!(client.get("/bucket?notification").await.expect(200).one("Id"), "mine");
+}
+
+#[tokio::test]
+async fn json_that_cannot_be_kept_is_refused() {
+    let receiver = Receiver::start().await;
+    let url = format!("http://{}/in?x=1", receiver.address);
+    let cases = [
+        (" format=tigris", "http://127.0.0.1:1/", "", Value::Null, 400, "InvalidArgument"),
+        (" format=s3", &url, "", Value::Null, 400, "InvalidArgument"),
+        (" format=tigris", &url, "WHERE `key` = \"a\"", Value::Null, 501, "NotImplemented"),
+        (" format=tigris", &url, "", serde_json::json!({"token": "t"}), 400, "InvalidArgument"),
+        (" format=tigris", &url, " ", Value::Null, 200, ""),
+    ];
+    for (rest, url, filter, auth, status, code) in cases {
+        let server = Server::with_webhooks("bucket", &[webhook(&receiver, rest)]).await;
+        let mut json = serde_json::json!({"enabled": true, "web_hook": url, "filter": filter});
+        if !auth.is_null() {
+            json["auth"] = auth;
+        }
+        assert_eq!(patch(&server, json.clone()).await.code(), (status, code), "{json}");
+    }
+    let server = Server::with_webhooks("bucket", &[webhook(&receiver, " format=tigris")]).await;
+    let bad = serde_json::json!({"enabled": true});
+    assert_eq!(patch(&server, bad).await.code(), (400, "InvalidRequest"));
+    let all = document(&[queue("all", &EVERYTHING, &[])]);
+    server.client.put("/bucket?notification", all).await.expect(200);
+    let twice = serde_json::json!({"enabled": true, "web_hook": url});
+    assert_eq!(patch(&server, twice).await.code(), (400, "InvalidArgument"));
+}
+
+#[tokio::test]
+async fn what_waits_and_what_went_is_measured() {
+    let receiver = Receiver::start().await;
+    let server = telling(&receiver, "").await;
+    let metrics = godwit::obs::Metrics::new();
+    metrics.add(server.node.cluster.notify_metrics());
+    let has = |line: &str| metrics.text().lines().any(|l| l == line);
+    receiver.answer(500);
+    server.client.put("/bucket/a", "x").await.expect(200);
+    let env = &server.node.env;
+    eventually(env, "it is seen to wait", || async { has("godwit_notify_queued 1") }).await;
+    eventually(env, "it failed", || async { !has("godwit_notify_failures_total 0") }).await;
+    assert!(has("godwit_notify_events_total 1") && has("godwit_notify_delivered_total 0"));
+    receiver.answer(200);
+    let done = || async { has("godwit_notify_queued 0") && has("godwit_notify_queued_bytes 0") };
+    eventually(env, "it is seen to be done", done).await;
+    assert!(has("godwit_notify_delivered_total 1"), "{}", metrics.text());
+    assert!(has("godwit_notify_oldest_seconds 0"));
+}

@@ -29,6 +29,7 @@ fn rule(destination: &str, prefix: &str) -> Rule {
         events: vec!["s3:ObjectCreated:*".to_owned(), "s3:ObjectRemoved:*".to_owned()],
         prefix: Some(prefix.to_owned()),
         suffix: None,
+        enabled: true,
     }
 }
 
@@ -220,6 +221,14 @@ impl Desk {
 impl Courier for Desk {
     fn form(&self, _destination: &str) -> Option<Form> {
         Some(Form::S3)
+    }
+
+    fn url(&self, _destination: &str) -> Option<String> {
+        None
+    }
+
+    fn at(&self, _url: &str) -> Option<String> {
+        None
     }
 
     fn post(

@@ -53,6 +53,8 @@ pub struct Rule {
     pub events: Vec<String>,
     pub prefix: Option<String>,
     pub suffix: Option<String>,
+    /// Off, it is kept for being switched on again. S3 has no such thing and does not show it.
+    pub enabled: bool,
 }
 
 /// Which element of the document a configuration stands in. What is sent is the same.
@@ -74,7 +76,8 @@ pub enum Refusal {
 impl Rule {
     /// Whether this configuration is for an event of a key.
     pub fn takes(&self, kind: EventKind, key: &str) -> bool {
-        self.events.iter().any(|selector| selects(selector, kind))
+        self.enabled
+            && self.events.iter().any(|selector| selects(selector, kind))
             && key.starts_with(self.prefix.as_deref().unwrap_or_default())
             && key.ends_with(self.suffix.as_deref().unwrap_or_default())
     }
@@ -123,7 +126,8 @@ pub fn check(rules: &[Rule], knows: &dyn Fn(&str) -> bool) -> Result<(), Refusal
         }
     }
     for (i, rule) in rules.iter().enumerate() {
-        if let Some(other) = rules[i + 1..].iter().find(|other| overlap(rule, other)) {
+        let mut others = rules[i + 1..].iter();
+        if let Some(other) = others.find(|other| rule.enabled && overlap(rule, other)) {
             let why = "Configuration is ambiguously defined. Cannot have overlapping suffixes in \
                        two rules if the prefixes are overlapping for the same event type.";
             return Err(invalid("Id", &other.id, why));
@@ -201,7 +205,8 @@ fn overlap(a: &Rule, b: &Rule) -> bool {
         let takes = |rule: &Rule| rule.events.iter().any(|selector| selects(selector, **kind));
         takes(a) && takes(b)
     };
-    (prefix_a.starts_with(prefix_b) || prefix_b.starts_with(prefix_a))
+    b.enabled
+        && (prefix_a.starts_with(prefix_b) || prefix_b.starts_with(prefix_a))
         && (suffix_a.ends_with(suffix_b) || suffix_b.ends_with(suffix_a))
         && EventKind::ALL.iter().find(both).is_some()
 }

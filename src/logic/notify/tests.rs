@@ -25,6 +25,7 @@ fn rule(id: &str, events: &[&str], prefix: Option<&str>, suffix: Option<&str>) -
         events: events.iter().map(|event| (*event).to_owned()).collect(),
         prefix: prefix.map(str::to_owned),
         suffix: suffix.map(str::to_owned),
+        enabled: true,
     }
 }
 
@@ -65,7 +66,7 @@ fn naive_takes(rule: &Rule, event: &str, key: &str) -> bool {
     let named = rule.events.iter().flat_map(|s| naive_events(s)).any(|name| *name == event);
     let begins = key.len() >= prefix.len() && key[..prefix.len()] == *prefix;
     let ends = key.len() >= suffix.len() && key[key.len() - suffix.len()..] == *suffix;
-    named && begins && ends
+    rule.enabled && named && begins && ends
 }
 
 /// Every key of `a` and `b` that is long enough to begin and end with what the filters have.
@@ -82,9 +83,10 @@ fn keys() -> Vec<String> {
 fn any_rule() -> impl Strategy<Value = Rule> {
     let part = || proptest::option::of("[ab]{0,2}");
     let events = proptest::collection::vec(0..SELECTORS.len(), 1..3);
-    (events, part(), part()).prop_map(|(events, prefix, suffix)| {
+    let enabled = proptest::bool::weighted(0.9);
+    (events, part(), part(), enabled).prop_map(|(events, prefix, suffix, enabled)| {
         let events: Vec<&str> = events.into_iter().map(|i| SELECTORS[i]).collect();
-        rule("", &events, prefix.as_deref(), suffix.as_deref())
+        Rule { enabled, ..rule("", &events, prefix.as_deref(), suffix.as_deref()) }
     })
 }
 

@@ -79,6 +79,17 @@ impl Courier for Webhooks {
         self.targets.get(destination).map(|target| target.form)
     }
 
+    fn url(&self, destination: &str) -> Option<String> {
+        self.targets.get(destination).map(|target| target.url.to_string())
+    }
+
+    fn at(&self, url: &str) -> Option<String> {
+        let url: Uri = url.parse().ok()?;
+        let mut targets = self.targets.iter();
+        let (name, _) = targets.find(|(_, t)| t.form == Form::Tigris && t.url == url)?;
+        Some(name.clone())
+    }
+
     fn post(
         &self,
         destination: &str,

@@ -15,6 +15,7 @@ use crate::engine::{BucketsPage, ListBuckets};
 use crate::limits;
 use crate::logic::acl;
 use crate::logic::cors::Rule as CorsRule;
+use crate::logic::notify;
 use crate::s3::Ctx;
 use crate::s3::auth::Promise;
 use crate::s3::error::{Code, S3Error};
@@ -34,7 +35,7 @@ use super::acl::{of_bucket, refuse_lists};
 use super::bucket::region_of;
 use super::params::{account, non_empty};
 use super::policy::is_public;
-use super::{cors, lifecycle, ownership};
+use super::{cors, lifecycle, notification, ownership};
 
 /// Whether anyone may list the bucket.
 const LISTING: &str = "x-amz-acl-public-list-objects-enabled";
@@ -96,12 +97,13 @@ async fn allowed(ctx: &Ctx, req: &Req, actions: &[Action]) -> Result<(), S3Error
 }
 
 async fn show(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
-    const NEEDED: [Action; 5] = [
+    const NEEDED: [Action; 6] = [
         Action::GetBucketLocation,
         Action::GetBucketAcl,
         Action::GetBucketOwnershipControls,
         Action::GetBucketCORS,
         Action::GetLifecycleConfiguration,
+        Action::GetBucketNotification,
     ];
     allowed(ctx, &req, &NEEDED).await?;
     let (engine, bucket) = (ctx.engine(), req.bucket()?);
@@ -125,6 +127,9 @@ async fn show(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let found: Option<Lifecycle> = engine.document(bucket, SettingKind::Lifecycle).await?;
     if let Some(found) = found {
         out["lifecycle_rules"] = found.rules.iter().map(shown_rule).collect();
+    }
+    if let Some(found) = notification::as_json(ctx, bucket).await? {
+        out["object_notifications"] = found;
     }
     Ok(answer(&out))
 }
@@ -218,6 +223,7 @@ enum Change {
     Ownership(Ownership),
     Cors(Option<Vec<CorsRule>>),
     Lifecycle(Option<Lifecycle>),
+    Notifications(Vec<notify::Rule>),
 }
 
 impl Change {
@@ -227,6 +233,7 @@ impl Change {
             Self::Ownership(_) => Action::PutBucketOwnershipControls,
             Self::Cors(_) => Action::PutBucketCORS,
             Self::Lifecycle(_) => Action::PutLifecycleConfiguration,
+            Self::Notifications(_) => Action::PutBucketNotification,
         }
     }
 
@@ -245,6 +252,7 @@ impl Change {
             Self::Lifecycle(None) => {
                 engine.put_setting(bucket, SettingKind::Lifecycle, None).await?;
             }
+            Self::Notifications(rules) => engine.put_notifications(bucket, rules).await?,
         }
         Ok(())
     }
@@ -274,6 +282,9 @@ async fn patch(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
             }
             "cors" => Some(Change::Cors(cors_of(value)?)),
             "lifecycle_rules" => Some(Change::Lifecycle(lifecycle_of(ctx, value)?)),
+            "object_notifications" => {
+                Some(Change::Notifications(notification::of_json(ctx, bucket, value).await?))
+            }
             "object_regions" => {
                 let config = ctx.engine().bucket_config(bucket).await?;
                 same_regions(&value, &config.location)?;

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 
 use crate::limits;
 use crate::logic::notify::{Receiver, Refusal, Rule};
@@ -12,6 +13,7 @@ use crate::s3::op::{BodyKind, Op, sub_resource};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::Writer;
+use crate::types::name::BucketName;
 
 pub(super) static OPS: &[Op] = &[
     sub_resource!(
@@ -91,12 +93,16 @@ async fn put(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let queues = document.queue_configuration.into_iter().map(|c| (Receiver::Queue, c));
     let rules: Vec<Rule> =
         topics.chain(queues).map(|(kind, c)| rule(ctx, kind, c)).collect::<Result<_, _>>()?;
-    let checked = ctx.engine().put_notifications(req.bucket()?, rules).await?;
-    checked.map_err(|refusal| match refusal {
+    check(ctx, &rules)?;
+    ctx.engine().put_notifications(req.bucket()?, rules).await?;
+    Ok(Reply::ok())
+}
+
+fn check(ctx: &Ctx, rules: &[Rule]) -> Result<(), S3Error> {
+    ctx.engine().check_notifications(rules).map_err(|refusal| match refusal {
         Refusal::Shape => S3Error::new(Code::MalformedXML),
         Refusal::Invalid { name, value, why } => S3Error::argument(name, &value, why),
-    })?;
-    Ok(Reply::ok())
+    })
 }
 
 fn rule(ctx: &Ctx, receiver: Receiver, element: Configuration) -> Result<Rule, S3Error> {
@@ -111,6 +117,7 @@ fn rule(ctx: &Ctx, receiver: Receiver, element: Configuration) -> Result<Rule, S
         events: element.event,
         prefix: None,
         suffix: None,
+        enabled: true,
     };
     let filters = element.filter.and_then(|f| f.key).map(|k| k.filter_rule).unwrap_or_default();
     for FilterRule { name, value } in filters {
@@ -138,7 +145,7 @@ async fn get(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     for (receiver, element) in
         [(Receiver::Topic, "TopicConfiguration"), (Receiver::Queue, "QueueConfiguration")]
     {
-        for rule in rules.iter().filter(|rule| rule.receiver == receiver) {
+        for rule in rules.iter().filter(|rule| rule.enabled && rule.receiver == receiver) {
             out.open(element);
             shown(&mut out, rule);
             out.close();
@@ -162,4 +169,72 @@ fn shown(out: &mut Writer, rule: &Rule) {
         }
     }
     out.close().close();
+}
+
+/// The configuration that a bucket's JSON speaks of, beside those of S3's document.
+const JSON_RULE: &str = "object_notifications";
+
+/// What Tigris tells of.
+const JSON_EVENTS: [&str; 3] =
+    ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"];
+
+#[derive(Debug, Deserialize)]
+struct ObjectNotifications {
+    enabled: bool,
+    web_hook: String,
+    #[serde(default)]
+    filter: String,
+    auth: Option<Value>,
+}
+
+/// `object_notifications` of a bucket's JSON.
+pub(super) async fn as_json(ctx: &Ctx, bucket: &BucketName) -> Result<Option<Value>, S3Error> {
+    let rules = ctx.engine().notifications(bucket).await?;
+    let Some(rule) = rules.iter().find(|rule| rule.id == JSON_RULE) else { return Ok(None) };
+    let url = ctx.engine().courier().zip(rule.destination()).and_then(|(c, name)| c.url(name));
+    Ok(Some(json!({"enabled": rule.enabled, "web_hook": url.unwrap_or_default(), "filter": ""})))
+}
+
+/// The bucket's configurations with what its JSON asks for, checked.
+pub(super) async fn of_json(
+    ctx: &Ctx,
+    bucket: &BucketName,
+    asked: Value,
+) -> Result<Vec<Rule>, S3Error> {
+    let mut rules = ctx.engine().notifications(bucket).await?;
+    rules.retain(|rule| rule.id != JSON_RULE);
+    if asked.is_null() || asked.as_object().is_some_and(serde_json::Map::is_empty) {
+        return Ok(rules);
+    }
+    let asked: ObjectNotifications = serde_json::from_value(asked).map_err(|why| {
+        S3Error::with(
+            Code::InvalidRequest,
+            format!("The document is not the expected JSON: {why}."),
+        )
+    })?;
+    if !asked.filter.trim().is_empty() {
+        let why = "Filters of this form are not implemented; PutBucketNotificationConfiguration \
+                   has prefixes and suffixes.";
+        return Err(S3Error::with(Code::NotImplemented, why).extra("Setting", JSON_RULE));
+    }
+    if asked.auth.is_some() {
+        let why = "The credentials of a webhook stand in the node's settings: leave `auth` out.";
+        return Err(S3Error::argument("auth", "", why));
+    }
+    let name = ctx.engine().courier().and_then(|courier| courier.at(&asked.web_hook));
+    let name = name.ok_or_else(|| {
+        let why = "No webhook of the node's settings has this URL and `format=tigris`.";
+        S3Error::argument("web_hook", &asked.web_hook, why)
+    })?;
+    rules.push(Rule {
+        id: JSON_RULE.to_owned(),
+        receiver: Receiver::Queue,
+        arn: format!("arn:godwit:sqs::{name}:webhook"),
+        events: JSON_EVENTS.map(str::to_owned).to_vec(),
+        prefix: None,
+        suffix: None,
+        enabled: asked.enabled,
+    });
+    check(ctx, &rules)?;
+    Ok(rules)
 }

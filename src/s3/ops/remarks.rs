@@ -92,8 +92,9 @@ pub(super) static REMARKS: &[(&[&str], &str)] = &[
     ),
     (
         &["PatchBucket with JSON"],
-        "`PATCH /bucket` with `acl_settings`, `cors`, `lifecycle_rules`, and lists in headers; they \
-         mean what S3's own requests mean.",
+        "`PATCH /bucket` with `acl_settings`, `cors`, `lifecycle_rules`, `object_notifications` \
+         (the URL is that of a webhook of the node's settings), and lists in headers; they mean \
+         what S3's own requests mean.",
     ),
     (
         &["Presign a URL"],
