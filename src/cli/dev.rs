@@ -63,12 +63,14 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<Exit, CliError> {
         }
         None => temporary.insert(files::Temporary::new()?).path().to_owned(),
     };
+    let settings = files::settings(common.config.as_deref())?;
     let options = DevOptions {
         regions: command.regions.map(|codes| codes.0),
         port: command.port,
         dir: dir.clone(),
         wan: !command.no_wan,
-        encryption: files::settings(common.config.as_deref())?.encryption,
+        encryption: settings.encryption,
+        notify: settings.notify,
         lifecycle_day: command.lifecycle_day.map(|day| day.0),
     };
     process::run(&dir, async |env, stop| {

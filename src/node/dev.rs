@@ -59,6 +59,8 @@ pub struct DevOptions {
     pub encryption: config::Encryption,
     /// How long a day of lifecycle rules is, where it is no day.
     pub lifecycle_day: Option<Duration>,
+    /// Destinations of bucket notifications, the same for all regions.
+    pub notify: config::Notify,
 }
 
 /// What `godwit dev --json` prints: the line that programs wait for.
@@ -276,6 +278,8 @@ fn node(
         mtu: None,
         link: options.wan.then(|| wan(plan, charter, index)),
     };
+    let config::Notify { webhooks, ca } = &options.notify;
+    let webhooks = Webhooks::new(env, webhooks, ca.as_deref());
     let mut s3 = s3::Options::new(region);
     s3.auth.regions = plan.regions.iter().map(ToString::to_string).collect();
     Ok(NodeOptions {
@@ -285,7 +289,7 @@ fn node(
         cluster: placement(),
         engine: engine_options(options.lifecycle_day),
         keyring: keyring.clone(),
-        webhooks: Webhooks::default(),
+        webhooks: webhooks.map_err(NodeError::Webhooks)?,
         s3,
         endpoint: Some(format!("http://{}", plan.global())),
         stop_grace: STOP_GRACE,
