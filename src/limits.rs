@@ -171,6 +171,10 @@ pub const PENDING_ASK_AFTER: Duration = Duration::from_secs(10);
 /// The miss check: how long a key that is not here may be looked for elsewhere.
 pub const MISS_CHECK_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// A version that is asked for by its id and not here is looked for where it was made, if it is not
+/// older than this: later it has arrived or was never there.
+pub const VERSION_ASKED_AGE_MAX: Duration = Duration::from_secs(3600);
+
 /// Losers of concurrent writes that a row keeps.
 pub const LOSERS_MAX: usize = 8;
 

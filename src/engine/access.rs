@@ -127,13 +127,13 @@ impl Engine {
         }
         let policy = known.policy()?;
         let tagged = policy.as_ref().is_some_and(|policy| policy.asks_for_tags());
+        let version = asked_version(around);
         let row = match target.key() {
             Some(key) if tagged || (on_existing(action) && (!owner || on_list(action))) => {
-                Some(self.row(config, key).await?)
+                Some(self.row_with(config, key, version).await?)
             }
             Some(_) | None => None,
         };
-        let version = asked_version(around);
         let object = row.as_ref().and_then(|row| version.object(row).ok());
         let missing = target.key().is_some() && on_existing(action) && object.is_none();
         // The list of an object is its own owner's, and of those to whom it says so.

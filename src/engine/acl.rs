@@ -12,7 +12,7 @@ use crate::types::acl::{Acl, Ownership};
 use crate::types::action::Action;
 use crate::types::bucket::{AccessBlock, BucketConfig, BucketRecord, SettingKind};
 use crate::types::name::{AccountId, BucketName, ObjectKey};
-use crate::types::object::{ObjectMeta, Row, Version};
+use crate::types::object::{ObjectMeta, Version};
 use crate::types::stamp::Stamp;
 
 use super::known::Known;
@@ -104,7 +104,7 @@ impl Engine {
         version: VersionRef,
     ) -> Result<Acl, Error> {
         let config = self.bucket(bucket).await?;
-        let row = self.row(&config, key).await?;
+        let row = self.row_with(&config, key, version).await?;
         let (version, meta) = version.object(&row)?;
         Ok(acl_of(version, meta))
     }
@@ -116,12 +116,11 @@ impl Engine {
         version: VersionRef,
         acl: Acl,
     ) -> Result<(), Error> {
-        let pick = move |row: &Row| version.object(row).map(|(version, _)| version.clone());
         let change = move |marks: &mut crate::types::object::Marks, stamp: Stamp| {
             (marks.acl.val, marks.acl.marker) = (Some(acl.clone()), stamp);
             Ok(())
         };
-        self.change_marks(bucket, key, Arc::new(pick), Arc::new(change)).await
+        self.change_marks(bucket, key, version, Arc::new(change)).await
     }
 
     /// Whether an account has a key that this region knows.

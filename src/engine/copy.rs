@@ -167,7 +167,7 @@ impl Engine {
         };
         self.authorize(caller, action, &target, &around).await?;
         let config = self.bucket(&source.bucket).await?;
-        let row = self.row(&config, &source.key).await?;
+        let row = self.row_with(&config, &source.key, source.version).await?;
         let found = found(config, &row, source)?;
         let encryption = found.meta.encryption.as_ref();
         let key = self.data_key(encryption, source.customer_key.as_ref())?;

@@ -152,7 +152,8 @@ impl Engine {
     ) -> Result<Deleted, Error> {
         let now_ms = self.env().now_ms();
         let (config, key) = (place.config.clone(), key.clone());
-        let (subject, row) = (place.row_id(&key), self.row(&config, &key).await?);
+        let row = self.row_with(&config, &key, version).await?;
+        let subject = place.row_id(&key);
         let version_id = match version {
             VersionRef::Exact(stamp) => stamp.to_string(),
             VersionRef::Null | VersionRef::Current => "null".to_owned(),

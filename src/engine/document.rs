@@ -11,15 +11,12 @@ use serde::de::DeserializeOwned;
 use crate::cluster::{ConfigChange, View, Write};
 use crate::types::bucket::{BucketConfig, BucketRecord, SettingKind};
 use crate::types::name::{AccountId, BucketName, ObjectKey};
-use crate::types::object::{Marks, Row, Version};
+use crate::types::object::{Marks, Row};
 use crate::types::record::{Record, RecordId};
 use crate::types::stamp::Stamp;
 
 use super::version::VersionRef;
 use super::{Engine, Error, above, mismatch};
-
-/// Finds the version that is meant in a row.
-pub(super) type Pick = dyn Fn(&Row) -> Result<Version, Error> + Send + Sync;
 
 /// Changes marks with the stamp of the change.
 pub(super) type MarkChange = dyn Fn(&mut Marks, Stamp) -> Result<(), Error> + Send + Sync;
@@ -103,12 +100,11 @@ impl Engine {
         version: VersionRef,
         tags: Vec<(String, String)>,
     ) -> Result<(), Error> {
-        let pick = move |row: &Row| version.object(row).map(|(version, _)| version.clone());
         let change = move |marks: &mut Marks, stamp: Stamp| {
             (marks.tags.val, marks.tags.marker) = (tags.clone(), stamp);
             Ok(())
         };
-        self.change_marks(bucket, key, Arc::new(pick), Arc::new(change)).await
+        self.change_marks(bucket, key, version, Arc::new(change)).await
     }
 
     pub(super) async fn bucket_record(&self, config: &BucketConfig) -> Result<BucketRecord, Error> {
@@ -130,23 +126,25 @@ impl Engine {
         changed.ok_or(Error::NoSuchBucket)
     }
 
-    /// Changes the marks of one version, which `pick` finds in the row at the time of the change.
+    /// Changes the marks of one version, as it is at the time of the change.
     pub(super) async fn change_marks(
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
-        pick: Arc<Pick>,
+        version: VersionRef,
         change: Arc<MarkChange>,
     ) -> Result<(), Error> {
         let place = self.place(bucket).await?;
         let (config, key) = (place.config.clone(), key.clone());
+        // Learns it where it is not here yet; it is judged below.
+        self.row_with(&config, &key, version).await?;
         let subject = place.row_id(&key);
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
             let row = place.row(view, &key)?;
             above(stamp, &row)?;
-            let mut version = pick(&row)?;
-            change(&mut version.marks, stamp)?;
-            Ok(vec![(place.row_id(&key), Record::Row(Row::of(version)))])
+            let mut changed = version.object(&row)?.0.clone();
+            change(&mut changed.marks, stamp)?;
+            Ok(vec![(place.row_id(&key), Record::Row(Row::of(changed)))])
         });
         self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
         Ok(())

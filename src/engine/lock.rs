@@ -9,7 +9,7 @@ use crate::types::acl::Acl;
 use crate::types::bucket::{BucketConfig, Versioning};
 use crate::types::lock::{LockAsked, LockMode, ObjectLock, Retention};
 use crate::types::name::{BucketName, ObjectKey};
-use crate::types::object::{Mark, Marks, Row};
+use crate::types::object::{Mark, Marks};
 use crate::types::stamp::Stamp;
 
 use super::version::VersionRef;
@@ -55,7 +55,7 @@ impl Engine {
     ) -> Result<LockState, Error> {
         let config = self.bucket(bucket).await?;
         refuse_without(&config)?;
-        let row = self.row(&config, key).await?;
+        let row = self.row_with(&config, key, version).await?;
         let (version, _) = version.object(&row)?;
         let legal_hold = version.marks.legal_hold.val;
         Ok(LockState { retention: lock::retention(&version.marks), legal_hold })
@@ -79,7 +79,7 @@ impl Engine {
             marks.compliance_until_ms = marks.compliance_until_ms.max(until_ms);
             Ok(())
         };
-        self.change_marks(bucket, key, Arc::new(pick(version)), Arc::new(change)).await
+        self.change_marks(bucket, key, version, Arc::new(change)).await
     }
 
     pub async fn put_legal_hold(
@@ -94,14 +94,8 @@ impl Engine {
             (marks.legal_hold.val, marks.legal_hold.marker) = (on, stamp);
             Ok(())
         };
-        self.change_marks(bucket, key, Arc::new(pick(version)), Arc::new(change)).await
+        self.change_marks(bucket, key, version, Arc::new(change)).await
     }
-}
-
-fn pick(
-    version: VersionRef,
-) -> impl Fn(&Row) -> Result<crate::types::object::Version, Error> + Send + Sync {
-    move |row| version.object(row).map(|(version, _)| version.clone())
 }
 
 /// What a version with these tags, this list and these locks is made with.

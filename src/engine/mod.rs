@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, Unavailable, View, Write, Written};
 use crate::env::Env;
+use crate::limits;
 use crate::logic::keyring::Keyring;
 use crate::logic::precondition::{Conditions, Current, Refusal};
 use crate::types::bucket::{Ack, BucketConfig, NameState};
@@ -87,9 +88,9 @@ impl Default for Options {
         Self {
             ack: Ack::Default,
             copies: 3,
-            riding_bytes: crate::limits::RIDING_BYTES_DEFAULT,
-            lifecycle_day: crate::limits::LIFECYCLE_DAY,
-            lifecycle_interval: crate::limits::LIFECYCLE_INTERVAL,
+            riding_bytes: limits::RIDING_BYTES_DEFAULT,
+            lifecycle_day: limits::LIFECYCLE_DAY,
+            lifecycle_interval: limits::LIFECYCLE_INTERVAL,
         }
     }
 }
@@ -180,6 +181,34 @@ impl Engine {
 
     async fn row(&self, config: &BucketConfig, key: &ObjectKey) -> Result<Row, Error> {
         Ok(self.cluster.row(config, key).await?.unwrap_or_default())
+    }
+
+    /// The same, with a version that may not have arrived here yet: the region that made it is
+    /// asked, so that who has a version's id can use it everywhere at once.
+    async fn row_with(
+        &self,
+        config: &BucketConfig,
+        key: &ObjectKey,
+        version: VersionRef,
+    ) -> Result<Row, Error> {
+        let row = self.row(config, key).await?;
+        let VersionRef::Exact(stamp) = version else { return Ok(row) };
+        let (origin, own) = (stamp.region, self.region());
+        if version.find(&row).is_some() || row.erased.contains_key(&stamp) || origin == own {
+            return Ok(row);
+        }
+        let age_ms = self.env().now_ms().saturating_sub(stamp.hlc.ms());
+        let old = Duration::from_millis(age_ms) > limits::VERSION_ASKED_AGE_MAX;
+        if old || !self.cluster.members().contains(origin) {
+            return Ok(row);
+        }
+        let ids = vec![RecordId::Row(config.id, key.clone())];
+        self.cluster.learn_from(origin, ids).await.map_err(|why| {
+            let reason =
+                format!("this version is not here yet, and where it was made: {}", why.reason);
+            Error::from(Unavailable { reason, ..why })
+        })?;
+        self.row(config, key).await
     }
 
     async fn write(

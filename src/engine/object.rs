@@ -168,7 +168,7 @@ impl Engine {
 
     pub async fn get_object(&self, get: &GetObject) -> Result<ObjectRead, Error> {
         let config = self.bucket(&get.bucket).await?;
-        let mut row = self.row(&config, &get.key).await?;
+        let mut row = self.row_with(&config, &get.key, get.version).await?;
         for _ in 0..READ_TRIES {
             let (version, meta) = get.version.object(&row)?;
             let info = select(&config, version, meta, get)?;
@@ -202,7 +202,7 @@ impl Engine {
     /// The same without a look at keys: for operators, who see no bytes.
     pub async fn object_info(&self, get: &GetObject) -> Result<ObjectInfo, Error> {
         let config = self.bucket(&get.bucket).await?;
-        let row = self.row(&config, &get.key).await?;
+        let row = self.row_with(&config, &get.key, get.version).await?;
         let (version, meta) = get.version.object(&row)?;
         select(&config, version, meta, get)
     }
@@ -215,7 +215,7 @@ impl Engine {
         version: VersionRef,
     ) -> Result<Vec<(String, String)>, Error> {
         let config = self.bucket(bucket).await?;
-        let row = self.row(&config, key).await?;
+        let row = self.row_with(&config, key, version).await?;
         let (version, _) = version.object(&row)?;
         Ok(version.marks.tags.val.clone())
     }

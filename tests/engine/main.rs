@@ -11,3 +11,4 @@ mod lifecycle;
 mod meaning;
 mod regions;
 mod user;
+mod versions;
