@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{error, info};
 
@@ -17,6 +19,7 @@ use super::access_log::{Ended, Seen};
 use super::error::{Code, S3Error};
 use super::intake::Head;
 use super::metrics::{ByOp, Done, S3Metrics};
+use super::ops::speaks_json;
 use super::outgoing::{self, Outgoing, Sent};
 use super::reply::{Reply, ReplyBody};
 use super::xml::Writer;
@@ -95,33 +98,48 @@ impl Trail {
         if self.head || error.code() == Code::NotModified {
             return reply;
         }
-        let resource = self.target.as_ref().map(ToString::to_string).unwrap_or_default();
-        let mut out = Writer::bare("Error");
-        out.text("Code", error.code().as_str()).text("Message", error.message());
-        self.name_what_is_missing(error.code(), &mut out);
-        for (name, value) in error.extras() {
-            out.text(name, value);
-        }
-        out.text("Resource", &error.resource_or(&resource));
-        out.text("RequestId", &self.id).text("HostId", &self.id);
-        reply.body = ReplyBody::Bytes(out.finish());
-        reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        let elements = self.elements(error);
+        let (kind, body) = if speaks_json(self.op) {
+            let object: Map<String, Value> =
+                elements.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
+            ("application/json", Bytes::from(Value::from(object).to_string()))
+        } else {
+            let mut out = Writer::bare("Error");
+            for (name, text) in elements {
+                out.text(name, &text);
+            }
+            ("application/xml", out.finish())
+        };
+        reply.body = ReplyBody::Bytes(body);
+        reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         reply
     }
 
+    /// What an error's document says.
+    fn elements(&self, error: &S3Error) -> Vec<(&'static str, String)> {
+        let resource = self.target.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mut all = vec![
+            ("Code", error.code().as_str().to_owned()),
+            ("Message", error.message().to_owned()),
+        ];
+        all.extend(self.what_is_missing(error.code()));
+        all.extend(error.extras().iter().cloned());
+        all.push(("Resource", error.resource_or(&resource)));
+        all.extend([("RequestId", self.id.clone()), ("HostId", self.id.clone())]);
+        all
+    }
+
     /// Clients read the bucket or key out of these errors.
-    fn name_what_is_missing(&self, code: Code, out: &mut Writer) {
-        let Some(target) = &self.target else { return };
+    fn what_is_missing(&self, code: Code) -> Option<(&'static str, String)> {
+        let target = self.target.as_ref()?;
         match code {
-            Code::NoSuchKey => out.text_some("Key", target.key().map(|key| key.as_str())),
+            Code::NoSuchKey => Some(("Key", target.key()?.to_string())),
             Code::NoSuchBucket
             | Code::BucketAlreadyExists
             | Code::BucketAlreadyOwnedByYou
-            | Code::BucketNotEmpty => {
-                out.text_some("BucketName", target.bucket().map(|bucket| bucket.as_str()))
-            }
-            _ => out,
-        };
+            | Code::BucketNotEmpty => Some(("BucketName", target.bucket()?.to_string())),
+            _ => None,
+        }
     }
 
     fn send(self, ctx: &Ctx, reply: Reply, cause: Option<String>) -> Response<Outgoing> {

@@ -57,8 +57,15 @@ impl Answer {
 
     /// The error code and the status, or the empty text.
     pub fn code(&self) -> (u16, &str) {
-        let code = if self.body.starts_with(b"<?xml") { self.all("Code") } else { Vec::new() };
-        (self.status.as_u16(), code.first().copied().unwrap_or_default())
+        let code = if self.body.starts_with(b"<?xml") {
+            self.all("Code").first().copied()
+        } else if self.body.starts_with(b"{") {
+            let code = self.text().split_once("\"Code\":\"");
+            code.and_then(|(_, rest)| rest.split('"').next())
+        } else {
+            None
+        };
+        (self.status.as_u16(), code.unwrap_or_default())
     }
 
     /// Panics with the answer unless it has this status.

@@ -248,3 +248,19 @@ async fn buckets_are_listed_as_json_where_that_is_asked_for() {
     assert_eq!(forks.code(), (501, "NotImplemented"));
     assert_eq!(json("/").anonymous().send().await.code(), (403, "AccessDenied"));
 }
+
+#[tokio::test]
+async fn errors_of_these_are_json_too() {
+    let server = Server::with_bucket("bucket").await;
+    let answer = patch(&server.client, &json!({"cache_control": "no-cache"})).await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let error: Value = serde_json::from_slice(&answer.body).unwrap();
+    let message = "The setting cache_control cannot be changed: it is not implemented.";
+    assert_eq!((&error["Code"], &error["Message"]), (&"NotImplemented".into(), &message.into()));
+    assert_eq!(
+        (&error["Setting"], &error["Resource"]),
+        (&"cache_control".into(), &"/bucket".into())
+    );
+    let other = server.client.get("/none").await;
+    assert_eq!(other.header("content-type"), Some("application/xml"));
+}

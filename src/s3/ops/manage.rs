@@ -83,6 +83,11 @@ pub(super) static OPS: &[Op] = &[
     },
 ];
 
+/// Whose errors are JSON as well.
+pub(in crate::s3) fn speaks_json(op: &str) -> bool {
+    OPS.iter().any(|row| row.name == op)
+}
+
 fn answer(document: &Value) -> Reply {
     let json = HeaderValue::from_static("application/json");
     let body = ReplyBody::Bytes(Bytes::from(document.to_string()));

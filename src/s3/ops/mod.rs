@@ -34,6 +34,7 @@ mod website;
 use std::fmt::Write as _;
 
 use super::op::{Op, all};
+pub(super) use manage::speaks_json;
 pub(super) use object::read as read_object;
 pub(super) use params::copy_source_bucket;
 use remarks::REMARKS;
