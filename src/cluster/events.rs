@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -122,6 +123,17 @@ pub(super) struct Noted {
     pending: AtomicBool,
     wake: Notify,
     metrics: NotifyMetrics,
+    watched: Mutex<Kept>,
+}
+
+/// The settings of buckets that were written to, decoded once. Forgotten when any setting changed:
+/// a write of the very commit that changes a setting may be told by the former one.
+#[derive(Default)]
+struct Kept {
+    /// The store's revision of settings at which all of them were read.
+    revision: u64,
+    /// `None`: nobody watches it.
+    buckets: BTreeMap<BucketId, Option<Arc<Watched>>>,
 }
 
 impl Noted {
@@ -158,14 +170,10 @@ impl Cluster {
             | Record::AccessKey(_)
             | Record::Part(_) => false,
         };
-        let mut watched: BTreeMap<BucketId, Option<Watched>> = BTreeMap::new();
         let mut ordinal = 0_u32;
         for (id, record) in records {
             let (RecordId::Row(bucket, key), Record::Row(row)) = (id, record) else { continue };
-            if !watched.contains_key(bucket) {
-                watched.insert(*bucket, find_watch(tx, *bucket)?);
-            }
-            let Some(Some(watched)) = watched.get(bucket) else { continue };
+            let Some(watched) = self.watched(tx, *bucket)? else { continue };
             let completes = records.iter().any(|(_, record)| completed(record));
             let change = Change { stamp, cause: because.cause, completes };
             let before = tx.row(*bucket, key)?;
@@ -177,12 +185,27 @@ impl Cluster {
                 let lane = Lane { bucket: *bucket, destination: destination.to_owned() };
                 let owner = watched.owner.clone().or_else(|| owner_of(row));
                 let rule = rule.id.clone();
-                let event = event(watched, (stamp, key, happened), rule, owner, because);
+                let event = event(&watched, (stamp, key, happened), rule, owner, because);
                 self.note(tx, &lane, ordinal, &event)?;
                 ordinal += 1;
             }
         }
         Ok(())
+    }
+
+    /// Who watches a bucket, if anybody does.
+    fn watched(&self, tx: &Tx<'_>, bucket: BucketId) -> Result<Option<Arc<Watched>>, store::Error> {
+        let revision = self.inner.store.settings_revision();
+        let mut kept = self.inner.noted.watched.lock().expect("no holder of this lock panics");
+        if kept.revision != revision || kept.buckets.len() >= limits::BUCKETS_KNOWN_MAX {
+            *kept = Kept { revision, buckets: BTreeMap::new() };
+        }
+        if let Some(known) = kept.buckets.get(&bucket) {
+            return Ok(known.clone());
+        }
+        let found = find_watch(tx, bucket)?.map(Arc::new);
+        kept.buckets.insert(bucket, found.clone());
+        Ok(found)
     }
 
     /// Puts one event at the end of its lane, unless there is no room.
