@@ -19,6 +19,7 @@ mod disk;
 mod env;
 mod ledger;
 mod net;
+mod versions;
 mod world;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ use tokio::time::{Instant, sleep};
 
 use env::SimRng;
 use ledger::{Ledger, Outcome, pattern};
+use versions::Versions;
 use world::World;
 
 /// Seeds of an ordinary run.
@@ -164,10 +166,13 @@ async fn check_read(engine: Engine, ledger: Shared, name: &'static str) {
 }
 
 /// One request of one client at a random region.
-fn client(world: &World, ledger: &Shared) {
+fn client(world: &World, ledger: &Shared, versions: &Versions) {
     let region = world.pick();
     if !world.is_up(region) {
         return;
+    }
+    if world.rng.one_in(5) {
+        return versions.client(world, region);
     }
     let name = KEYS[usize::try_from(world.rng.below(KEYS.len() as u64)).unwrap()];
     let (engine, ledger) = (world.engine(region), ledger.clone());
@@ -215,10 +220,10 @@ async fn create_bucket(world: &World) {
     }
 }
 
-async fn storm(world: &mut World, ledger: &Shared) {
+async fn storm(world: &mut World, ledger: &Shared, versions: &Versions) {
     for _ in 0..30 + world.rng.below(80) {
         for _ in 0..world.rng.below(5) {
-            client(world, ledger);
+            client(world, ledger, versions);
         }
         if world.rng.one_in(4) {
             harm(world).await;
@@ -229,24 +234,30 @@ async fn storm(world: &mut World, ledger: &Shared) {
     }
 }
 
+async fn found(world: &World, name: &BucketName, deadline: Instant) -> Arc<BucketConfig> {
+    loop {
+        match world.cluster(world.pick()).bucket(name).await {
+            Ok(Some(config)) => return config,
+            other => assert!(Instant::now() < deadline, "the bucket: {other:?}"),
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// Everything works again; waits until all regions agree.
-async fn calm(world: &mut World) -> Arc<BucketConfig> {
+async fn calm(world: &mut World) -> (Arc<BucketConfig>, Arc<BucketConfig>) {
     world.net.heal();
     world.regions().into_iter().for_each(|region| world.skew(region, 0));
     start_all(world).await;
     let deadline = Instant::now() + Duration::from_secs(900);
-    let config = loop {
-        match world.cluster(world.pick()).bucket(&bucket()).await {
-            Ok(Some(config)) => break config,
-            other => assert!(Instant::now() < deadline, "the bucket: {other:?}"),
-        }
-        sleep(Duration::from_secs(1)).await;
-    };
+    let config = found(world, &bucket(), deadline).await;
+    let kept = found(world, &versions::bucket(), deadline).await;
     sleep(Duration::from_secs(60)).await;
     loop {
-        let states: Vec<_> = world.regions().into_iter().map(|r| rows(world, &config, r)).collect();
+        let state = |r| (rows(world, &config, r), versions::shown(world, &kept, r));
+        let states: Vec<_> = world.regions().into_iter().map(state).collect();
         if states.windows(2).all(|two| two[0] == two[1]) {
-            return config;
+            return (config, kept);
         }
         assert!(Instant::now() < deadline, "the regions never agree: {states:#?}");
         sleep(Duration::from_secs(1)).await;
@@ -324,10 +335,16 @@ fn run(seed: u64) -> String {
         let began = Instant::now();
         let mut world = World::start(seed, &REGIONS).await;
         let ledger = Shared::default();
+        let versions = Versions::default();
         create_bucket(&world).await;
-        storm(&mut world, &ledger).await;
-        let config = calm(&mut world).await;
+        versions::create(&world).await;
+        storm(&mut world, &ledger, &versions).await;
+        let (config, kept) = calm(&mut world).await;
         let end = check(&world, &config, &ledger).await;
+        for region in world.regions() {
+            let shown = versions::shown(&world, &kept, region);
+            versions.check(&world.engine(region), &shown).await;
+        }
         assert!(!PANICKED.load(Ordering::Relaxed), "a task panicked; see above");
         format!("{end} after {:?}", began.elapsed())
     })
