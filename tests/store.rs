@@ -13,10 +13,10 @@ use bytes::Bytes;
 use godwit::env::Env;
 use godwit::limits;
 use godwit::store::{
-    CachedShare, Error, Manifest, OpenReport, Options, SealedBlob, Source, Store, Table, Tier,
+    CachedShare, Error, Manifest, OpenReport, Options, SealedBlob, Source, Store, Table, Tier, Tx,
 };
 use godwit::types::bucket::{BucketRecord, SettingKind};
-use godwit::types::id::{BlobId, BucketId, Incarnation};
+use godwit::types::id::{BlobId, BucketId, Hash, Incarnation};
 use godwit::types::name::{AccountId, ObjectKey};
 use godwit::types::object::{
     BlobRef, Content, ETag, Marks, ObjectMeta, PartRef, Placement, Row, StoredHeaders, Version,
@@ -24,6 +24,7 @@ use godwit::types::object::{
 use godwit::types::record::{Record, RecordId};
 use godwit::types::region::RegionId;
 use godwit::types::stamp::{Hlc, Stamp};
+use godwit::types::usage::Usage;
 
 use sim::disk::{Fault, SimDisk};
 use sim::doors;
@@ -335,6 +336,7 @@ async fn check_ledger(store: &Store, ledger: &mut Ledger) {
         }
     }
     let snapshot = store.read().unwrap();
+    assert_eq!(usage(store), sum_of_rows(store));
     let log = snapshot.log(fra(), store.incarnation(), 0, usize::MAX).unwrap();
     let seqs: Vec<u64> = log.iter().map(|(seq, _)| *seq).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
@@ -669,6 +671,73 @@ fn scans_see_the_change_over_the_batch_over_the_index() {
         assert_eq!(snapshot.scan::<u32>(Table::Pending, b"a", None, 9).unwrap(), expected);
         assert_eq!(snapshot.scan::<u32>(Table::Pending, b"b", None, 9).unwrap().len(), 1);
     });
+}
+
+/// Rows of a few keys as several regions make them at the same time: versions, null ones that cover
+/// others or do not know them, markers, deletions.
+fn concurrent_rows(seed: u64) -> Vec<(String, Record)> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut below = |max: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % max
+    };
+    let rows = (1..60).map(|n| {
+        let blob = BlobRef { id: blob_id(n), len: below(1000), root: Hash([0; 32]) };
+        let replaces = below(n);
+        let mut record = match below(5) {
+            0 => tombstone(n, replaces),
+            1 => version(n, 0, Content::Marker),
+            _ => object(n, replaces, &[blob]),
+        };
+        let Record::Row(row) = &mut record else { unreachable!("these are rows") };
+        let version = &mut row.versions[0];
+        if !matches!(version.content, Content::Tombstone) && below(2) == 0 {
+            (version.null, version.replaces) = (false, Stamp::ZERO);
+        }
+        (format!("k{}", below(6)), record)
+    });
+    rows.collect()
+}
+
+#[test]
+fn usage_is_the_sum_over_the_rows_in_whatever_order_they_were_merged() {
+    for seed in 0..20 {
+        let all = concurrent_rows(seed);
+        let mut other = all.clone();
+        other.rotate_left(seed as usize);
+        other.reverse();
+        // What comes twice counts once.
+        other.extend(all.iter().take(20).cloned());
+        let usage_after = |rows: Vec<(String, Record)>| {
+            let disk = SimDisk::new(seed);
+            doors::life(async {
+                let (store, _) = open(&disk).await;
+                for (name, record) in rows {
+                    let id = row_id(&name);
+                    let write = move |tx: &mut Tx<'_>| tx.merge(id, record, Source::Digest);
+                    store.write(write).await.unwrap();
+                    assert_eq!(usage(&store), sum_of_rows(&store), "seed {seed}");
+                }
+                let end = usage(&store);
+                store.write(|tx| tx.forget(&row_id("k0"))).await.unwrap();
+                assert_eq!(usage(&store), sum_of_rows(&store), "seed {seed}");
+                end
+            })
+        };
+        let (one, another) = (usage_after(all), usage_after(other));
+        assert_eq!(one, another, "seed {seed}");
+        assert!(one.objects > 0 && one.versions >= one.objects && one.bytes > 0, "{one:?}");
+    }
+}
+
+fn usage(store: &Store) -> Usage {
+    store.read().unwrap().usage(BUCKET).unwrap()
+}
+
+fn sum_of_rows(store: &Store) -> Usage {
+    rows(store).values().map(Usage::of).fold(Usage::default(), Usage::plus)
 }
 
 #[test]

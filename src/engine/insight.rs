@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::types::name::{AccessKeyId, AccountId, BucketName};
 use crate::types::record::{AccessKeyRecord, Record, RecordId};
 use crate::types::region::{RegionId, RegionInfo, Role};
+use crate::types::usage::Usage;
 
-use super::index::walk;
+use super::index::{store_error, walk};
 use super::{Engine, Error};
 
 /// One member, as this region sees it.
@@ -39,6 +40,13 @@ pub struct Copies {
 }
 
 impl Engine {
+    /// How much is in a bucket, as far as changes have arrived in this region.
+    pub async fn usage(&self, bucket: &BucketName) -> Result<Usage, Error> {
+        let id = self.bucket(bucket).await?.id;
+        let store = self.cluster.store().read().map_err(store_error)?;
+        store.usage(id).map_err(store_error)
+    }
+
     /// The copies that the objects of a bucket have soon after they were written.
     pub async fn copies_of(&self, bucket: &BucketName) -> Result<Copies, Error> {
         let config = self.bucket(bucket).await?;

@@ -181,7 +181,6 @@ fn part(seed: u64, made: Stamp) -> Record {
 #[derive(Clone, Debug)]
 enum Step {
     Set(u8),
-    Count(i64, i64),
     Pin(usize),
     Unpin(usize),
     Hear(usize),
@@ -190,7 +189,6 @@ enum Step {
 fn step() -> impl Strategy<Value = (usize, Step)> {
     let step = prop_oneof![
         (0..3_u8).prop_map(Step::Set),
-        (-5..5_i64, -5..5_i64).prop_map(|(objects, bytes)| Step::Count(objects, bytes)),
         (0..3_usize).prop_map(Step::Pin),
         (0..3_usize).prop_map(Step::Unpin),
         (0..3_usize).prop_map(Step::Hear),
@@ -212,7 +210,6 @@ fn buckets() -> impl Strategy<Value = [Record; 3]> {
                     let now = stamp(1 + at as u64, n);
                     record.set(kinds[usize::from(kind)], Some(vec![at as u8]), now);
                 }
-                Step::Count(objects, bytes) => record.count(actor, objects, bytes),
                 Step::Pin(which) => {
                     let context = record.pins.read_ctx().derive_add_ctx(actor);
                     record.pins.apply(record.pins.add(region(which), context));

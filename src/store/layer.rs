@@ -1,8 +1,8 @@
 //! A change on top of the index: what it sets, and what follows from that.
 //!
-//! Invariant: references, digest leaves, heads of logs, live bytes of segments and freed files are
-//! derived here and nowhere else, from the old and the new value of what was set; so the writer and
-//! replay come to the same state.
+//! Invariant: references, digest leaves, heads of logs, usage of buckets, live bytes of segments and
+//! freed files are derived here and nowhere else, from the old and the new value of what was set; so
+//! the writer and replay come to the same state.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -230,6 +230,7 @@ impl<'a> Layer<'a> {
             | Space::Refs
             | Space::Leaves
             | Space::Heads
+            | Space::Usage
             | Space::Own
             | Space::Sums
             | Space::Segments => {}
@@ -273,6 +274,7 @@ impl<'a> Layer<'a> {
     ) -> Result<(), Error> {
         let blobs = |record: Option<&Record>| record.map(blobs_of).unwrap_or_default();
         self.derive_refs(Space::Records, key, &blobs(old), &blobs(new));
+        self.derive_usage(key, old, new)?;
         let leaf = digest::leaf_of(key);
         let leaf_key = schema::leaf_key(leaf, key);
         let before = self.get(Space::Leaves, &leaf_key, |bytes| Leaf::try_from(bytes))?;

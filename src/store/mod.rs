@@ -42,6 +42,7 @@ mod segment;
 mod shared;
 mod snapshot;
 mod tx;
+mod usage;
 mod writer;
 
 pub use blobs::{BlobWriter, Manifest, SealedBlob};

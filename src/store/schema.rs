@@ -101,6 +101,8 @@ pub(crate) enum Space {
     Leaves = 61,
     /// Derived: origin, incarnation -> last number.
     Heads = 62,
+    /// Derived: bucket id -> [`Usage`](crate::types::usage::Usage).
+    Usage = 63,
     /// Written at checkpoints: format, incarnation, boots, log position.
     Own = 80,
     /// Written at checkpoints: group -> the sums of its 256 leaves.
@@ -110,7 +112,7 @@ pub(crate) enum Space {
 }
 
 impl Space {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Records,
         Self::Blobs,
         Self::Manifests,
@@ -131,6 +133,7 @@ impl Space {
         Self::Refs,
         Self::Leaves,
         Self::Heads,
+        Self::Usage,
         Self::Own,
         Self::Sums,
         Self::Segments,
@@ -159,6 +162,7 @@ impl Space {
             Self::Refs => "refs",
             Self::Leaves => "leaves",
             Self::Heads => "heads",
+            Self::Usage => "usage",
             Self::Own => "own",
             Self::Sums => "sums",
             Self::Segments => "segments",
@@ -220,6 +224,11 @@ pub(crate) fn row_key(bucket: BucketId, key: &ObjectKey) -> Vec<u8> {
     let mut out = row_prefix(bucket);
     out.extend_from_slice(key.as_bytes());
     out
+}
+
+/// The id of the bucket that a row's key begins with; `None` for other records.
+pub(crate) fn bucket_of_row(key: &[u8]) -> Option<&[u8]> {
+    key.strip_prefix(&[ROW])?.get(..size_of::<BucketId>())
 }
 
 /// The key of a record.

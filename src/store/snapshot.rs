@@ -11,6 +11,7 @@ use crate::types::name::ObjectKey;
 use crate::types::object::{BlobRef, Row};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
+use crate::types::usage::Usage;
 
 use super::error::Error;
 use super::index::View;
@@ -37,6 +38,11 @@ impl Snapshot {
     pub fn row(&self, bucket: BucketId, key: &ObjectKey) -> Result<Option<Row>, Error> {
         let record = self.decoded(Space::Records, &schema::row_key(bucket, key))?;
         record.map(into_row).transpose()
+    }
+
+    /// How much is in a bucket.
+    pub fn usage(&self, bucket: BucketId) -> Result<Usage, Error> {
+        Ok(self.decoded(Space::Usage, &bucket.0)?.unwrap_or_default())
     }
 
     /// Rows of a bucket in key order. The iterator keeps the snapshot alive.

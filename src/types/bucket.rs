@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crdts::{CmRDT, CvRDT, LWWReg, Orswot, PNCounter, VClock};
+use crdts::{CvRDT, LWWReg, Orswot, VClock};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::id::{BucketId, OpId};
@@ -130,10 +130,10 @@ pub enum SettingKind {
     Website,
 }
 
-/// Which node counted: counters and sets are per region and incarnation.
+/// Which node changed a set: per region and incarnation.
 pub type Actor = Stamp;
 
-/// A bucket's replicated settings and counters, on the types of the `crdts` package: one small
+/// A bucket's replicated settings and pins, on the types of the `crdts` package: one small
 /// document a bucket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BucketRecord {
@@ -142,8 +142,6 @@ pub struct BucketRecord {
     /// Regions that shall always have a copy.
     #[serde(serialize_with = "in_order")]
     pub pins: Orswot<RegionId, Actor>,
-    pub objects: PNCounter<Actor>,
-    pub bytes: PNCounter<Actor>,
 }
 
 /// The set's fields in the order of its own encoding, but its members sorted: equal sets have equal
@@ -161,12 +159,7 @@ fn in_order<S: Serializer>(
 
 impl Default for BucketRecord {
     fn default() -> Self {
-        Self {
-            settings: BTreeMap::new(),
-            pins: Orswot::new(),
-            objects: PNCounter::new(),
-            bytes: PNCounter::new(),
-        }
+        Self { settings: BTreeMap::new(), pins: Orswot::new() }
     }
 }
 
@@ -199,26 +192,13 @@ impl BucketRecord {
             self.set(kind, register.val, register.marker);
         }
         self.pins.merge(other.pins);
-        self.objects.merge(other.objects);
-        self.bytes.merge(other.bytes);
-    }
-
-    /// Counts a change in this node's name.
-    pub fn count(&mut self, actor: Actor, objects: i64, bytes: i64) {
-        for (counter, delta) in [(&mut self.objects, objects), (&mut self.bytes, bytes)] {
-            let steps = delta.unsigned_abs();
-            let op = if delta >= 0 {
-                counter.inc_many(actor, steps)
-            } else {
-                counter.dec_many(actor, steps)
-            };
-            counter.apply(op);
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crdts::CmRDT;
+
     use super::*;
     use crate::types::stamp::Hlc;
 

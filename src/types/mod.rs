@@ -16,3 +16,4 @@ pub mod range;
 pub mod record;
 pub mod region;
 pub mod stamp;
+pub mod usage;

@@ -40,6 +40,26 @@ async fn an_object_put_at_one_region_is_read_listed_and_deleted_at_the_others() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_region_comes_to_the_same_usage_of_a_bucket() {
+    let nodes = three().await;
+    put(&nodes[0].engine, "k", vec![1; 70_000]).await.unwrap();
+    for (n, node) in nodes.iter().enumerate() {
+        put(&node.engine, "k", vec![1; 10 + n]).await.unwrap();
+        put(&node.engine, &format!("own{n}"), "abc").await.unwrap();
+    }
+    delete(&nodes[1].engine, "own1").await;
+    for node in &nodes {
+        eventually(&node.env, "the last write is there", || async {
+            keys(&node.engine).await == ["k", "own0", "own2"]
+                && get(&node.engine, "k").await.is_ok_and(|body| body.len() == 12)
+        })
+        .await;
+        let usage = node.engine.usage(&bucket()).await.unwrap();
+        assert_eq!((usage.objects, usage.versions, usage.bytes), (3, 3, 12 + 6));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_begun_at_one_region_takes_parts_and_its_end_at_others() {
     let nodes = three().await;
     let (fra, iad, nrt) = (&nodes[0].engine, &nodes[1].engine, &nodes[2].engine);

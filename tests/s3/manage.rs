@@ -25,8 +25,11 @@ async fn a_bucket_is_shown_as_json() {
     let expected = json!({
         "name": "bucket", "storage_class": "STANDARD", "type": 0, "tier_sizes": {},
         "acl_settings": {"allow_object_acl": true}, "acl_list_objects": "false",
-        "object_regions": "",
+        "object_regions": "", "estimated_size": 5, "estimated_unique_rows": 2, "estimated_rows": 2,
     });
+    for (key, body) in [("a", "old"), ("a", "abc"), ("b", "de")] {
+        client.put(&format!("/bucket/{key}"), body).await.expect(200);
+    }
     assert_eq!(shown(client).await, expected);
     let here = client.call("PUT", "/here").header("x-tigris-regions", "fra");
     here.send().await.expect(200);

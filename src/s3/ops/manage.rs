@@ -124,6 +124,12 @@ async fn show(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         "object_regions": regions(&config.location),
         "tier_sizes": {},
     });
+    if req.query("with-size") == Some("true") {
+        let usage = engine.usage(bucket).await?;
+        out["estimated_size"] = usage.bytes.into();
+        out["estimated_unique_rows"] = usage.objects.into();
+        out["estimated_rows"] = usage.versions.into();
+    }
     let cors: Option<Vec<CorsRule>> = engine.document(bucket, SettingKind::Cors).await?;
     if let Some(cors) = cors {
         let rules: Vec<Value> = cors.iter().map(shown_cors).collect();
