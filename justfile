@@ -39,3 +39,7 @@ conformance CHECKOUT *ARGS:
 # Dependencies: bans, licences, sources, advisories.
 deny:
     cargo deny check
+
+# Inputs that are nearly right for one parser: `just fuzz policy 600`. tests/fuzz/corpus has the names.
+fuzz TARGET SECONDS="60":
+    GODWIT_FUZZ={{ TARGET }} GODWIT_FUZZ_SECONDS={{ SECONDS }} cargo test --test fuzz -- --nocapture

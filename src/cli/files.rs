@@ -13,13 +13,18 @@ pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// A file's text.
+pub(super) fn text(path: &Path) -> Result<String, CliError> {
+    fs::read_to_string(path).map_err(|error| CliError::file(path, &error))
+}
+
 /// The settings of a node from `file` (none: defaults) and the environment.
 pub(super) fn settings(file: Option<&Path>) -> Result<Config, CliError> {
-    let text = match file {
-        Some(path) => Some(fs::read_to_string(path).map_err(|error| CliError::file(path, &error))?),
+    let read = match file {
+        Some(path) => Some(text(path)?),
         None => None,
     };
-    Ok(Config::load(text.as_deref(), &environment)?)
+    Ok(Config::load(read.as_deref(), &environment)?)
 }
 
 /// The folder of regions. A folder that does not exist stands for the regions that come with the

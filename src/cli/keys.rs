@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::client::{Client, Endpoint};
 use super::error::{CliError, Exit};
-use super::{Common, output};
+use super::{Common, files, output};
 use crate::admin::model;
 use crate::types::record::BucketRole;
 
@@ -80,8 +80,8 @@ impl Scope {
 }
 
 fn read_policy(path: &Path) -> Result<serde_json::Value, CliError> {
-    let text = std::fs::read(path).map_err(|why| usage(format!("{}: {why}", path.display())))?;
-    serde_json::from_slice(&text).map_err(|why| usage(format!("{}: {why}", path.display())))
+    let text = files::text(path)?;
+    serde_json::from_str(&text).map_err(|why| usage(format!("{}: {why}", path.display())))
 }
 
 fn usage(message: String) -> CliError {

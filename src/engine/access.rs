@@ -187,10 +187,7 @@ impl Judged<'_> {
         let (Some(policy), Some(bucket)) = (&self.policy, target.bucket()) else {
             return Verdict::Silent;
         };
-        let user = match self.caller {
-            Caller::Anonymous => None,
-            Caller::Key { access_key, .. } => Some(&*access_key.0),
-        };
+        let user = self.caller.access_key().map(|key| &*key.0);
         let verdict = policy.judge(&Asked {
             account: self.caller.account(),
             user,

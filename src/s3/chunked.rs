@@ -138,7 +138,7 @@ impl Decoder {
     fn head(&mut self, line: &[u8]) -> Result<(), BodyError> {
         let text = std::str::from_utf8(line).map_err(|_| malformed("a chunk's size"))?;
         let (size, extension) = text.split_once(';').unwrap_or((text, ""));
-        let size = size.trim();
+        let size = size.trim_matches([' ', '\t']);
         if size.is_empty() || size.len() > 16 || !size.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(malformed("a chunk's size is no hexadecimal number"));
         }
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn malformed_framing_is_refused() {
-        let cases: [&[u8]; 9] = [
+        let cases: [&[u8]; 10] = [
             b"",
             b"5\r\nhel",
             b"zz\r\n",
@@ -305,6 +305,7 @@ mod tests {
             b"0\r\n\r\nmore",
             b"0\r\nno colon\r\n\r\n",
             b"11111111111111111\r\n",
+            b"5\x0c\r\nhello\r\n0\r\n\r\n",
         ];
         for input in cases {
             let result = decode(&mut Decoder::new(None, true), input, 4);

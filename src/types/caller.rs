@@ -17,4 +17,11 @@ impl Caller {
             Self::Key { account, .. } => Some(account),
         }
     }
+
+    pub fn access_key(&self) -> Option<&AccessKeyId> {
+        match self {
+            Self::Anonymous => None,
+            Self::Key { access_key, .. } => Some(access_key),
+        }
+    }
 }
