@@ -137,7 +137,7 @@ pub const SETTINGS: &[Setting] = &[
         "notify.webhooks",
         Kind::List,
         "Destinations of bucket notifications: `NAME=URL`, then `format=s3|tigris`, \
-         `bearer=TOKEN`, `basic=USER:PASSWORD`",
+         `bearer=TOKEN`, `basic=USER:PASSWORD`, `account=ID` whose buckets may name it",
     )
     .secret(),
     row(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::types::event::is_destination;
 
 /// `NAME=URL`, and then separated by blanks `format=s3` or `format=tigris`, `bearer=TOKEN`,
-/// `basic=USER:PASSWORD`.
+/// `basic=USER:PASSWORD`, `account=ID` (several times for several).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// What the ARN of a bucket's configuration names it by.
@@ -17,6 +17,8 @@ pub struct Webhook {
     pub url: Uri,
     pub form: WebhookForm,
     pub auth: WebhookAuth,
+    /// Whose buckets may name it; anybody's where there are none.
+    pub accounts: Vec<String>,
 }
 
 /// Which messages it gets.
@@ -66,20 +68,26 @@ impl FromStr for Webhook {
             return Err(bad("user and password are not in the URL but in `basic=USER:PASSWORD`"));
         }
         let (mut form, mut auth) = (WebhookForm::S3, WebhookAuth::None);
+        let mut accounts = Vec::new();
         for word in words {
             match word.split_once('=') {
                 Some(("format", "s3")) => form = WebhookForm::S3,
                 Some(("format", "tigris")) => form = WebhookForm::Tigris,
+                Some(("account", id)) => accounts.push(id.to_owned()),
                 Some(("bearer", token)) => auth = WebhookAuth::Bearer(token.to_owned()),
                 Some(("basic", pair)) => {
                     let pair = pair.split_once(':').ok_or_else(|| bad("basic=USER:PASSWORD"))?;
                     let (user, password) = (pair.0.to_owned(), pair.1.to_owned());
                     auth = WebhookAuth::Basic { user, password };
                 }
-                _ => return Err(bad("knows format=s3|tigris, bearer=TOKEN, basic=USER:PASSWORD")),
+                _ => {
+                    let why =
+                        "knows format=s3|tigris, bearer=TOKEN, basic=USER:PASSWORD, account=ID";
+                    return Err(bad(why));
+                }
             }
         }
-        Ok(Self { name: name.to_owned(), url, form, auth })
+        Ok(Self { name: name.to_owned(), url, form, auth, accounts })
     }
 }
 
@@ -91,10 +99,11 @@ impl fmt::Display for Webhook {
             WebhookForm::Tigris => f.write_str(" format=tigris")?,
         }
         match &self.auth {
-            WebhookAuth::None => Ok(()),
-            WebhookAuth::Basic { user, password } => write!(f, " basic={user}:{password}"),
-            WebhookAuth::Bearer(token) => write!(f, " bearer={token}"),
+            WebhookAuth::None => {}
+            WebhookAuth::Basic { user, password } => write!(f, " basic={user}:{password}")?,
+            WebhookAuth::Bearer(token) => write!(f, " bearer={token}")?,
         }
+        self.accounts.iter().try_for_each(|id| write!(f, " account={id}"))
     }
 }
 
@@ -121,6 +130,7 @@ mod tests {
             "a-B_1=https://example.com/ format=tigris",
             "a=https://example.com/ basic=me:pass:word",
             "a=https://example.com/ format=tigris bearer=t=1",
+            "a=https://example.com/ bearer=t account=me account=you",
         ] {
             assert_eq!(text.parse::<Webhook>().unwrap().to_string(), text);
         }

@@ -20,7 +20,7 @@ use crate::logic::notify::message::{Form, render};
 use crate::logic::notify::{Refusal, Rule, Watch, check};
 use crate::types::bucket::SettingKind;
 use crate::types::event::Event;
-use crate::types::name::BucketName;
+use crate::types::name::{AccountId, BucketName};
 
 use super::index::store_error;
 use super::{Engine, Error};
@@ -29,6 +29,9 @@ use super::{Engine, Error};
 pub trait Courier: Send + Sync {
     /// The form of a destination's messages; `None` for one that the settings do not have.
     fn form(&self, destination: &str) -> Option<Form>;
+
+    /// Whether the buckets of this account may name a destination.
+    fn serves(&self, destination: &str, account: &AccountId) -> bool;
 
     /// Where a destination is.
     fn url(&self, destination: &str) -> Option<String>;
@@ -73,10 +76,10 @@ impl Engine {
         self.courier.as_deref()
     }
 
-    /// Whether this can be a bucket's setting here.
-    pub fn check_notifications(&self, rules: &[Rule]) -> Result<(), Refusal> {
+    /// Whether this can be the setting of a bucket of this owner here.
+    pub fn check_notifications(&self, rules: &[Rule], owner: &AccountId) -> Result<(), Refusal> {
         let courier = self.courier.as_ref();
-        check(rules, &|name| courier.is_some_and(|courier| courier.form(name).is_some()))
+        check(rules, &|name| courier.is_some_and(|courier| courier.serves(name, owner)))
     }
 
     /// Sets what was checked.
@@ -196,6 +199,12 @@ impl Engine {
     ) -> Result<(), Undelivered> {
         let unknown = || Undelivered::Failed("the settings name no such destination".to_owned());
         let form = courier.form(&lane.destination).ok_or_else(unknown)?;
+        // The settings may have changed since the bucket's was made. Where the owner was not known
+        // when the event was noted, what was checked then counts.
+        let serves = |owner: &AccountId| courier.serves(&lane.destination, owner);
+        if !waiting.iter().map(|one| &one.event.owner).all(|o| o.0.is_empty() || serves(o)) {
+            return Err(Undelivered::Failed("it does not serve the bucket's owner".to_owned()));
+        }
         let events: Vec<Event> = waiting.iter().map(|one| one.event.clone()).collect();
         // A form without a name for any of these has nothing to say.
         let Some(message) = render(form, self.region(), &events) else { return Ok(()) };

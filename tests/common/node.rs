@@ -218,6 +218,11 @@ impl Node {
         self.dir.path()
     }
 
+    /// What its settings name after the next start.
+    pub fn set_webhooks(&mut self, webhooks: &[String]) {
+        self.webhooks = webhooks.iter().map(|text| text.parse().unwrap()).collect();
+    }
+
     /// Stops the node and starts it again on the same data.
     pub async fn restart(self) -> Self {
         let Self { engine, cluster, env, wires, dir, regions, webhooks, deliveries } = self;

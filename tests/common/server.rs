@@ -73,6 +73,12 @@ impl Server {
         Self { node, address, client, service, listener }
     }
 
+    /// The same, with other webhooks in its settings.
+    pub async fn restart_with_webhooks(mut self, webhooks: &[String]) -> Self {
+        self.node.set_webhooks(webhooks);
+        self.restart().await
+    }
+
     /// The same node with the same data, on another port.
     pub async fn restart(self) -> Self {
         self.listener.abort();

@@ -457,3 +457,26 @@ async fn what_waits_and_what_went_is_measured() {
     assert!(has("godwit_notify_delivered_total 1"), "{}", metrics.text());
     assert!(has("godwit_notify_oldest_seconds 0"));
 }
+
+#[tokio::test]
+async fn a_webhook_of_one_account_is_not_named_by_others() {
+    let receiver = Receiver::start().await;
+    let server = Server::with_webhooks("bucket", &[webhook(&receiver, " account=somebody")]).await;
+    let all = document(&[queue("all", &EVERYTHING, &[])]);
+    let answer = refused(&server, all.clone()).await;
+    assert_eq!(answer.code(), (400, "InvalidArgument"));
+    let shown = server.client.get("/bucket?acl").await.expect(200);
+    let owner = shown.all("ID")[0].to_owned();
+    let hooks = [webhook(&receiver, &format!(" account=somebody account={owner}"))];
+    let server = server.restart_with_webhooks(&hooks).await;
+    server.client.put("/bucket?notification", all).await.expect(200);
+    server.client.put("/bucket/a", "x").await.expect(200);
+    events(&server, &receiver, 1).await;
+    // Taken away again, it gets nothing more.
+    let hooks = [webhook(&receiver, " account=somebody")];
+    let server = server.restart_with_webhooks(&hooks).await;
+    server.client.put("/bucket/b", "x").await.expect(200);
+    let metrics = server.node.cluster.notify_metrics();
+    eventually(&server.node.env, "it was tried", || async { metrics.failures.get() > 0 }).await;
+    assert_eq!(receiver.messages().len(), 1);
+}

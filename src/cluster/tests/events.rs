@@ -18,7 +18,7 @@ use crate::logic::notify::{Receiver, Rule, Watch};
 use crate::store::{self, Table};
 use crate::types::bucket::{Ack, BucketConfig, BucketRecord, SettingKind};
 use crate::types::event::EventKind;
-use crate::types::name::BucketName;
+use crate::types::name::{AccountId, BucketName};
 use crate::types::record::{Record, RecordId};
 
 fn rule(destination: &str, prefix: &str) -> Rule {
@@ -221,6 +221,10 @@ impl Desk {
 impl Courier for Desk {
     fn form(&self, _destination: &str) -> Option<Form> {
         Some(Form::S3)
+    }
+
+    fn serves(&self, _destination: &str, _account: &AccountId) -> bool {
+        true
     }
 
     fn url(&self, _destination: &str) -> Option<String> {

@@ -111,7 +111,8 @@ pub fn destination(arn: &str) -> Option<&str> {
     is_destination(name).then_some(name)
 }
 
-/// Checks a whole setting. `knows` says whether this node has a destination of that name.
+/// Checks a whole setting. `knows` says whether this node has a destination of that name for the
+/// bucket's owner.
 pub fn check(rules: &[Rule], knows: &dyn Fn(&str) -> bool) -> Result<(), Refusal> {
     if rules.len() > RULES_MAX {
         let why = format!("A bucket has at most {RULES_MAX} notification configurations.");
@@ -155,7 +156,7 @@ fn check_rule(rule: &Rule, knows: &dyn Fn(&str) -> bool) -> Result<(), Refusal> 
     let known = rule.destination().is_some_and(knows) && rule.arn.len() <= ARN_CHARS_MAX;
     if !known {
         let why = "Unable to validate the following destination configurations: this node has no \
-                   webhook of that name.";
+                   webhook of that name for this bucket's owner.";
         return Err(invalid(rule.receiver.element(), &rule.arn, why));
     }
     Ok(())

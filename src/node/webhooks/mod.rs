@@ -25,6 +25,7 @@ use crate::engine::{Courier, Undelivered};
 use crate::env::{BoxFuture, Env};
 use crate::limits;
 use crate::logic::notify::message::Form;
+use crate::types::name::AccountId;
 
 use super::trust;
 
@@ -40,6 +41,8 @@ struct Target {
     env: Env,
     url: Uri,
     form: Form,
+    /// Anybody where there are none.
+    accounts: Vec<String>,
     auth: Option<HeaderValue>,
     tls: Option<TlsConnector>,
     /// Connections without a message under way.
@@ -62,6 +65,7 @@ impl Webhooks {
                     WebhookForm::S3 => Form::S3,
                     WebhookForm::Tigris => Form::Tigris,
                 },
+                accounts: hook.accounts.clone(),
                 auth: authorization(&hook.auth)?,
                 tls: tls.clone().filter(|_| is_tls(&hook.url)),
                 idle: Mutex::new(Vec::new()),
@@ -77,6 +81,12 @@ impl Webhooks {
 impl Courier for Webhooks {
     fn form(&self, destination: &str) -> Option<Form> {
         self.targets.get(destination).map(|target| target.form)
+    }
+
+    fn serves(&self, destination: &str, account: &AccountId) -> bool {
+        self.targets.get(destination).is_some_and(|target| {
+            target.accounts.is_empty() || target.accounts.iter().any(|id| **id == *account.0)
+        })
     }
 
     fn url(&self, destination: &str) -> Option<String> {

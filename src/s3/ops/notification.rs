@@ -93,13 +93,14 @@ async fn put(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let queues = document.queue_configuration.into_iter().map(|c| (Receiver::Queue, c));
     let rules: Vec<Rule> =
         topics.chain(queues).map(|(kind, c)| rule(ctx, kind, c)).collect::<Result<_, _>>()?;
-    check(ctx, &rules)?;
+    check(ctx, req.bucket()?, &rules).await?;
     ctx.engine().put_notifications(req.bucket()?, rules).await?;
     Ok(Reply::ok())
 }
 
-fn check(ctx: &Ctx, rules: &[Rule]) -> Result<(), S3Error> {
-    ctx.engine().check_notifications(rules).map_err(|refusal| match refusal {
+async fn check(ctx: &Ctx, bucket: &BucketName, rules: &[Rule]) -> Result<(), S3Error> {
+    let owner = ctx.engine().bucket_config(bucket).await?.owner.clone();
+    ctx.engine().check_notifications(rules, &owner).map_err(|refusal| match refusal {
         Refusal::Shape => S3Error::new(Code::MalformedXML),
         Refusal::Invalid { name, value, why } => S3Error::argument(name, &value, why),
     })
@@ -235,6 +236,6 @@ pub(super) async fn of_json(
         suffix: None,
         enabled: asked.enabled,
     });
-    check(ctx, &rules)?;
+    check(ctx, bucket, &rules).await?;
     Ok(rules)
 }
