@@ -91,6 +91,8 @@ pub struct CompleteUpload {
     pub conditions: Conditions,
     /// The whole object's checksum, to be compared, where the client gives it.
     pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
+    /// The whole object's size, to be compared, where the client gives it.
+    pub size: Option<u64>,
     /// Of an SSE-C upload; judged where the request enters.
     #[serde(skip)]
     pub customer_key: Option<SecretBytes>,
@@ -425,6 +427,10 @@ fn completion(
     let stored = part_records(view, upload, numbers)?;
     let whole = parts::assemble(&complete.parts, &stored, record.checksum).map_err(refused)?;
     compare(complete.checksum.as_ref(), whole.checksum.as_ref())?;
+    if let Some(size) = complete.size.filter(|size| *size != whole.size) {
+        let why = format!("the parts have {} bytes together, not {size}", whole.size);
+        return Err(Error::InvalidRequest(why));
+    }
     let meta = ObjectMeta {
         size: whole.size,
         etag: whole.etag,

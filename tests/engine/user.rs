@@ -128,6 +128,7 @@ pub async fn complete(
         parts: parts.iter().map(listed).collect(),
         conditions: Conditions::default(),
         checksum: None,
+        size: None,
         customer_key: None,
     };
     engine.complete_upload(complete).await

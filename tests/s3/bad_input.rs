@@ -150,3 +150,22 @@ async fn refused_operations_say_why() {
     }
     assert_eq!(server.client.get("/bucket/a").await.text(), "x");
 }
+
+#[tokio::test]
+async fn conditions_and_appends_that_only_directory_buckets_have_change_nothing() {
+    let server = Server::with_bucket("bucket").await;
+    server.client.put("/bucket/k", "text").await.expect(200);
+    let append = server.client.call("PUT", "/bucket/k").header("x-amz-write-offset-bytes", "4");
+    assert_eq!(append.body("more").send().await.code(), (501, "NotImplemented"));
+    for (name, value) in [
+        ("x-amz-if-match-size", "99"),
+        ("x-amz-if-match-last-modified-time", "Sat, 21 Nov 2026 12:00:00 GMT"),
+    ] {
+        let delete = server.client.call("DELETE", "/bucket/k").header(name, value);
+        assert_eq!(delete.send().await.code(), (501, "NotImplemented"), "{name}");
+    }
+    let batch = "<Delete><Object><Key>k</Key><Size>99</Size></Object></Delete>";
+    let answer = server.client.post("/bucket?delete", batch).await.expect(200);
+    assert_eq!((answer.one("Key"), answer.one("Code")), ("k", "NotImplemented"));
+    assert_eq!(server.client.get("/bucket/k").await.expect(200).text(), "text");
+}

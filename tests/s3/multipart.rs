@@ -294,3 +294,18 @@ async fn a_part_that_is_copied_has_the_checksum_of_its_upload() {
     let done = server.client.post(&upload, document).await.expect(200);
     assert_eq!(done.one("ChecksumType"), "COMPOSITE");
 }
+
+#[tokio::test]
+async fn an_object_of_another_size_than_announced_is_not_made() {
+    let server = Server::with_bucket("bucket").await;
+    let id = begin(&server, "k").await;
+    let etag = upload(&server, "k", &id, 1, b"0123456789").await;
+    let complete = |size: &str| {
+        let call = server.client.call("POST", &format!("/bucket/k?uploadId={id}"));
+        call.header("x-amz-mp-object-size", size).body(document(&[(1, &etag)])).send()
+    };
+    assert_eq!(complete("11").await.code(), (400, "InvalidRequest"));
+    assert_eq!(complete("ten").await.code(), (400, "InvalidArgument"));
+    server.client.head("/bucket/k").await.expect(404);
+    complete("10").await.expect(200);
+}

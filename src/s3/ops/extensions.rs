@@ -1,4 +1,5 @@
-//! Extensions of S3 that other global stores have and this program does not (yet): refused.
+//! Extensions of S3 that other global stores have, and what S3 itself has for directory buckets
+//! alone, and this program does not (yet): refused.
 //!
 //! Invariant: a header that promises something (a fresh read, a snapshot, a place for the bytes) is
 //! never ignored, because the answer would look as if the promise were kept.
@@ -7,6 +8,9 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::op::{Auth, BodyKind, On, Op, Verb, When};
 use crate::types::action::Action;
 
+const APPEND: &str = "Objects are not appended to: a write makes a whole new object, and a long one \
+                      is made of parts.";
+const DIRECTORY: &str = "A condition of directory buckets; If-Match asks for an entity tag.";
 const FORKS: &str = "Forks of buckets are not implemented.";
 const FRESH: &str = "Reads that see every write of other regions are not implemented; without this \
                      header a read sees what has arrived in its region.";
@@ -51,6 +55,10 @@ refused! {
         [UPLOADS, When::Header("x-godwit-regions")] PutObject PLACES;
     "CreateMultipartUpload with X-Tigris-Regions" Post Object
         [UPLOADS, When::Header("x-tigris-regions")] PutObject PLACES;
+    "DeleteObject with x-amz-if-match-last-modified-time" Delete Object
+        [When::Header("x-amz-if-match-last-modified-time")] DeleteObject DIRECTORY;
+    "DeleteObject with x-amz-if-match-size" Delete Object
+        [When::Header("x-amz-if-match-size")] DeleteObject DIRECTORY;
     "GetObject with X-Godwit-Consistent" Get Object
         [When::HeaderStarts("x-godwit-consistent", "true")] GetObject FRESH;
     "GetObject with X-Tigris-Consistent" Get Object
@@ -87,4 +95,6 @@ refused! {
         [When::Header("x-godwit-regions")] PutObject PLACES;
     "PutObject with X-Tigris-Regions" Put Object
         [When::Header("x-tigris-regions")] PutObject PLACES;
+    "PutObject with x-amz-write-offset-bytes" Put Object
+        [When::Header("x-amz-write-offset-bytes")] PutObject APPEND;
 }

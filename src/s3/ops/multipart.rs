@@ -255,6 +255,7 @@ async fn complete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         parts: listed,
         conditions: conditions(&req)?,
         checksum: whole_checksum(&req)?,
+        size: object_size(&req)?,
         customer_key: customer_key(&req)?,
     };
     let stored = ctx.engine_for(&req).complete_upload(complete).await?;
@@ -268,6 +269,14 @@ async fn complete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let reply = with_expiry_of(ctx, &req, &stored, Reply::xml(out)).await?;
     let reply = with_sse(reply, &req, stored.sse.as_ref())?;
     with_version(reply, stored.version_id.as_deref())
+}
+
+/// The whole object's size, where the client gives it.
+fn object_size(req: &Req) -> Result<Option<u64>, S3Error> {
+    const NAME: &str = "x-amz-mp-object-size";
+    let Some(text) = req.header(NAME)? else { return Ok(None) };
+    let size = text.trim().parse().map_err(|_| S3Error::argument(NAME, text, "a size is bytes"))?;
+    Ok(Some(size))
 }
 
 /// The whole object's checksum, where the client gives it.

@@ -2,6 +2,7 @@
 
 use futures_util::stream;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::engine::{Deleted, Deletion, GetObject, ObjectBody, PutObject, VersionRef};
 use crate::limits;
@@ -169,10 +170,16 @@ struct DeleteEntry {
     version_id: Option<String>,
     #[serde(rename = "ETag")]
     etag: Option<String>,
+    last_modified_time: Option<IgnoredAny>,
+    size: Option<IgnoredAny>,
 }
 
 impl DeleteEntry {
     fn deletion(&self) -> Result<Deletion, S3Error> {
+        if self.last_modified_time.is_some() || self.size.is_some() {
+            let why = "LastModifiedTime and Size are conditions of directory buckets.";
+            return Err(S3Error::with(Code::NotImplemented, why));
+        }
         let id = self.version_id.as_deref().filter(|v| !v.is_empty());
         let version = id.map_or(Ok(VersionRef::Current), parse_version)?;
         let key = ObjectKey::parse(&self.key)
