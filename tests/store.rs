@@ -706,7 +706,7 @@ fn usage_is_the_sum_over_the_rows_in_whatever_order_they_were_merged() {
     for seed in 0..20 {
         let all = concurrent_rows(seed);
         let mut other = all.clone();
-        other.rotate_left(seed as usize);
+        other.rotate_left(usize::try_from(seed).unwrap());
         other.reverse();
         // What comes twice counts once.
         other.extend(all.iter().take(20).cloned());

@@ -115,6 +115,34 @@ fn a_data_directory_keeps_objects_key_ports_and_regions() {
 }
 
 #[test]
+fn a_clean_stop_delivers_the_access_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let arguments = ["--regions", "1", "--data", data.to_str().unwrap()];
+    let dev = start(&arguments, folder.path());
+    let owner = client(&dev, &dev.announced.endpoint);
+    for bucket in ["/logged", "/logs"] {
+        assert_eq!(owner.send("PUT", bucket, &[], b"").status, 200);
+    }
+    let policy = r#"{"Statement": {"Effect": "Allow", "Action": "s3:PutObject",
+        "Principal": {"Service": "logging.s3.amazonaws.com"}, "Resource": "arn:aws:s3:::logs/*"}}"#;
+    assert_eq!(owner.send("PUT", "/logs?policy", &[], policy.as_bytes()).status, 204);
+    let logging = "<BucketLoggingStatus><LoggingEnabled><TargetBucket>logs</TargetBucket>\
+                   <TargetPrefix>x/</TargetPrefix></LoggingEnabled></BucketLoggingStatus>";
+    let set = owner.send("PUT", "/logged?logging", &[], logging.as_bytes());
+    assert_eq!(set.status, 200, "{}", set.text());
+    assert_eq!(owner.send("PUT", "/logged/key", &[], b"hello").status, 200);
+    dev.stop();
+    let again = Dev::resume(&arguments[2..], &folder.path().join("again.log"));
+    let owner = client(&again, &again.announced.endpoint);
+    let list = owner.send("GET", "/logs", &[], b"").text();
+    let key = list.split_once("<Key>").unwrap().1.split_once("</Key>").unwrap().0.to_owned();
+    let log = owner.send("GET", &format!("/logs/{key}"), &[], b"").text();
+    assert!(log.contains(" REST.PUT.OBJECT key \"PUT /logged/key HTTP/1.1\" 200 - - 5 "), "{log}");
+    again.stop();
+}
+
+#[test]
 fn without_a_data_directory_nothing_is_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     let temporary = folder.path().join("tmp");
