@@ -17,7 +17,7 @@ use crate::types::stamp::Stamp;
 
 use super::Cluster;
 
-type Positions = BTreeMap<(RegionId, Incarnation), u64>;
+pub(super) type Positions = BTreeMap<(RegionId, Incarnation), u64>;
 
 /// Tombstones that were seen, and what every member must have applied before they go.
 struct Batch {
@@ -118,7 +118,7 @@ impl Cluster {
     }
 
     /// The furthest that anybody is in each log.
-    fn furthest(&self) -> Positions {
+    pub(super) fn furthest(&self) -> Positions {
         let own = (self.region(), self.inner.incarnation);
         let mut furthest: Positions = [(own, self.inner.grown.head())].into();
         for (log, holders) in self.known_heads() {

@@ -1,12 +1,16 @@
-//! Which region does with a version what only one region needs to do.
+//! What a region asks itself before it does something that nobody asked for: whether another region
+//! does it, and whether it knows enough.
 //!
-//! Invariant: nothing rests on it. Two regions may both think that it is them, and none may for a
-//! while: what is done so is done conditionally, and again later.
+//! Invariant: nothing rests on who leads. Two regions may both think that it is them, and none may
+//! for a while: what is done so is done conditionally, and again later.
 
+use crate::limits;
+use crate::store;
 use crate::types::object::Version;
 use crate::types::region::RegionId;
 
 use super::Cluster;
+use super::janitor::Positions;
 
 /// Who looks after a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +21,48 @@ pub enum Lead {
     Away(RegionId),
 }
 
+/// A moment up to which everything that was written anywhere is in known logs.
+#[derive(Clone, Debug)]
+pub struct Horizon {
+    until_ms: u64,
+    positions: Positions,
+}
+
 impl Cluster {
+    /// What this region must have applied to know all that was written until a moment ago; the
+    /// regions that were not heard of since, where there are any.
+    pub fn horizon(&self) -> Result<Horizon, Vec<RegionId>> {
+        let others = self.others();
+        if others.is_empty() {
+            return Ok(Horizon { until_ms: u64::MAX, positions: Positions::new() });
+        }
+        let now = self.env().monotonic();
+        let views = self.inner.views();
+        let silent = |region: &RegionId| {
+            let contact = views.get(region).and_then(|view| view.last_contact);
+            let recent = contact.is_some_and(|at| now <= at + limits::HEADS_SETTLE);
+            !recent || !self.is_connected(*region)
+        };
+        let silent: Vec<RegionId> = others.iter().map(|info| info.id).filter(silent).collect();
+        drop(views);
+        if !silent.is_empty() {
+            return Err(silent);
+        }
+        let settle_ms = u64::try_from(limits::HEADS_SETTLE.as_millis()).unwrap_or(u64::MAX);
+        let until_ms = self.env().now_ms().saturating_sub(settle_ms);
+        Ok(Horizon { until_ms, positions: self.furthest() })
+    }
+
+    /// Everything that was made until then, milliseconds since 1970, is known here.
+    pub fn knows_until(&self, horizon: &Horizon) -> Result<u64, store::Error> {
+        let heads = self.heads()?;
+        let passed = horizon.positions.iter().all(|(log, position)| {
+            let ours = heads.iter().find(|head| (head.origin, head.incarnation) == *log);
+            ours.map_or(0, |head| head.stable) >= *position
+        });
+        Ok(if passed { horizon.until_ms } else { 0 })
+    }
+
     /// The primary of a version's bytes, or where it has none, the region that made it. When that
     /// region is no member any more or has been away for as long as a primary may be, it is the
     /// first one that can be reached.

@@ -68,7 +68,7 @@ pub use config::ConfigChange;
 pub use error::{ReadError, Unavailable};
 pub use events::{Lane, Lost, NotifyMetrics, Tally, Waiting};
 pub use forward::AnswerForwarded;
-pub use lead::Lead;
+pub use lead::{Horizon, Lead};
 pub use members::{BadMembers, Members};
 pub use metrics::ClusterMetrics;
 pub use names::{CreateOutcome, DeleteOutcome};

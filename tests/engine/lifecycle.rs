@@ -398,3 +398,41 @@ async fn a_region_waits_for_the_primary_for_a_while_and_both_may_do_it() {
         .await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_marker_stays_while_a_region_is_away_that_may_have_a_version_under_it() {
+    let markers = Rule { expiration: Some(Expiration::Markers(true)), ..rule("") };
+    let nodes = regions(&["fra", "iad"], &[markers]).await;
+    let (fra, iad) = (&nodes[0], &nodes[1]);
+    set_versioning(&fra.engine, Versioning::Enabled).await;
+    eventually(&iad.env, "iad knows of versions", || async {
+        let config = iad.engine.bucket_config(&bucket()).await;
+        config.is_ok_and(|config| config.versioning == Versioning::Enabled)
+    })
+    .await;
+    fra.wires.set_away(iad.engine.region(), true);
+    put(&iad.engine, "k", "hidden").await.unwrap();
+    fra.wires.pass_time(Duration::from_secs(1));
+    delete(&fra.engine, "k").await;
+    fra.wires.pass_time(DAY * 2);
+    let passed = run(fra).await;
+    assert_eq!((done(&passed), passed.waiting), ([0; 4], 1), "it looks as if nothing were there");
+    assert_eq!(passed.away.iter().map(ToString::to_string).collect::<Vec<_>>(), ["iad"]);
+    fra.wires.set_away(iad.engine.region(), false);
+    eventually(&fra.env, "the version came", || async { versions(&fra.engine).await.len() == 2 })
+        .await;
+    delete(&fra.engine, "alone").await;
+    fra.wires.pass_time(DAY * 2);
+    eventually(&fra.env, "the marker that is alone goes", || async {
+        done(&run(fra).await) == [0, 0, 1, 0]
+    })
+    .await;
+    for node in &nodes {
+        eventually(&node.env, "the other marker stays", || async {
+            let kinds: Vec<bool> = versions(&node.engine).await.iter().map(|v| v.0).collect();
+            kinds == [false, true]
+        })
+        .await;
+        assert!(matches!(get(&node.engine, "k").await, Err(Error::DeleteMarker { .. })));
+    }
+}

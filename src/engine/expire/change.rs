@@ -19,12 +19,24 @@ use crate::types::stamp::Stamp;
 pub(super) struct Clock {
     pub(super) day: Day,
     pub(super) now_ms: u64,
+    /// Everything that was written until then, anywhere, is known here.
+    pub(super) known_ms: u64,
 }
 
 /// A version of a row and what is due of it.
 pub(super) struct DueVersion<'a> {
     pub(super) deed: Deed,
     pub(super) version: &'a Version,
+}
+
+impl DueVersion<'_> {
+    /// Not before it is known what a delete marker hides: a version that comes later would show.
+    pub(super) fn is_known(&self, clock: Clock) -> bool {
+        match self.deed {
+            Deed::Expire(_) | Deed::Erase(_) => true,
+            Deed::Unmark(_) => self.version.made_ms() <= clock.known_ms,
+        }
+    }
 }
 
 /// What is due of a key and no lock forbids.

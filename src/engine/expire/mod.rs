@@ -8,26 +8,27 @@
 mod change;
 mod metrics;
 mod rows;
+mod uploads;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::cluster::Horizon;
 use crate::limits;
 use crate::logic::lifecycle::{self, Deed};
 use crate::store::Snapshot;
 use crate::types::bucket::{NameState, SettingKind};
 use crate::types::event::Cause;
-use crate::types::id::BucketId;
-use crate::types::lifecycle::Lifecycle;
+use crate::types::id::{BucketId, UploadId};
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
 
 use super::index::{FIRST_NAME, store_error, walk};
-use super::uploads::UploadInfo;
-use super::{Engine, Error, Place};
+use super::{Engine, Error};
 use change::Clock;
 pub use metrics::ExpiryMetrics;
 use rows::Search;
@@ -46,7 +47,7 @@ pub struct Passed {
     /// Delete markers that hid nothing and were removed.
     pub unmarked: u64,
     pub aborted: u64,
-    /// Versions that are due, but another region does it that is away.
+    /// Versions that are due, but a region is away that does it or that may know more of them.
     pub waiting: u64,
     /// Those regions.
     pub away: BTreeSet<RegionId>,
@@ -71,17 +72,24 @@ impl Passed {
 struct Walk {
     began: Duration,
     passed: Passed,
+    /// The buckets with rules.
+    ruled: Arc<BTreeMap<BucketId, BucketName>>,
+    /// The last upload that was looked at; they come first.
+    uploads: Option<RecordId>,
+    /// What is left of the buckets.
     buckets: VecDeque<(BucketName, BucketId)>,
     spot: Option<Spot>,
+    /// What must have been applied here before a delete marker goes, or the regions of which that
+    /// is not known.
+    horizon: Result<Horizon, Vec<RegionId>>,
 }
 
 /// Where in a bucket a walk is.
 struct Spot {
     bucket: (BucketName, BucketId),
-    /// Uploads come first.
-    uploads: bool,
-    /// What is left of the keys that rules are about; the first one is being walked.
-    prefixes: VecDeque<String>,
+    /// What is left of the keys that rules are about; the first one is being walked. `None` before
+    /// the first slice.
+    prefixes: Option<VecDeque<String>>,
     /// The last key that was looked at.
     after: Option<ObjectKey>,
 }
@@ -176,23 +184,40 @@ impl Expirer {
 
     async fn begin(&self) -> Result<Walk, Error> {
         let buckets = self.engine.look(ruled_buckets).await?;
-        let passed = Passed { buckets: buckets.len() as u64, ..Passed::default() };
-        Ok(Walk { began: self.engine.env().monotonic(), passed, buckets, spot: None })
+        let ruled = buckets.iter().map(|(name, id)| (*id, name.clone())).collect();
+        Ok(Walk {
+            began: self.engine.env().monotonic(),
+            passed: Passed { buckets: buckets.len() as u64, ..Passed::default() },
+            ruled: Arc::new(ruled),
+            uploads: (!buckets.is_empty()).then_some(RecordId::Upload(UploadId(Stamp::ZERO))),
+            buckets,
+            spot: None,
+            horizon: self.engine.cluster.horizon(),
+        })
     }
 
     /// Goes on a little; whether there is more to do. A bucket where something fails is left.
     async fn slice(&self, walk: &mut Walk) -> bool {
+        if let Some(after) = walk.uploads.take() {
+            match self.engine.abort_some(walk.ruled.clone(), after, &mut walk.passed.aborted).await
+            {
+                Ok(next) => walk.uploads = next,
+                Err(error) => {
+                    tracing::warn!(%error, "stale uploads are aborted later");
+                    walk.passed.errors += 1;
+                }
+            }
+            return true;
+        }
         let spot = match walk.spot.take() {
             Some(spot) => spot,
             None => match walk.buckets.pop_front() {
-                Some(bucket) => {
-                    Spot { bucket, uploads: true, prefixes: VecDeque::new(), after: None }
-                }
+                Some(bucket) => Spot { bucket, prefixes: None, after: None },
                 None => return false,
             },
         };
         let name = spot.bucket.0.clone();
-        match self.advance(spot, &mut walk.passed).await {
+        match self.advance(spot, &walk.horizon, &mut walk.passed).await {
             Ok(spot) => walk.spot = spot,
             Err(Error::NoSuchBucket) => {}
             Err(error) => {
@@ -204,7 +229,12 @@ impl Expirer {
     }
 
     /// One slice of a bucket, and where the next one begins; `None` at its end.
-    async fn advance(&self, mut spot: Spot, passed: &mut Passed) -> Result<Option<Spot>, Error> {
+    async fn advance(
+        &self,
+        mut spot: Spot,
+        horizon: &Result<Horizon, Vec<RegionId>>,
+        passed: &mut Passed,
+    ) -> Result<Option<Spot>, Error> {
         let place = self.engine.place(&spot.bucket.0).await?;
         let rules = match self.engine.known(&spot.bucket.0)? {
             Some(known) => known.lifecycle()?,
@@ -213,71 +243,46 @@ impl Expirer {
         let Some(rules) = rules.filter(|_| place.config.id == spot.bucket.1) else {
             return Ok(None);
         };
-        if spot.uploads {
-            spot.uploads = self.abort_some(&place, &rules, passed).await?;
-            if !spot.uploads {
-                let prefixes = lifecycle::prefixes(&rules);
-                spot.prefixes = prefixes.into_iter().map(str::to_owned).collect();
-            }
-            return Ok(Some(spot).filter(|spot| spot.uploads || !spot.prefixes.is_empty()));
-        }
-        let Some(prefix) = spot.prefixes.front().cloned() else { return Ok(None) };
+        let prefixes = spot.prefixes.get_or_insert_with(|| {
+            lifecycle::prefixes(&rules).into_iter().map(str::to_owned).collect()
+        });
+        let Some(prefix) = prefixes.front().cloned() else { return Ok(None) };
+        let known_ms = match horizon {
+            Ok(horizon) => self.engine.cluster.knows_until(horizon).map_err(store_error)?,
+            Err(_) => 0,
+        };
         let search = Search {
             rules,
-            clock: self.engine.lifecycle_clock(),
+            clock: self.engine.lifecycle_clock(known_ms),
             prefix,
             after: spot.after.take(),
+            unheard: horizon.as_ref().err().into_iter().flatten().copied().collect(),
         };
         let slice = self.engine.find_due(place.config.id, search).await?;
         passed.keys += slice.seen;
         passed.waiting += slice.waiting;
         passed.away.extend(slice.away);
         if !slice.due.is_empty() {
-            let (deeds, written) = self.engine.do_due(place, slice.due).await;
+            let (deeds, written) = self.engine.do_due(place, slice.due, known_ms).await;
             passed.count(&deeds);
             written?;
         }
-        spot.after = slice.last;
-        if slice.ended {
-            spot.prefixes.pop_front();
-            spot.after = None;
+        if !slice.ended {
+            spot.after = slice.last;
+            return Ok(Some(spot));
         }
-        Ok(Some(spot).filter(|spot| !spot.prefixes.is_empty()))
-    }
-
-    /// Aborts uploads of this region that are due, at most a batch; whether there may be more.
-    async fn abort_some(
-        &self,
-        place: &Place,
-        rules: &Lifecycle,
-        passed: &mut Passed,
-    ) -> Result<bool, Error> {
-        if rules.rules.iter().all(|rule| !rule.enabled || rule.abort_days.is_none()) {
-            return Ok(false);
-        }
-        let clock = self.engine.lifecycle_clock();
-        let is_due = |info: &UploadInfo| {
-            let due = lifecycle::abortion(rules, clock.day, info.key.as_str(), info.started_ms);
-            info.upload.0.region == self.engine.region()
-                && due.is_some_and(|due| due.at_ms <= clock.now_ms)
-        };
-        let uploads = self.engine.local_uploads(place.config.id).await?;
-        let mut due = uploads.into_iter().filter(is_due);
-        for info in due.by_ref().take(limits::LIFECYCLE_BATCH) {
-            match self.engine.abort_upload(&place.name, &info.key, info.upload).await {
-                Ok(()) => passed.aborted += 1,
-                // It was ended by its client just now.
-                Err(Error::NoSuchUpload) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(due.next().is_some())
+        let prefixes = spot.prefixes.map(|mut prefixes| {
+            prefixes.pop_front();
+            prefixes
+        });
+        let more = prefixes.as_ref().is_some_and(|prefixes| !prefixes.is_empty());
+        Ok(more.then_some(Spot { bucket: spot.bucket, prefixes, after: None }))
     }
 }
 
 impl Engine {
-    fn lifecycle_clock(&self) -> Clock {
-        Clock { day: self.day(), now_ms: self.env().now_ms() }
+    fn lifecycle_clock(&self, known_ms: u64) -> Clock {
+        Clock { day: self.day(), now_ms: self.env().now_ms(), known_ms }
     }
 }
 

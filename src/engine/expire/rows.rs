@@ -29,6 +29,8 @@ pub(super) struct Search {
     pub(super) prefix: String,
     /// Only later keys.
     pub(super) after: Option<ObjectKey>,
+    /// Regions of which it is not known what they wrote.
+    pub(super) unheard: BTreeSet<RegionId>,
 }
 
 /// The keys of a bucket that were looked at in one slice.
@@ -55,6 +57,7 @@ impl Slice {
 struct Change {
     engine: Engine,
     place: Place,
+    known_ms: u64,
     keys: Vec<ObjectKey>,
     deeds: Mutex<Vec<Deed>>,
 }
@@ -72,7 +75,7 @@ impl Engine {
         bucket: BucketId,
         search: Search,
     ) -> Result<Slice, Error> {
-        let Search { rules, clock, prefix, after } = search;
+        let Search { rules, clock, prefix, after, unheard } = search;
         let first = ObjectKey::parse(&prefix).ok();
         let mut rows = Rows::new(snapshot, bucket);
         rows.seek(match (&after, &first) {
@@ -89,11 +92,14 @@ impl Engine {
                 break;
             };
             slice.seen += 1;
-            let due = change::due(&rules, clock, &key, &row);
             let mut here = false;
-            for lead in due.iter().map(|due| self.cluster.lead(due.version)) {
-                match lead {
-                    Lead::Here => here = true,
+            for due in change::due(&rules, clock, &key, &row) {
+                match self.cluster.lead(due.version) {
+                    Lead::Here if due.is_known(clock) => here = true,
+                    Lead::Here => {
+                        slice.waiting += 1;
+                        slice.away.extend(&unheard);
+                    }
                     Lead::Elsewhere => {}
                     Lead::Away(region) => {
                         slice.waiting += 1;
@@ -113,11 +119,12 @@ impl Engine {
         &self,
         place: Place,
         keys: Vec<ObjectKey>,
+        known_ms: u64,
     ) -> (Vec<Deed>, Result<(), Error>) {
         let first = keys.first().expect("callers give at least one key");
         let (config, subject) = (place.config.clone(), place.row_id(first));
         let engine = self.clone();
-        let change = Arc::new(Change { engine, place, keys, deeds: Mutex::default() });
+        let change = Arc::new(Change { engine, place, known_ms, keys, deeds: Mutex::default() });
         let decider = change.clone();
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| decider.decide(view, stamp));
         let written = self.write(&config, Write { subject, bodies: Vec::new(), decide }).await;
@@ -170,8 +177,11 @@ impl Change {
         if stamp <= row.stamp() {
             return None;
         }
-        let mut due = change::due(rules, self.engine.lifecycle_clock(), key, row);
-        due.retain(|due| self.engine.cluster.lead(due.version) == Lead::Here);
+        let clock = self.engine.lifecycle_clock(self.known_ms);
+        let mut due = change::due(rules, clock, key, row);
+        due.retain(|due| {
+            due.is_known(clock) && self.engine.cluster.lead(due.version) == Lead::Here
+        });
         deeds.extend(due.iter().map(|due| due.deed));
         let versioning = self.place.config.versioning;
         (!due.is_empty()).then(|| change::changed(row, &due, versioning, stamp))
