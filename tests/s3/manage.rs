@@ -245,8 +245,11 @@ async fn buckets_are_listed_as_json_where_that_is_asked_for() {
     assert_eq!(seen(&rest, "Name"), ["open"]);
     assert!(seen(&listed("OnlyDeleted=true").await, "Name").is_empty());
     let json = |path: &str| client.call("GET", path).header("accept", "application/json");
-    let stats = json("/?IncludeStats=true").send().await;
-    assert_eq!(stats.code(), (501, "NotImplemented"));
+    client.put("/bucket/a", "12345").await.expect(200);
+    client.put("/far/a", "123").await.expect(200);
+    let stats = json!({"ActiveBuckets": 3, "TotalObjects": 2, "TotalUniqueObjects": 2,
+        "TotalStorageBytes": 8});
+    assert_eq!(listed("IncludeStats=true&max-buckets=1").await["Stats"], stats);
     let forks = json("/").header("x-tigris-fork", "bucket").send().await;
     assert_eq!(forks.code(), (501, "NotImplemented"));
     assert_eq!(json("/").anonymous().send().await.code(), (403, "AccessDenied"));

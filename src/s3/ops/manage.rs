@@ -28,8 +28,9 @@ use crate::types::action::Action;
 use crate::types::bucket::{Location, SettingKind};
 use crate::types::caller::Caller;
 use crate::types::lifecycle::{Expiration, Lifecycle, Rule};
-use crate::types::name::{AccessKeyId, BucketName, ObjectKey};
+use crate::types::name::{AccessKeyId, AccountId, BucketName, ObjectKey};
 use crate::types::record::{AccessKeyRecord, KeyScope};
+use crate::types::usage::Usage;
 
 use super::acl::{of_bucket, refuse_lists};
 use super::bucket::region_of;
@@ -145,16 +146,13 @@ async fn show(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     Ok(answer(&out))
 }
 
-/// The account's buckets. What deleted ones there are (none) and how much is in them is not kept.
+/// The account's buckets. There are no deleted ones.
 async fn list(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let asked = |name: &str| req.query(name) == Some("true");
     for header in ["x-tigris-fork", "x-tigris-snapshot"] {
         if req.headers.contains_key(header) {
             return Err(absent(header));
         }
-    }
-    if asked("IncludeStats") {
-        return Err(absent("IncludeStats"));
     }
     let max = match req.query_as::<usize>("max-buckets")?.or(req.query_as("MaxBuckets")?) {
         Some(max) => max.clamp(1, limits::LIST_KEYS_MAX),
@@ -189,7 +187,34 @@ async fn list(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     if let Some(next) = page.next {
         out["NextContinuationToken"] = next.into();
     }
+    if asked("IncludeStats") {
+        out["Stats"] = stats(ctx, owner).await?;
+    }
     Ok(answer(&out))
+}
+
+/// How much is in all buckets of an account, as far as this region knows.
+async fn stats(ctx: &Ctx, owner: AccountId) -> Result<Value, S3Error> {
+    let (max, prefix) = (limits::LIST_KEYS_MAX, String::new());
+    let mut list = ListBuckets { owner, prefix, after: None, max };
+    let (mut buckets, mut total) = (0_usize, Usage::default());
+    loop {
+        let page = ctx.engine().list_buckets(list.clone()).await?;
+        buckets += page.buckets.len();
+        for bucket in &page.buckets {
+            total = total.plus(ctx.engine().usage(&bucket.name).await?);
+        }
+        list.after = page.next;
+        if list.after.is_none() {
+            break;
+        }
+    }
+    Ok(json!({
+        "ActiveBuckets": buckets,
+        "TotalObjects": total.versions,
+        "TotalUniqueObjects": total.objects,
+        "TotalStorageBytes": total.bytes,
+    }))
 }
 
 /// Regions with commas; none where every region is.

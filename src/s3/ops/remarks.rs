@@ -88,7 +88,7 @@ pub(super) static REMARKS: &[(&[&str], &str)] = &[
     (&["GetBucket as JSON"], "`GET /bucket?metadata`, as Tigris' SDKs ask."),
     (
         &["ListBuckets as JSON"],
-        "Asked for by `Accept: application/json`. How much is in a bucket is not counted.",
+        "Asked for by `Accept: application/json`; counts are those of the region that answers.",
     ),
     (
         &["PatchBucket with JSON"],
