@@ -251,6 +251,8 @@ pub fn checksum_of(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::types::id::{BlobId, Hash};
     use crate::types::name::AccountId;
@@ -386,6 +388,73 @@ mod tests {
         lacking.get_mut(&2).unwrap().checksum = None;
         let whole = assemble(&listed, &lacking, Some((algorithm, kind))).unwrap();
         assert_eq!(whole.checksum, None);
+    }
+
+    /// A part that was sent: its number, its length around the least, whether it was ended.
+    fn any_store() -> impl Strategy<Value = BTreeMap<u16, PartRecord>> {
+        let len = prop::sample::select(vec![0, 1, MIN - 1, MIN, MIN + 1, 5 << 30]);
+        let parts = prop::collection::btree_map(1..6_u16, (len, prop::bool::weighted(0.1)), 0..6);
+        parts.prop_map(|parts| {
+            let made = parts.into_iter().map(|(number, (len, ended))| {
+                (number, PartRecord { ended, ..record(number, len) })
+            });
+            made.collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_object_is_made_exactly_where_no_rule_is_broken(
+            stored in any_store(),
+            numbers in prop_oneof![
+                prop::collection::vec(1..6_u16, 0..5),
+                prop::collection::btree_set(1..6_u16, 0..5).prop_map(|set| set.into_iter().collect()),
+            ],
+            wrong in prop::option::weighted(0.2, 0..4_usize),
+        ) {
+            let mut listed = list(&stored, &numbers);
+            if let Some(part) = wrong.and_then(|at| listed.get_mut(at)) {
+                part.etag = "0".repeat(32);
+            }
+            let made = assemble(&listed, &stored, None);
+            // The rules, each by itself.
+            let known = |l: &Listed| stored.get(&l.number).filter(|r| !r.ended);
+            let len = |l: &Listed| stored.get(&l.number).map_or(0, |r| r.part.blob.len);
+            let rules = [
+                !listed.is_empty(),
+                numbers.iter().zip(numbers.iter().skip(1)).all(|(a, b)| a < b),
+                listed.iter().all(|l| known(l).is_some()),
+                listed.iter().all(|l| known(l).is_none_or(|r| hex::encode(r.md5) == l.etag)),
+                listed.iter().rev().skip(1).all(|l| len(l) >= MIN),
+                listed.iter().map(len).sum::<u64>() <= limits::OBJECT_BYTES_MAX,
+            ];
+            prop_assert_eq!(made.is_ok(), rules.iter().all(|kept| *kept), "{:?} {:?}", rules, made);
+            let Ok(made) = made else { return Ok(()) };
+            prop_assert_eq!(made.size, listed.iter().map(len).sum::<u64>());
+            // Its parts follow each other and are all of it.
+            let meta = meta(&made);
+            let mut at = 0;
+            for (number, part) in (1..).zip(&listed) {
+                prop_assert_eq!(part_range(&meta, number), Some(at..at + len(part)));
+                at += len(part);
+            }
+            prop_assert_eq!(part_range(&meta, u16::try_from(listed.len() + 1).unwrap()), None);
+        }
+
+        #[test]
+        fn of_parts_that_were_listed_again_the_last_counts(
+            numbers in prop::collection::vec(1..4_u16, 0..8),
+        ) {
+            let listed: Vec<Listed> = (0..).zip(&numbers).map(|(at, number): (u32, _)| Listed {
+                number: *number, etag: at.to_string(), checksum: None,
+            }).collect();
+            let kept = last_of_each(listed.clone());
+            let expected: Vec<Listed> = (0..listed.len())
+                .filter(|at| numbers.get(at + 1) != Some(&numbers[*at]))
+                .map(|at| listed[at].clone())
+                .collect();
+            prop_assert_eq!(kept, expected);
+        }
     }
 
     #[test]

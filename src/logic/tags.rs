@@ -46,8 +46,10 @@ pub fn check(tags: &[(String, String)], max: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Letters, digits, separators and some signs; a tab or a line end is none of them.
+/// Source: S3 user guide, "Categorizing your storage using tags".
 fn is_allowed(c: char) -> bool {
-    c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c)
+    c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c)
 }
 
 #[cfg(test)]
@@ -56,6 +58,15 @@ mod tests {
 
     fn one(key: &str, value: &str) -> Result<(), Refusal> {
         check(&[(key.to_owned(), value.to_owned())], OBJECT_TAGS_MAX)
+    }
+
+    #[test]
+    fn a_tag_has_blanks_but_no_characters_that_control() {
+        assert_eq!(one("a b", "\u{a0}c"), Ok(()));
+        for control in ["\u{b}", "\t", "\n", "\u{85}"] {
+            assert_eq!(one("a", control), Err(Refusal::Value("a".into())), "{control:?}");
+            assert_eq!(one(control, "a"), Err(Refusal::Key(control.into())), "{control:?}");
+        }
     }
 
     #[test]

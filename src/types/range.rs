@@ -25,8 +25,9 @@ impl ByteRange {
             ("", suffix) => Some(Self::Suffix(number(suffix)?)),
             (first, "") => Some(Self::From { first: number(first)?, last: None }),
             (first, last) => {
+                let ascends = magnitude(first) <= magnitude(last);
                 let (first, last) = (number(first)?, number(last)?);
-                (first <= last).then_some(Self::From { first, last: Some(last) })
+                ascends.then_some(Self::From { first, last: Some(last) })
             }
         }
     }
@@ -49,9 +50,64 @@ impl ByteRange {
     }
 }
 
+/// Orders digits by their number, however large it is.
+fn magnitude(digits: &str) -> (usize, &str) {
+    let digits = digits.trim_start_matches('0');
+    (digits.len(), digits)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The positions that a header means of an object, by the words of RFC 9110; `None` where the
+    /// header is none that S3 looks at.
+    fn naive(header: &str, size: u64) -> Option<Vec<u64>> {
+        let (first, last) = header.strip_prefix("bytes=")?.split_once('-')?;
+        let number = |text: &str| text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse());
+        let number = |text: &str| Some(number(text)?.unwrap_or(u128::MAX));
+        let size = u128::from(size);
+        let means: Box<dyn Fn(u128) -> bool> = match (first.is_empty(), last.is_empty()) {
+            (true, true) => return None,
+            (true, false) => {
+                let count = number(last)?;
+                Box::new(move |at| size - at <= count)
+            }
+            (false, true) => {
+                let first = number(first)?;
+                Box::new(move |at| at >= first)
+            }
+            (false, false) => {
+                let (first, last) = (number(first)?, number(last)?);
+                if last < first {
+                    return None;
+                }
+                Box::new(move |at| at >= first && at <= last)
+            }
+        };
+        Some((0..size).filter(|at| means(*at)).map(|at| u64::try_from(at).unwrap()).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_is_the_bytes_that_its_header_means(
+            header in "bytes=(|[0-9]{1,2}|184467440737095516(15|16|99))-(|[0-9]{1,2}|1844674407370955161[5-7])|[bytes=0-9, -]{0,12}",
+            size in 0..40_u64,
+        ) {
+            let range = ByteRange::parse(&header);
+            let trimmed = header.trim();
+            let got = range.map(|range| range.resolve(size).map_or(vec![], Iterator::collect));
+            if !trimmed.contains(' ') {
+                prop_assert_eq!(&got, &naive(trimmed, size));
+            }
+            // A range that is not cut is the same, or refused because it reaches beyond.
+            if let Some(whole) = range.and_then(|range| range.resolve_whole(size)) {
+                prop_assert_eq!(Some(whole.collect::<Vec<_>>()), got);
+            }
+        }
+    }
 
     #[test]
     fn a_range_that_may_not_be_cut_ends_in_the_object() {
@@ -83,7 +139,10 @@ mod tests {
 
     #[test]
     fn what_is_no_single_range_is_ignored() {
-        for header in ["bytes=5-2", "bytes=a-b", "bytes=0-1,3-4", "items=0-1", "bytes=-", "", "-"] {
+        const HUGE: &str = "bytes=18446744073709551699-18446744073709551615";
+        for header in
+            ["bytes=5-2", "bytes=a-b", "bytes=0-1,3-4", "items=0-1", "bytes=-", "", "-", HUGE]
+        {
             assert_eq!(ByteRange::parse(header), None, "{header}");
         }
     }
