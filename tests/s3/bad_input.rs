@@ -164,6 +164,8 @@ async fn conditions_and_appends_that_only_directory_buckets_have_change_nothing(
         let delete = server.client.call("DELETE", "/bucket/k").header(name, value);
         assert_eq!(delete.send().await.code(), (501, "NotImplemented"), "{name}");
     }
+    let fresh = server.client.call("GET", "/bucket/k").header("x-tigris-consistent", "true");
+    assert_eq!(fresh.send().await.code(), (501, "NotImplemented"), "not a word on its length");
     let batch = "<Delete><Object><Key>k</Key><Size>99</Size></Object></Delete>";
     let answer = server.client.post("/bucket?delete", batch).await.expect(200);
     assert_eq!((answer.one("Key"), answer.one("Code")), ("k", "NotImplemented"));

@@ -31,8 +31,7 @@ macro_rules! refused {
             verb: Verb::$verb,
             when: &[$($when),*],
             action: Action::$action,
-            // A body that nobody wants is not read: the refusal is the answer.
-            body: BodyKind::Stream,
+            body: refused!(@body $verb),
             auth: Auth::Signed,
             run: |_, _| Box::pin(async { Err(S3Error::with(Code::NotImplemented, $why)) }),
         }),*];
@@ -40,6 +39,10 @@ macro_rules! refused {
         /// Why each is refused, for the documentation.
         pub(super) static REASONS: &[(&str, &str)] = &[$(($name, $why)),*];
     };
+    // A body that nobody wants is not read: the refusal is the answer.
+    (@body Put) => { BodyKind::Stream };
+    (@body Post) => { BodyKind::Stream };
+    (@body $verb:ident) => { BodyKind::None };
 }
 
 refused! {
