@@ -93,7 +93,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_range_is_the_bytes_that_its_header_means(
-            header in "bytes=(|[0-9]{1,2}|184467440737095516(15|16|99))-(|[0-9]{1,2}|1844674407370955161[5-7])|[bytes=0-9, -]{0,12}",
+            header in prop_oneof![
+                "bytes=(|[0-9]{1,2}|1844674407370955161[4-9])-(|[0-9]{1,2}|1844674407370955161[5-7])",
+                "[bytes=0-9, -]{0,12}",
+            ],
             size in 0..40_u64,
         ) {
             let range = ByteRange::parse(&header);
