@@ -313,13 +313,10 @@ fn ruled_buckets(snapshot: &Snapshot) -> Result<VecDeque<(BucketName, BucketId)>
 fn tell(passed: &Passed) {
     let Passed { buckets, keys, expired, erased, unmarked, aborted, waiting, away, errors, took } =
         passed;
-    if *waiting > 0 {
+    if !away.is_empty() {
         let away: Vec<String> = away.iter().map(ToString::to_string).collect();
-        tracing::warn!(
-            waiting,
-            away = away.join(","),
-            "due by lifecycle rules; these regions do it"
-        );
+        let away = away.join(",");
+        tracing::warn!(waiting, away, "due by lifecycle rules, but these regions are away");
     }
     if *buckets > 0 {
         tracing::info!(
