@@ -11,6 +11,7 @@ use crate::types::action::Action;
 const APPEND: &str = "Objects are not appended to: a write makes a whole new object, and a long one \
                       is made of parts.";
 const DIRECTORY: &str = "A condition of directory buckets; If-Match asks for an entity tag.";
+const BUNDLES: &str = "Archives of several objects are not implemented.";
 const FORKS: &str = "Forks of buckets are not implemented.";
 const FRESH: &str = "Reads that see every write of other regions are not implemented; without this \
                      header a read sees what has arrived in its region.";
@@ -94,6 +95,7 @@ refused! {
         [When::Header("x-godwit-regions")] PutObject PLACES;
     "PostObject with X-Tigris-Regions" Post Bucket
         [When::Header("x-tigris-regions")] PutObject PLACES;
+    "PostObject with a bundle" Post Bucket [When::Query("bundle")] GetObject BUNDLES;
     "PutObject with X-Godwit-Regions" Put Object
         [When::Header("x-godwit-regions")] PutObject PLACES;
     "PutObject with X-Tigris-Regions" Put Object
