@@ -7,12 +7,13 @@ cd "$(dirname "$0")/.."
 case ${1:-} in
   bench)   cargo bench --bench load ;;
   chaos)   GODWIT_SEEDS=${2:-1000} cargo test --release --lib chaos ;;
+  clients) cargo test --test clients -- --include-ignored --test-threads=2 ;;
   crash)   GODWIT_CRASH_ROUNDS=${2:-1000} cargo test --release --test crash -- --nocapture ;;
   reclaim) GODWIT_LONG=1 cargo test --release --test store full_size -- --nocapture ;;
   sim)     GODWIT_SEEDS=${2:-2000} cargo test --release --test sim -- --nocapture ;;
   store)   GODWIT_SEEDS=${2:-2000} cargo test --release --test store ;;
   *)
-    echo "usage: just long bench|chaos|crash|reclaim|sim|store [how many]" >&2
+    echo "usage: just long bench|chaos|clients|crash|reclaim|sim|store [how many]" >&2
     exit 2
     ;;
 esac
