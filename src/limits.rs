@@ -175,6 +175,11 @@ pub const MISS_CHECK_TIMEOUT: Duration = Duration::from_millis(250);
 /// older than this: later it has arrived or was never there.
 pub const VERSION_ASKED_AGE_MAX: Duration = Duration::from_secs(3600);
 
+/// Objects of a list that are fetched ahead: of one object, of one list, and lists at a time.
+pub const PREFETCH_OBJECT_BYTES_MAX: u64 = 16 << 20;
+pub const PREFETCH_BYTES_MAX: u64 = 256 << 20;
+pub const PREFETCHES_MAX: usize = 2;
+
 /// Losers of concurrent writes that a row keeps.
 pub const LOSERS_MAX: usize = 8;
 

@@ -26,6 +26,7 @@ mod multipart;
 mod notify;
 mod object;
 mod payment;
+mod prefetch;
 mod rename;
 mod scope;
 mod tidy;
@@ -102,6 +103,7 @@ pub struct Engine {
     options: Options,
     keyring: Arc<Keyring>,
     buckets: Arc<KnownBuckets>,
+    prefetches: prefetch::Prefetches,
     /// Of access keys.
     policies: scope::Policies,
     /// Why it makes changes, for those who are told of them.
@@ -118,8 +120,9 @@ impl Engine {
 
     fn plain(cluster: Cluster, options: Options) -> Self {
         let (keyring, buckets, because) = (Arc::default(), Arc::default(), Because::default());
-        let policies = scope::Policies::default();
-        Self { cluster, options, keyring, buckets, policies, because, courier: None }
+        let (policies, prefetches) = (scope::Policies::default(), prefetch::Prefetches::default());
+        let courier = None;
+        Self { cluster, options, keyring, buckets, prefetches, policies, because, courier }
     }
 
     /// The same engine, which has events delivered.

@@ -71,6 +71,10 @@ cmp tree/hello.txt <(fetch "http://localhost:$HOST_PORT/$bucket/tree/hello.txt")
 s3 delpolicy "s3://$bucket"
 if fetch "http://localhost:$HOST_PORT/$bucket/tree/hello.txt" 2>denied; then fail "a deleted policy lets in"; fi
 
+s3 expire --expiry-days=3 --expiry-prefix=tree/ "s3://$bucket"
+has "expiration rule" "$(s3 info "s3://$bucket" | tr '[:upper:]' '[:lower:]')"
+s3 dellifecycle "s3://$bucket"
+
 s3 modify --add-header=x-amz-meta-shape:round --mime-type=text/x-thing "s3://$bucket/hello.txt"
 info=$(s3 info "s3://$bucket/hello.txt")
 has "x-amz-meta-shape: round" "$info"

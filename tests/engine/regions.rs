@@ -1,6 +1,7 @@
 //! Three nodes: what was written at one is read at the others.
 
-use godwit::engine::Error;
+use godwit::engine::{Error, ListObjects};
+use godwit::logic::listing::{Entry, Query};
 use godwit::logic::precondition::Conditions;
 
 use crate::common::node::{Node, eventually};
@@ -173,5 +174,41 @@ async fn plain_writes_of_one_key_from_everywhere_are_all_taken_and_converge() {
             let body = get(&node.engine, "k").await.unwrap();
             assert!(body.iter().all(|b| *b == body[0]), "bytes of two versions");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_objects_of_a_list_are_fetched_ahead_of_their_readers() {
+    let nodes = three().await;
+    let body = vec![3_u8; 2_000_000];
+    for name in ["one", "two"] {
+        put(&nodes[0].engine, name, body.clone()).await.unwrap();
+    }
+    put(&nodes[0].engine, "small", "rides with its row").await.unwrap();
+    let list = || ListObjects { bucket: bucket(), query: Query { max: 9, ..Query::default() } };
+    for node in &nodes {
+        eventually(&node.env, "the list is whole", || async {
+            keys(&node.engine).await.len() == 3
+        })
+        .await;
+        let page = node.engine.list_objects(list()).await.unwrap();
+        let blobs: Vec<_> = page
+            .entries
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Key(_, meta) if !meta.rides => Some(meta.parts[0].blob),
+                Entry::Key(..) | Entry::Prefix(_) => None,
+            })
+            .collect();
+        assert_eq!(blobs.len(), 2);
+        assert!(node.engine.prefetch(&bucket(), &page));
+        eventually(&node.env, "every chunk is here, and nobody read it", || async {
+            let mut here = true;
+            for (blob, chunk) in blobs.iter().flat_map(|blob| [(blob, 0), (blob, 1)]) {
+                here &= node.cluster.store().chunk(blob, chunk).await.unwrap().is_some();
+            }
+            here
+        })
+        .await;
     }
 }

@@ -12,7 +12,7 @@ use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::{Writer, carries};
 use crate::types::action::Action;
-use crate::types::name::{BucketName, ObjectKey};
+use crate::types::name::ObjectKey;
 use crate::types::object::ObjectMeta;
 
 use super::answers::{Encoding, account_element, class_of, kind_name};
@@ -45,7 +45,7 @@ async fn list_v1(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let encoding = Encoding::of(&req)?;
     let marker = non_empty(&req, "marker");
     let query = query(&req, marker.clone())?;
-    let page = page(ctx, req.bucket()?, &query).await?;
+    let page = page(ctx, &req, &query).await?;
     let mut out = Writer::new("ListBucketResult");
     // Clients decode every name of this version but the prefix: it goes as it is, if it can.
     let prefix =
@@ -70,7 +70,7 @@ async fn list_v2(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         })?),
     };
     let query = query(&req, after)?;
-    let page = page(ctx, req.bucket()?, &query).await?;
+    let page = page(ctx, &req, &query).await?;
     let mut out = Writer::new("ListBucketResult");
     head(&mut out, &req, &query, encoding, &encoding.encode(&query.prefix))?;
     out.value("KeyCount", page.entries.len()).text_some("ContinuationToken", token);
@@ -90,9 +90,18 @@ fn query(req: &Req, after: Option<String>) -> Result<Query, S3Error> {
     })
 }
 
-async fn page(ctx: &Ctx, bucket: &BucketName, query: &Query) -> Result<ObjectsPage, S3Error> {
+/// The page; where the client asks for it, its objects are brought here for who reads them next.
+async fn page(ctx: &Ctx, req: &Req, query: &Query) -> Result<ObjectsPage, S3Error> {
+    let bucket = req.bucket()?;
     let list = ListObjects { bucket: bucket.clone(), query: query.clone() };
-    Ok(ctx.engine().list_objects(list).await?)
+    let page = ctx.engine().list_objects(list).await?;
+    for name in ["x-godwit-prefetch", "x-tigris-prefetch"] {
+        if req.header(name)? == Some("true") {
+            ctx.engine().prefetch(bucket, &page);
+            break;
+        }
+    }
+    Ok(page)
 }
 
 /// What both versions say of the request; the prefix as it is shown.

@@ -36,6 +36,11 @@ pub(super) static REMARKS: &[(&[&str], &str)] = &[
     (&["GetObject"], "One range a request; `partNumber`; all four conditions; `response-*`."),
     (&["GetObjectTorrent"], "NoSuchKey: no object has a torrent."),
     (
+        &["ListObjects", "ListObjectsV2"],
+        "With `X-Godwit-Prefetch: true` (or `X-Tigris-Prefetch`) the listed objects are brought \
+         into the region that answers: those of up to 16 MiB, 256 MiB of a page.",
+    ),
+    (
         &["PostObject"],
         "Signatures 4 and 2 or none. A field that is missing counts as empty in conditions; \
          `x-amz-checksum-*` needs no condition; fields that are there twice are refused.",
