@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use crate::env::{BoxFuture, Class};
 use crate::limits;
 use crate::net::message::{Request, Response};
+use crate::types::bucket::BucketConfig;
 use crate::types::record::RecordId;
-use crate::types::region::RegionId;
+use crate::types::region::{RegionId, RegionInfo, Role};
 
 use super::Cluster;
 use super::error::Unavailable;
@@ -70,5 +73,34 @@ impl Cluster {
             }
             Err(why) => Err(Unavailable::new(format!("region {region}: {why}"))),
         }
+    }
+
+    /// Takes in a record from so many regions that every change of it that was answered is here
+    /// then, wherever it was made: `ack` of the regions that count for the bucket have applied it,
+    /// and fewer than that are not asked.
+    pub async fn catch_up(&self, config: &BucketConfig, id: &RecordId) -> Result<(), Unavailable> {
+        let own = self.region();
+        let counts =
+            |info: &&RegionInfo| info.role != Role::Cache && config.location.allows(info.id);
+        let counted: Vec<RegionId> =
+            self.members().regions().filter(counts).map(|i| i.id).collect();
+        let needed = counted.len() + 1 - config.ack.required(counted.len()).min(counted.len());
+        let mut heard = usize::from(counted.contains(&own));
+        let others = counted.into_iter().filter(|region| *region != own);
+        let mut asked: FuturesUnordered<_> =
+            others.map(|region| self.learn_from(region, vec![id.clone()])).collect();
+        let mut last = None;
+        while heard < needed {
+            match asked.next().await {
+                Some(Ok(())) => heard += 1,
+                Some(Err(why)) => last = Some(why),
+                None => {
+                    let why = last.map_or_else(String::new, |why| format!(": {}", why.reason));
+                    let reason = format!("{heard} of {needed} regions say what they know{why}");
+                    return Err(Unavailable::new(reason));
+                }
+            }
+        }
+        Ok(())
     }
 }

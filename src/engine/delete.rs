@@ -152,8 +152,11 @@ impl Engine {
     ) -> Result<Deleted, Error> {
         let now_ms = self.env().now_ms();
         let (config, key) = (place.config.clone(), key.clone());
-        let row = self.row_with(&config, &key, version).await?;
         let subject = place.row_id(&key);
+        if config.lock.is_some() {
+            self.learn_locks(&config, &subject).await?;
+        }
+        let row = self.row_with(&config, &key, version).await?;
         let version_id = match version {
             VersionRef::Exact(stamp) => stamp.to_string(),
             VersionRef::Null | VersionRef::Current => "null".to_owned(),

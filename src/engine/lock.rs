@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
+use crate::cluster::Unavailable;
 use crate::logic::lock::{self, Locked};
 use crate::types::acl::Acl;
 use crate::types::bucket::{BucketConfig, Versioning};
 use crate::types::lock::{LockAsked, LockMode, ObjectLock, Retention};
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::object::{Mark, Marks};
+use crate::types::record::RecordId;
 use crate::types::stamp::Stamp;
 
 use super::version::VersionRef;
@@ -45,6 +47,19 @@ impl Engine {
                 "Object Lock needs versioning enabled; it was suspended just now".into(),
             )),
         }
+    }
+
+    /// Learns of every lock that was answered, in whatever region it was set; a version is erased
+    /// only after that. Where too few regions can be asked, it stays.
+    pub(super) async fn learn_locks(
+        &self,
+        config: &BucketConfig,
+        row: &RecordId,
+    ) -> Result<(), Error> {
+        self.cluster.catch_up(config, row).await.map_err(|why| {
+            let reason = format!("it is not known whether the object is locked: {}", why.reason);
+            Error::from(Unavailable { reason, ..why })
+        })
     }
 
     pub async fn lock_state(

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use godwit::engine::{Deleted, Engine, Error, GetObject, ListVersions, VersionRef};
+use godwit::engine::{CreateBucket, Deleted, Engine, Error, GetObject, ListVersions, VersionRef};
 use godwit::logic::listing::Query;
 use godwit::logic::precondition::Conditions;
 use godwit::logic::versions::Entry;
 use godwit::types::bucket::Versioning;
+use godwit::types::lock::{LockMode, Retention};
 use godwit::types::stamp::Stamp;
 
 use crate::common::node::{Node, eventually};
@@ -112,4 +113,32 @@ async fn a_version_that_nobody_made_is_missing() {
     let strange = Stamp { region: "syd".parse().unwrap(), ..made };
     let missing = get_version(&nodes[1].engine, "k", strange).await;
     assert_eq!(missing, Err(Error::NoSuchVersion), "no such region, nobody to ask");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_was_answered_anywhere_keeps_its_version_everywhere_at_once() {
+    let nodes = Node::cluster(&CODES).await;
+    let create = CreateBucket { name: bucket(), owner: account(), location: vec![], lock: true };
+    nodes[0].engine.create_bucket(create).await.unwrap();
+    let (fra, nrt) = (&nodes[0], &nodes[2]);
+    let (near, far) = (nodes[1].engine.region(), nrt.engine.region());
+    for round in 0..5_u64 {
+        let made = put(&fra.engine, "k", format!("round {round}")).await.unwrap().version;
+        assert!(get_version(&nrt.engine, "k", made).await.is_ok(), "known where it is erased");
+        fra.wires.set_away(far, true);
+        let until_ms = fra.env.now_ms() + 3_600_000;
+        let retention = Some(Retention { mode: LockMode::Compliance, until_ms });
+        let version = VersionRef::Exact(made);
+        let (bucket, key) = (bucket(), key("k"));
+        let set = fra.engine.put_retention(&bucket, &key, version, retention, false);
+        set.await.unwrap();
+        let alone = erase(&nrt.engine, "k", made).await;
+        assert!(matches!(alone, Err(Error::Unavailable { .. })), "it cannot know: {alone:?}");
+        fra.wires.set_away(far, false);
+        fra.wires.set_away(near, true);
+        let refused = erase(&nrt.engine, "k", made).await;
+        assert!(matches!(refused, Err(Error::AccessDenied(_))), "{refused:?}");
+        fra.wires.set_away(near, false);
+        assert!(get_version(&nrt.engine, "k", made).await.is_ok());
+    }
 }

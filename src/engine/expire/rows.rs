@@ -123,6 +123,11 @@ impl Engine {
     ) -> (Vec<Deed>, Result<(), Error>) {
         let first = keys.first().expect("callers give at least one key");
         let (config, subject) = (place.config.clone(), place.row_id(first));
+        for key in keys.iter().filter(|_| config.lock.is_some()) {
+            if let Err(why) = self.learn_locks(&config, &place.row_id(key)).await {
+                return (Vec::new(), Err(why));
+            }
+        }
         let engine = self.clone();
         let change = Arc::new(Change { engine, place, known_ms, keys, deeds: Mutex::default() });
         let decider = change.clone();
