@@ -76,7 +76,8 @@ pub fn compatibility() -> String {
     let mut page = String::from(
         "# S3 compatibility\n\n\
          Every operation of the S3 API and what this endpoint does with it. This page is made from \
-         the table of operations; a test compares it.\n\n\
+         the table of operations; a test compares it. The cases of ceph/s3-tests that do not pass \
+         stand with their reasons in [conformance](conformance.md).\n\n\
          | Operation | State | Remark |\n|---|---|---|\n",
     );
     let mut rows: Vec<&Op> = all().collect();
