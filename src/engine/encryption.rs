@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::cluster::{Body, BodySink, Unavailable};
 use crate::logic::encryption::{BrokenSeal, DataKey, Opener, Sealer};
+use crate::logic::parts::plain_etag;
 use crate::types::bucket::SettingKind;
 use crate::types::encryption::{
     BucketEncryption, Encryption, KeyName, Seal, SecretBytes, Sse, SseAsked,
@@ -16,7 +17,6 @@ use crate::types::name::BucketName;
 use crate::types::object::{ETag, ObjectMeta};
 
 use super::{Engine, Error};
-use crate::logic::parts::plain_etag;
 
 const KEY_NEEDED: &str = "The object was stored using a form of Server Side Encryption. The \
                           correct parameters must be provided to retrieve the object.";

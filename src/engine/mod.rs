@@ -133,8 +133,9 @@ impl Engine {
 
     /// The same engine, whose changes are made for this client.
     #[must_use]
-    pub fn on_behalf(&self, by: By) -> Self {
-        self.by(Some(Arc::new(by)))
+    pub fn on_behalf(&self, by: By, cause: Cause) -> Self {
+        let because = Because { by: Some(Arc::new(by)), cause };
+        Self { because, ..self.clone() }
     }
 
     fn by(&self, by: Option<Arc<By>>) -> Self {

@@ -56,11 +56,12 @@ impl Ctx {
     pub(crate) fn engine_for(&self, req: &Req) -> Engine {
         let account = req.caller.account();
         let cause = if req.form.is_some() { Cause::Form } else { Cause::Plain };
-        self.engine().caused_by(cause).on_behalf(By {
+        let by = By {
             principal: account.map_or_else(|| "Anonymous".to_owned(), ToString::to_string),
             address: req.around.source_ip.map(|ip| ip.to_string()),
             request: req.id.clone(),
-        })
+        };
+        self.engine().on_behalf(by, cause)
     }
 }
 

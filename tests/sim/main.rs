@@ -132,26 +132,35 @@ fn current(cluster: &Cluster, config: &BucketConfig, name: &str) -> Option<(Stam
 
 /// Reads a whole object. `None`: it is not there, or cannot be had now.
 async fn read(engine: &Engine, name: &str) -> Result<Option<(Stamp, Vec<u8>)>, Error> {
+    match read_version(engine, bucket(), name, VersionRef::Current).await {
+        Err(Error::NoSuchKey) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// Reads a whole version.
+async fn read_version(
+    engine: &Engine,
+    bucket: BucketName,
+    name: &str,
+    version: VersionRef,
+) -> Result<(Stamp, Vec<u8>), Error> {
     let get = GetObject {
-        bucket: bucket(),
+        bucket,
         key: key(name),
         conditions: Conditions::default(),
         range: None,
         if_range: Conditions::default(),
         part: None,
-        version: VersionRef::Current,
+        version,
         customer_key: None,
     };
-    let mut read = match engine.get_object(&get).await {
-        Ok(read) => read,
-        Err(Error::NoSuchKey) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let mut read = engine.get_object(&get).await?;
     let mut bytes = Vec::new();
     while let Some(piece) = read.body.next().await {
         bytes.extend_from_slice(&piece?);
     }
-    Ok(Some((read.info.version, bytes)))
+    Ok((read.info.version, bytes))
 }
 
 async fn check_read(engine: Engine, ledger: Shared, name: &'static str) {

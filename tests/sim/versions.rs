@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use godwit::engine::body::WholeBody;
-use godwit::engine::{Attributes, CreateBucket, Engine, Error, GetObject, PutObject, VersionRef};
+use godwit::engine::{Attributes, CreateBucket, Engine, Error, PutObject, VersionRef};
 use godwit::logic::precondition::Conditions;
 use godwit::types::bucket::{BucketConfig, Versioning};
 use godwit::types::name::BucketName;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::ledger::pattern;
 use super::world::World;
-use super::{body_len, key, owner};
+use super::{body_len, key, owner, read_version};
 
 const KEYS: [&str; 2] = ["v", "w"];
 
@@ -141,7 +141,8 @@ impl Versions {
             let region = engine.region();
             assert_eq!(there, !erased, "{name}: version {which} ({stamp:?}) at {region}");
             if there {
-                let body = read(engine, name, stamp).await;
+                let version = VersionRef::Exact(stamp);
+                let (_, body) = read_version(engine, bucket(), name, version).await.unwrap();
                 assert!(body == pattern(which, len), "{name}: version {which} has other bytes");
             }
         }
@@ -161,23 +162,4 @@ pub(crate) fn shown(
         (*name, row.visible().map(|version| version.stamp).collect())
     };
     KEYS.iter().map(stamps).collect()
-}
-
-async fn read(engine: &Engine, name: &str, stamp: Stamp) -> Vec<u8> {
-    let get = GetObject {
-        bucket: bucket(),
-        key: key(name),
-        conditions: Conditions::default(),
-        range: None,
-        if_range: Conditions::default(),
-        part: None,
-        version: VersionRef::Exact(stamp),
-        customer_key: None,
-    };
-    let mut read = engine.get_object(&get).await.unwrap();
-    let mut bytes = Vec::new();
-    while let Some(piece) = read.body.next().await {
-        bytes.extend_from_slice(&piece.unwrap());
-    }
-    bytes
 }
