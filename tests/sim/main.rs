@@ -18,6 +18,10 @@
 mod disk;
 mod env;
 mod ledger;
+#[allow(dead_code, reason = "each test program uses a part of this")]
+#[path = "../common/linear.rs"]
+mod linear;
+mod linear_tests;
 mod net;
 mod versions;
 mod world;
