@@ -93,7 +93,7 @@ pub(super) fn stamps(record: &Record) -> Vec<crate::types::stamp::Stamp> {
             let made = row.versions.iter().flat_map(|v| [v.stamp, v.marks.stamp()]);
             made.chain(row.erased.values().map(|erased| erased.at)).collect()
         }
-        other => vec![super::commit::stamp_of(other)],
+        other => vec![other.stamp()],
     }
 }
 

@@ -165,7 +165,7 @@ impl Cluster {
 
 /// The stamp that a change of this record must be above.
 pub(super) fn floor_of(tx: &Tx<'_>, subject: &RecordId) -> Result<Stamp, store::Error> {
-    Ok(tx.record(subject)?.map_or(Stamp::ZERO, |record| stamp_of(&record)))
+    Ok(tx.record(subject)?.map_or(Stamp::ZERO, |record| record.stamp()))
 }
 
 /// Runs `decide` with a given stamp.
@@ -215,18 +215,6 @@ pub(super) fn merge_all(
 /// The blobs of bodies that regions must be asked to hold.
 pub(super) fn new_blobs(bodies: &[Body]) -> Vec<BlobId> {
     bodies.iter().filter(|b| b.needs_holders()).filter_map(|b| b.blob.map(|b| b.id)).collect()
-}
-
-/// The stamp of a record's last change.
-pub(super) fn stamp_of(record: &Record) -> Stamp {
-    match record {
-        Record::Row(row) => row.stamp(),
-        Record::Bucket(bucket) => bucket.stamp(),
-        Record::Name(name) => name.stamp,
-        Record::AccessKey(key) => key.stamp,
-        Record::Upload(upload) => upload.stamp,
-        Record::Part(part) => part.stamp,
-    }
 }
 
 /// Says in new records where the bytes are: the blobs `new` in `holders`, others where their parts

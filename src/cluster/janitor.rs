@@ -112,7 +112,7 @@ impl Cluster {
         let rows: Vec<(RecordId, Stamp)> = page
             .into_iter()
             .filter(|(_, record)| self.is_droppable(record, now_ms))
-            .map(|(id, record)| (id, super::commit::stamp_of(&record)))
+            .map(|(id, record)| (id, record.stamp()))
             .collect();
         Ok((!rows.is_empty()).then_some(rows))
     }
@@ -152,9 +152,7 @@ impl Cluster {
                 let mut dropped = 0;
                 for (id, stamp) in rows {
                     let Some(record) = tx.record(&id)? else { continue };
-                    if super::commit::stamp_of(&record) == stamp
-                        && cluster.is_droppable(&record, now_ms)
-                    {
+                    if record.stamp() == stamp && cluster.is_droppable(&record, now_ms) {
                         tx.forget(&id)?;
                         dropped += 1;
                     }

@@ -23,7 +23,7 @@ use crate::types::stamp::Stamp;
 
 use super::Cluster;
 use super::batch;
-use super::commit::{merge_all, stamp_of};
+use super::commit::merge_all;
 
 /// A line of the table of pending changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,7 +126,7 @@ fn is_known(
                 .map(|version| version.stamp)
                 .filter(|stamp| !local.versions.iter().any(|known| known.stamp == *stamp))
                 .collect(),
-            (_, record) => vec![stamp_of(record)],
+            (_, record) => vec![record.stamp()],
         };
         let merged = merge(Some(local), record.clone());
         if merged.changed && batch::stamps(&merged.record).iter().any(|s| new.contains(s)) {

@@ -76,6 +76,22 @@ impl Row {
         versions.chain(self.erased.values().map(|erased| erased.at)).max().unwrap_or(Stamp::ZERO)
     }
 
+    /// The largest stamp of a version that was made or erased: what an operation judges moves with
+    /// it, marks and places do not.
+    pub fn made_stamp(&self) -> Stamp {
+        let made = self.versions.iter().map(|version| version.stamp);
+        made.chain(self.erased.values().map(|erased| erased.at)).max().unwrap_or(Stamp::ZERO)
+    }
+
+    /// What an operation judges: the current version, the newest null one, and what was erased.
+    #[must_use]
+    pub fn head(&self) -> Self {
+        let (current, null) = (self.current().map(|v| v.stamp), self.null_stamp());
+        let judged = |v: &&Version| Some(v.stamp) == current || (v.null && v.stamp == null);
+        let versions = self.versions.iter().filter(judged).cloned().collect();
+        Self { versions, erased: self.erased.clone() }
+    }
+
     /// The newest null version, [`Stamp::ZERO`] without one: what the next one replaces.
     pub fn null_stamp(&self) -> Stamp {
         self.versions.iter().find(|v| v.null).map_or(Stamp::ZERO, |v| v.stamp)

@@ -38,6 +38,20 @@ pub enum Record {
     Part(Box<PartRecord>),
 }
 
+impl Record {
+    /// Of its last change.
+    pub fn stamp(&self) -> Stamp {
+        match self {
+            Self::Row(row) => row.stamp(),
+            Self::Bucket(bucket) => bucket.stamp(),
+            Self::Name(name) => name.stamp,
+            Self::AccessKey(key) => key.stamp,
+            Self::Upload(upload) => upload.stamp,
+            Self::Part(part) => part.stamp,
+        }
+    }
+}
+
 /// An access key. Merge: the larger stamp.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AccessKeyRecord {

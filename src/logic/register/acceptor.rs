@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Accepted, Answer, Ask, Ballot, RowValue, Value};
+use super::{Accepted, Answer, Ask, Ballot, RowValue, State, Value};
 use crate::types::stamp::Stamp;
 
 /// Promise and acceptance of one register at one voter.
@@ -29,7 +29,7 @@ pub struct Handled<V> {
     pub changed: bool,
 }
 
-impl<V: Clone + PartialEq> Cell<V> {
+impl<V: State> Cell<V> {
     /// Answers one question. `row` is this voter's own record beside the register.
     pub fn handle(&mut self, ask: &Ask<V>, row: Option<RowValue<V>>) -> Handled<V> {
         let before = self.promised;
@@ -75,8 +75,11 @@ impl<V: Clone + PartialEq> Cell<V> {
             }
             return Handled { answer: Answer::Accepted { ballot }, changed: false };
         }
-        // A row with the value's own stamp is this value, already known to be chosen.
-        let overtaken = row.as_ref().is_some_and(|r| r.stamp > judged && r.stamp != value.stamp);
+        // A row with the value's own stamp is this value, already known to be chosen. What was
+        // accepted counts like a row: it may stand for a deletion whose row was dropped since.
+        let accepted = self.accepted.as_ref().map(|a| a.value.stamp);
+        let known = row.as_ref().map(|r| r.stamp).into_iter().chain(accepted);
+        let overtaken = known.into_iter().any(|stamp| stamp > judged && stamp != value.stamp);
         if ballot < self.promised || overtaken {
             return self.refuse(ballot, row);
         }
@@ -154,5 +157,15 @@ mod tests {
         assert_eq!(cell.accepted, None);
         let answer = cell.handle(&accept(3, 7, 6, None), row).answer;
         assert_eq!(answer, Answer::Accepted { ballot: ballot(3) });
+    }
+
+    #[test]
+    fn what_was_accepted_counts_like_a_row_that_was_not_judged() {
+        let mut cell = Cell::default();
+        cell.handle(&accept(2, 7, 5, None), None);
+        let refused = cell.handle(&accept(3, 8, 6, None), None).answer;
+        assert!(matches!(refused, Answer::Refused { .. }));
+        let accepted = cell.handle(&accept(3, 8, 7, None), None).answer;
+        assert_eq!(accepted, Answer::Accepted { ballot: ballot(3) });
     }
 }

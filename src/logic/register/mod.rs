@@ -11,6 +11,7 @@
 
 pub mod acceptor;
 pub mod proposer;
+mod record;
 
 #[cfg(test)]
 mod exhaustive;
@@ -22,6 +23,28 @@ use serde::{Deserialize, Serialize};
 use crate::types::id::OpId;
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
+
+pub use record::row_value;
+
+/// What a register can hold: states that stand beside rows, which other ways of writing advance.
+pub trait State: Clone + PartialEq {
+    /// What holds where both are known: the larger stamp, or what both say together.
+    fn together(value: (Stamp, &Self), row: (Stamp, &Self)) -> Self;
+}
+
+impl State for crate::types::bucket::NameState {
+    fn together(value: (Stamp, &Self), row: (Stamp, &Self)) -> Self {
+        if row.0 > value.0 { row.1.clone() } else { value.1.clone() }
+    }
+}
+
+/// The state of registers in tests.
+#[cfg(test)]
+impl State for u8 {
+    fn together(value: (Stamp, &Self), row: (Stamp, &Self)) -> Self {
+        if row.0 > value.0 { *row.1 } else { *value.1 }
+    }
+}
 
 /// Operations that a value remembers, newest first, so that a retry finds its own.
 pub const OPS_MAX: usize = 8;
@@ -60,6 +83,7 @@ pub struct Accepted<V> {
 /// A row beside the register that plain writes may have advanced.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RowValue<V> {
+    /// Of the last change that an operation judges.
     pub stamp: Stamp,
     pub state: V,
 }

@@ -8,12 +8,13 @@
 //! an operation given up after [`Proposer::may_have_happened`] has an unknown outcome.
 //!
 //! Invariant: one ballot is used for one value. What is judged is the accepted value of the highest
-//! ballot of a majority, or a row above it; it is written back before anything rests on it, unless
-//! that majority agrees on it.
+//! ballot of a majority together with the rows that were seen; it is written back before anything
+//! rests on it, unless that majority agrees on it. A row that all of them have is no agreement: a value
+//! that was judged without it may have been accepted elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Accepted, Answer, Ask, Ballot, OPS_MAX, Outcome, RowValue, Value};
+use super::{Accepted, Answer, Ask, Ballot, OPS_MAX, Outcome, RowValue, State, Value};
 use crate::types::id::OpId;
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
@@ -87,6 +88,8 @@ pub struct Proposer<V> {
     phase: Phase<V>,
     /// An own value was offered to acceptors; the newest operation of what it was made from.
     proposed: Option<Option<OpId>>,
+    /// Who accepted the value that ended the operation.
+    accepted_by: BTreeSet<RegionId>,
     #[cfg(test)]
     pub(crate) without: Option<Rule>,
 }
@@ -144,7 +147,7 @@ impl Then {
     }
 }
 
-impl<V: Clone + PartialEq> Proposer<V> {
+impl<V: State> Proposer<V> {
     pub fn new(plan: Plan<V>) -> Self {
         assert!(!plan.voters.is_empty(), "a register has voters");
         let row = plan.row.clone();
@@ -154,6 +157,7 @@ impl<V: Clone + PartialEq> Proposer<V> {
             row,
             phase: Phase::Idle,
             proposed: None,
+            accepted_by: BTreeSet::new(),
             #[cfg(test)]
             without: None,
         }
@@ -182,6 +186,12 @@ impl<V: Clone + PartialEq> Proposer<V> {
     /// True once an own value was offered: giving up now leaves the outcome unknown.
     pub fn may_have_happened(&self) -> bool {
         self.proposed.is_some()
+    }
+
+    /// The voters that are known to have accepted what the operation ended with; none where the end
+    /// rests on what they had before.
+    pub fn accepted_by(&self) -> &BTreeSet<RegionId> {
+        &self.accepted_by
     }
 
     /// Takes one voter's answer.
@@ -274,9 +284,13 @@ impl<V: Clone + PartialEq> Proposer<V> {
 
     fn see_row(&mut self, row: Option<RowValue<V>>) {
         let Some(row) = row else { return };
-        if self.row.as_ref().is_none_or(|r| r.stamp < row.stamp) {
-            self.row = Some(row);
-        }
+        self.row = Some(match self.row.take() {
+            None => row,
+            Some(known) => RowValue {
+                stamp: known.stamp.max(row.stamp),
+                state: V::together((known.stamp, &known.state), (row.stamp, &row.state)),
+            },
+        });
     }
 
     fn informed(
@@ -311,7 +325,11 @@ impl<V: Clone + PartialEq> Proposer<V> {
         let same = answers
             .windows(2)
             .all(|w| w[0].as_ref().map(|a| a.ballot) == w[1].as_ref().map(|a| a.ballot));
-        let highest = answers.into_iter().flatten().max_by_key(|a| a.ballot).map(|a| a.value);
+        let highest = answers
+            .into_iter()
+            .flatten()
+            .max_by_key(|a| (a.ballot, a.value.stamp))
+            .map(|a| a.value);
         let (current, overtaken) = over(highest, self.row.as_ref());
         let agreed = same && !overtaken;
         let Some(ballot) = ballot else {
@@ -389,11 +407,12 @@ impl<V: Clone + PartialEq> Proposer<V> {
         if accepted.len() < majority(voters) {
             return Step::Wait;
         }
-        let Phase::Offering { value, next, then, .. } =
+        let Phase::Offering { value, next, then, accepted, .. } =
             std::mem::replace(&mut self.phase, Phase::Idle)
         else {
             unreachable!("looked at above");
         };
+        self.accepted_by = accepted;
         let warm = next.map(|ballot| Warm { ballot, value: value.clone() });
         Step::Done(match then {
             Then::Chosen => Outcome::Chosen { value, warm },
@@ -429,15 +448,19 @@ pub fn majority(voters: usize) -> usize {
     voters / 2 + 1
 }
 
-/// The larger of value and row, and whether it is the row. A row takes over the operations of the
-/// value below it.
-fn over<V: Clone>(value: Option<Value<V>>, row: Option<&RowValue<V>>) -> (Option<Value<V>>, bool) {
-    let stamp = value.as_ref().map_or(Stamp::ZERO, |v| v.stamp);
-    match row {
-        Some(row) if row.stamp > stamp => {
-            let ops = value.map_or(Vec::new(), |v| v.ops);
-            (Some(Value { stamp: row.stamp, ops, state: row.state.clone() }), true)
+/// Value and row together, and whether the row is above the value. A row takes over the operations
+/// of the value below it.
+fn over<V: State>(value: Option<Value<V>>, row: Option<&RowValue<V>>) -> (Option<Value<V>>, bool) {
+    match (value, row) {
+        (value, None) => (value, false),
+        (None, Some(row)) => {
+            let value = Value { stamp: row.stamp, ops: Vec::new(), state: row.state.clone() };
+            (Some(value), true)
         }
-        Some(_) | None => (value, false),
+        (Some(value), Some(row)) => {
+            let state = V::together((value.stamp, &value.state), (row.stamp, &row.state));
+            let stamp = value.stamp.max(row.stamp);
+            (Some(Value { stamp, ops: value.ops, state }), row.stamp > value.stamp)
+        }
     }
 }
