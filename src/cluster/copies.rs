@@ -14,7 +14,7 @@ use crate::net::message::{Request, Response, VersionOf};
 use crate::store::{self, SealedBlob};
 use crate::types::bucket::BucketConfig;
 use crate::types::id::BlobId;
-use crate::types::object::{BlobRef, HoldState, Holding, Primary, Version};
+use crate::types::object::{BlobRef, HoldState, Holding, ObjectMeta, Primary, Version};
 use crate::types::record::RecordId;
 use crate::types::region::{RegionId, Role};
 
@@ -25,13 +25,13 @@ use super::migrate::copies_name;
 use super::outlet::chunks_of;
 
 impl Cluster {
-    /// The regions that may hold a bucket's bytes.
-    fn places(&self, config: &BucketConfig) -> Vec<Place> {
+    /// The regions that may hold an object's bytes.
+    fn places(&self, config: &BucketConfig, object: &ObjectMeta) -> Vec<Place> {
         let own = self.region();
         let members = self.members();
         let may_hold = members
             .regions()
-            .filter(|info| info.role != Role::Cache && config.location.allows(info.id));
+            .filter(|info| info.role != Role::Cache && config.allows(object, info.id));
         may_hold
             .map(|info| Place {
                 region: info.id,
@@ -49,21 +49,22 @@ impl Cluster {
         version: &Version,
     ) -> Result<(), store::Error> {
         let own = self.region();
+        let Some(meta) = placed(version) else { return Ok(()) };
         if self.admit_loss(object, version).await? {
             return Ok(());
         }
-        let places = self.places(config);
+        let places = self.places(config, meta);
         let holders: BTreeSet<RegionId> = version.placement.held().collect();
         let copies = usize::from(config.copies).clamp(1, places.len().max(1));
         let name = copies_name(object, version);
         let (bucket, key) = object.clone();
         let of = VersionOf { bucket, key, stamp: version.stamp };
         let Some(primary) = version.placement.primary else {
-            // Parts came in at several regions: the one that completed it pulls them together.
-            let makes_it = version.stamp.region == own
-                || (!self.is_connected(version.stamp.region)
-                    && places.iter().find(|p| p.reachable).is_some_and(|p| p.region == own));
-            if makes_it && places.iter().any(|place| place.region == own) {
+            // Parts came in at several regions: the one that completed it pulls them together, or,
+            // where that is away or may not keep them, the first of those that may.
+            let reachable = || places.iter().filter(|place| place.reachable);
+            let origin = reachable().find(|place| place.region == version.stamp.region);
+            if origin.or(reachable().next()).is_some_and(|place| place.region == own) {
                 self.request_copy(own, of).await;
             }
             return Ok(());

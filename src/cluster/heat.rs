@@ -279,7 +279,7 @@ impl Cluster {
         };
         if meta.rides {
             let may_hold = self.members();
-            let allowed = may_hold.regions().filter(|info| config.location.allows(info.id));
+            let allowed = may_hold.regions().filter(|info| config.allows(meta, info.id));
             found.holders = allowed.map(|info| info.id).collect();
         }
         gather(&mut found, known);

@@ -119,7 +119,7 @@ impl Cluster {
             .map(|info| Candidate {
                 region: info.id,
                 allowed: info.role == Role::Full
-                    && config.location.allows(info.id)
+                    && config.allows(meta, info.id)
                     && (info.id == own || self.is_connected(info.id)),
             })
             .collect();

@@ -90,7 +90,7 @@ impl Cluster {
         let Content::Object(meta) = &version.content else { return Err(ReadError::Gone) };
         let bytes = range.end - range.start;
         let of = VersionOf { bucket: config.id, key: key.clone(), stamp: version.stamp };
-        let keep = self.may_keep(config);
+        let keep = self.may_keep(config, meta);
         let mut stream = BodyStream {
             cluster: self.clone(),
             wanted: Arc::new(Wanted::new(of, version, meta, keep)),

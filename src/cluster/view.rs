@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::net::message::LogHead;
 use crate::types::bucket::{Ack, BucketConfig, Location};
 use crate::types::id::Incarnation;
+use crate::types::object::ObjectMeta;
 use crate::types::region::{RegionId, RegionInfo, Role};
 
 use super::Cluster;
@@ -229,8 +230,8 @@ impl Cluster {
         statuses
     }
 
-    /// This node may keep bytes of the bucket, cached copies included.
-    pub(super) fn may_keep(&self, config: &BucketConfig) -> bool {
-        config.location.allows(self.region())
+    /// This node may keep the bytes of an object, cached copies included.
+    pub fn may_keep(&self, config: &BucketConfig, object: &ObjectMeta) -> bool {
+        config.allows(object, self.region())
     }
 }

@@ -116,7 +116,7 @@ impl Engine {
     }
 
     /// Reads a location: codes and geographies of this cluster's regions.
-    fn location(&self, places: &[String]) -> Result<Location, Error> {
+    pub fn location(&self, places: &[String]) -> Result<Location, Error> {
         let places: Vec<&str> =
             places.iter().map(|p| p.trim()).filter(|p| !ANYWHERE.contains(p)).collect();
         if places.is_empty() {

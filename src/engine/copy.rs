@@ -1,6 +1,6 @@
 //! Copies: a new record over the same bytes.
 //!
-//! Invariant: a copy moves no bytes unless the two buckets may not keep them in the same places;
+//! Invariant: a copy moves no bytes unless source and copy may not lie in the same places;
 //! the source that is judged is the source that is copied.
 
 use std::ops::Range;
@@ -15,7 +15,7 @@ use crate::logic::precondition::{Conditions, Refusal};
 use crate::types::access::Circumstances;
 use crate::types::acl::Acl;
 use crate::types::action::{Action, Target};
-use crate::types::bucket::BucketConfig;
+use crate::types::bucket::{BucketConfig, Location};
 use crate::types::caller::Caller;
 use crate::types::encryption::{SecretBytes, Sse, SseAsked};
 use crate::types::event::Cause;
@@ -66,6 +66,8 @@ pub struct CopyObject {
     pub encryption: SseAsked,
     /// A change that makes copying an object to itself meaningful, other than `replace`.
     pub storage_class: Option<String>,
+    /// Other regions than the source's, whatever else is replaced.
+    pub location: Option<Location>,
     /// Where the copy leads on a website; that of the source is not copied.
     pub website_redirect: Option<String>,
     /// On the target.
@@ -117,6 +119,12 @@ impl Found {
         }
         parts
     }
+
+    /// The source may lie in the regions of `target` and in no others, so that its bytes lie well
+    /// for the copy.
+    pub(super) fn lies_as_in(&self, target: &BucketConfig) -> bool {
+        self.config.location.and(&self.meta.headers.location) == target.location
+    }
 }
 
 impl Engine {
@@ -125,10 +133,11 @@ impl Engine {
         let found = self.copy_source(caller, &copy.source).await?;
         refuse_idle_copy(&copy)?;
         let mut meta = described(&found.meta, &copy);
+        let target = target.within(&meta.headers.location)?;
         meta.parts = found.named_parts();
         let encrypting = self.encrypting_copy(&copy.bucket, &copy.encryption, &found)?;
         let key = encrypting.as_ref().map(|e| &e.key);
-        let bodies = if same_places(&found.config, &target.config) && found.key.as_ref() == key {
+        let bodies = if found.lies_as_in(&target.config) && found.key.as_ref() == key {
             Vec::new()
         } else {
             let (all, config, checksum) = (0..found.meta.size, &target.config, None);
@@ -271,11 +280,6 @@ fn found(config: Arc<BucketConfig>, row: &Row, source: &CopySource) -> Result<Fo
     Ok(Found { config, version: version.clone(), meta: meta.clone(), key: None })
 }
 
-/// Both buckets allow the same regions, so that the bytes lie well for both.
-pub(super) fn same_places(a: &BucketConfig, b: &BucketConfig) -> bool {
-    a.location == b.location
-}
-
 /// Both keys are the keyring's, and what the ETag says stays true.
 fn rewraps(from: &Sse, to: &Sse) -> bool {
     matches!((from, to), (Sse::Kms(_), Sse::Kms(_)) | (Sse::S3(_), Sse::S3(_)))
@@ -289,6 +293,7 @@ fn refuse_idle_copy(copy: &CopyObject) -> Result<(), Error> {
     let changes = copy.replace.is_some()
         || copy.replace_tags.is_some()
         || copy.storage_class.is_some()
+        || copy.location.is_some()
         || copy.encryption != SseAsked::Default
         || copy.website_redirect.is_some();
     if same && !changes {
@@ -312,6 +317,9 @@ fn described(source: &ObjectMeta, copy: &CopyObject) -> ObjectMeta {
         // Not copied by S3: it belongs to the name, not to the bytes.
         meta.headers.website_redirect.clone_from(&copy.website_redirect);
         meta.headers.storage_class = copy.storage_class.clone();
+    }
+    if let Some(location) = &copy.location {
+        meta.headers.location = location.clone();
     }
     meta
 }

@@ -41,7 +41,7 @@ use crate::env::Env;
 use crate::limits;
 use crate::logic::keyring::Keyring;
 use crate::logic::precondition::{Conditions, Current, Refusal};
-use crate::types::bucket::{Ack, BucketConfig, NameState};
+use crate::types::bucket::{Ack, BucketConfig, Location, NameState};
 use crate::types::event::{Because, By, Cause};
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::object::{ObjectMeta, Row};
@@ -232,6 +232,21 @@ struct Place {
 }
 
 impl Place {
+    /// The same bucket for the bytes of an object that has regions of its own: some of the bucket's,
+    /// because a promise of the bucket cannot be taken back by one object (P8).
+    fn within(self, location: &Location) -> Result<Self, Error> {
+        if let (Location::Only(own), Location::Only(of_bucket)) = (location, &self.config.location)
+            && let Some(outside) = own.iter().find(|region| !of_bucket.contains(region))
+        {
+            let of_bucket: Vec<String> = of_bucket.iter().map(RegionId::to_string).collect();
+            let of_bucket = of_bucket.join(", ");
+            let why = format!("region {outside} is none of its bucket's, which are {of_bucket}");
+            return Err(Error::InvalidArgument(why));
+        }
+        let config = self.config.within(location);
+        Ok(Self { config, ..self })
+    }
+
     fn row_id(&self, key: &ObjectKey) -> RecordId {
         RecordId::Row(self.config.id, key.clone())
     }

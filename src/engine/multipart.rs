@@ -27,7 +27,7 @@ use crate::types::record::{PartRecord, Record, RecordId, UploadRecord, UploadSta
 use crate::types::stamp::Stamp;
 
 use super::body::BodySource;
-use super::copy::{CopySource, CopyTarget, Found, same_places};
+use super::copy::{CopySource, CopyTarget, Found};
 use super::encryption::{Run, shown_md5};
 use super::lock::{check_asked, marks_made};
 use super::object::replacing;
@@ -108,6 +108,7 @@ impl Engine {
         }
         let place = self.place(&create.bucket).await?;
         check_asked(&place.config, create.attributes.lock, self.env().now_ms())?;
+        let place = place.within(&create.attributes.headers.location)?;
         let encrypting = self.encrypting(&create.bucket, &create.attributes.encryption)?;
         let encryption = encrypting.map(|e| e.record);
         let sse = encryption.as_ref().map(|e| e.sse.clone());
@@ -144,6 +145,7 @@ impl Engine {
     ) -> Result<Part, Error> {
         let place = self.place(&part.bucket).await?;
         let record = self.open_upload(&place, &part.key, part.upload).await?;
+        let place = place.within(&record.headers.location)?;
         if let Some((algorithm, _)) = record.checksum {
             source.want_checksum(algorithm);
         }
@@ -165,6 +167,7 @@ impl Engine {
     ) -> Result<Part, Error> {
         let place = self.place(&copy.part.bucket).await?;
         let record = self.open_upload(&place, &copy.part.key, copy.part.upload).await?;
+        let place = place.within(&record.headers.location)?;
         let key = self.data_key(record.encryption.as_ref(), copy.part.customer_key.as_ref())?;
         let found = self.copy_source(caller, &copy.source).await?;
         let size = found.meta.size;
@@ -176,7 +179,7 @@ impl Engine {
             return Err(Error::EntityTooLarge { bytes_max: limits::BODY_BYTES_MAX });
         }
         let plain = key.is_none() && found.key.is_none();
-        let whole = plain && range == (0..size) && same_places(&found.config, &place.config);
+        let whole = plain && range == (0..size) && found.lies_as_in(&place.config);
         let wanted = record.checksum.map(|(algorithm, _)| algorithm);
         if let (true, Some(made)) = (whole, named(&found, wanted)) {
             return self.store_part(place, copy.part, made).await;

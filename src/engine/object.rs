@@ -145,6 +145,7 @@ impl Engine {
             judge(&put.conditions, &self.row(&place.config, &put.key).await?)?;
         }
         check_asked(&place.config, put.attributes.lock, self.env().now_ms())?;
+        let place = place.within(&put.attributes.headers.location)?;
         let encrypting = self.encrypting(&put.bucket, &put.attributes.encryption)?;
         let data_key = encrypting.as_ref().map(|e| &e.key);
         let (run, digests) = self.take_body(&place.config, source, data_key).await?;

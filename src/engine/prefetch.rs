@@ -58,7 +58,8 @@ impl Engine {
         let config = self.bucket(bucket).await?;
         let row = self.row(&config, key).await?;
         let Some((version, meta)) = row.object() else { return Ok(()) };
-        if meta.rides || version.placement.held().any(|region| region == self.region()) {
+        let held = || version.placement.held().any(|region| region == self.region());
+        if meta.rides || !self.cluster.may_keep(&config, meta) || held() {
             return Ok(());
         }
         match self.cluster.read(&config, key, version, 0..meta.size).await {

@@ -1,6 +1,7 @@
 //! What a bucket is: the part behind its name register, and its settings as CRDTs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crdts::{CvRDT, LWWReg, Orswot, VClock};
 use serde::{Deserialize, Serialize, Serializer};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::id::{BucketId, OpId};
 use super::lock::ObjectLock;
 use super::name::AccountId;
+use super::object::ObjectMeta;
 use super::region::RegionId;
 use super::stamp::Stamp;
 
@@ -74,9 +76,29 @@ pub struct AccessBlock {
     pub restrict_public_buckets: bool,
 }
 
-/// Where a bucket's bytes may lie.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+impl BucketConfig {
+    /// The bytes of this object may lie in `region`: the bucket and the object both allow it (P8).
+    pub fn allows(&self, object: &ObjectMeta, region: RegionId) -> bool {
+        self.location.allows(region) && object.headers.location.allows(region)
+    }
+
+    /// The same bucket for bytes that have a location of their own.
+    #[must_use]
+    pub fn within(self: &Arc<Self>, location: &Location) -> Arc<Self> {
+        match location {
+            Location::Everywhere => self.clone(),
+            Location::Only(_) => {
+                let location = self.location.and(location);
+                Arc::new(Self { location, ..Self::clone(self) })
+            }
+        }
+    }
+}
+
+/// Where the bytes of a bucket or of an object may lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Location {
+    #[default]
     Everywhere,
     /// Only in these regions, caches included (P8). Never empty.
     Only(Vec<RegionId>),
@@ -87,6 +109,17 @@ impl Location {
         match self {
             Self::Everywhere => true,
             Self::Only(regions) => regions.contains(&region),
+        }
+    }
+
+    /// Where both allow it.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        match (self, other) {
+            (one, Self::Everywhere) | (Self::Everywhere, one) => one.clone(),
+            (Self::Only(regions), other) => {
+                Self::Only(regions.iter().copied().filter(|r| other.allows(*r)).collect())
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod bucket;
 pub mod caller;
 pub mod encryption;
 pub mod event;
+pub mod headers;
 pub mod id;
 pub mod lifecycle;
 pub mod lock;

@@ -17,6 +17,8 @@ use super::name::AccountId;
 use super::region::RegionId;
 use super::stamp::Stamp;
 
+pub use super::headers::StoredHeaders;
+
 /// The replicated record of one key: a set of versions, largest stamp first.
 ///
 /// A version is in the set unless it was erased or another covers it (see [`Version::replaces`]).
@@ -242,20 +244,6 @@ pub struct BlobRef {
 /// An entity tag, without quotes: 32 hexadecimal digits, with `-N` for a multipart object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ETag(pub Arc<str>);
-
-/// The standard headers that S3 stores with an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredHeaders {
-    pub content_type: Option<String>,
-    pub cache_control: Option<String>,
-    pub content_disposition: Option<String>,
-    pub content_encoding: Option<String>,
-    pub content_language: Option<String>,
-    pub expires: Option<String>,
-    pub website_redirect: Option<String>,
-    /// `STANDARD` when none was asked for.
-    pub storage_class: Option<String>,
-}
 
 /// Additional checksum algorithms of S3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

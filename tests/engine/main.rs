@@ -9,6 +9,7 @@ mod common;
 mod encryption;
 mod lifecycle;
 mod meaning;
+mod object_regions;
 mod regions;
 mod user;
 mod versions;

@@ -132,6 +132,7 @@ async fn a_copy_is_read_everywhere_after_its_source_is_gone() {
         replace: None,
         replace_tags: None,
         storage_class: None,
+        location: None,
         website_redirect: None,
         lock: godwit::types::lock::LockAsked::default(),
         conditions: Conditions::default(),

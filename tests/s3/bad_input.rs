@@ -126,7 +126,7 @@ async fn headers_that_promise_something_are_not_ignored() {
         ("GET", "/bucket?list-type=2", "x-tigris-consistent", "true"),
         ("GET", "/bucket?list-type=2", "x-tigris-query", "WHERE 1"),
         ("POST", "/bucket?bundle", "x-tigris-bundle-format", "tar"),
-        ("PUT", "/bucket/b", "x-tigris-regions", "fra"),
+        ("POST", "/bucket", "x-tigris-regions", "fra"),
         ("PUT", "/snapped", "x-tigris-enable-snapshot", "true"),
     ];
     for (method, path, name, value) in calls {

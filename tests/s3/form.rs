@@ -588,6 +588,20 @@ async fn headers_of_the_request_that_restrict_it_still_do() {
 }
 
 #[tokio::test]
+async fn a_form_names_the_regions_of_its_object_in_a_field_that_its_policy_covers() {
+    let (server, form) = open().await;
+    let field = |form: Form| form.field("x-tigris-regions", "fra");
+    field(form.clone()).send().await.expect(204);
+    let head = server.client.head("/bucket/a/b").await.expect(200);
+    assert_eq!(head.header("x-tigris-regions"), Some("fra"));
+    let mars = form.clone().field("x-godwit-regions", "mars").send().await;
+    assert_eq!(mars.code(), (400, "InvalidArgument"));
+    let conditions = json!([["starts-with", "$key", ""], ["starts-with", "$acl", ""]]);
+    let uncovered = field(allowed(&server.client)).v4(&conditions).send().await;
+    assert_eq!(uncovered.code(), (403, "AccessDenied"));
+}
+
+#[tokio::test]
 async fn a_form_to_the_bucket_s_own_host_says_where_the_object_is() {
     let (server, form) = open().await;
     let request = http::Request::post("/").header("host", "bucket.localhost");

@@ -71,12 +71,30 @@ fn knows(row: &Row, stamp: Stamp) -> bool {
     row.versions.iter().any(|v| v.stamp == stamp || (v.stamp > stamp && v.replaces >= stamp))
 }
 
-async fn act(cluster: Cluster, config: Arc<BucketConfig>, ledger: Ledger, mut rng: StdRng) {
+/// Some objects of buckets that lie everywhere have two regions of their own, whoever writes them.
+fn random_location(rng: &mut StdRng, codes: &[&str], config: &BucketConfig) -> Location {
+    if config.location != Location::Everywhere || rng.random_range(0..3) > 0 {
+        return Location::Everywhere;
+    }
+    let first = rng.random_range(0..codes.len());
+    let mut two = [codes[first], codes[(first + 1) % codes.len()]].map(region);
+    two.sort_unstable();
+    Location::Only(two.to_vec())
+}
+
+async fn act(
+    cluster: Cluster,
+    config: Arc<BucketConfig>,
+    codes: Vec<&str>,
+    ledger: Ledger,
+    mut rng: StdRng,
+) {
     let name = KEYS[rng.random_range(0..KEYS.len())];
     let (written, body) = match rng.random_range(0..10) {
         0..6 => {
             let body = random_body(&mut rng);
-            (put(&cluster, &config, name, &body).await, Some(body))
+            let location = random_location(&mut rng, &codes, &config);
+            (put_in(&cluster, &config, &location, name, &body).await, Some(body))
         }
         6 => (delete(&cluster, &config, name).await, None),
         _ => {
@@ -134,7 +152,8 @@ impl Run {
         let config = self.buckets[self.rng.random_range(0..self.buckets.len())].clone();
         let rng = StdRng::seed_from_u64(self.rng.random());
         if self.world.is_up(code) {
-            let work = act(self.world.at(code), config, self.ledger.clone(), rng);
+            let codes = self.codes.clone();
+            let work = act(self.world.at(code), config, codes, self.ledger.clone(), rng);
             self.world.run_on(code, work);
         }
     }
@@ -195,7 +214,8 @@ impl Run {
         for _ in 0..8 {
             let config = self.buckets[self.rng.random_range(0..self.buckets.len())].clone();
             let rng = StdRng::seed_from_u64(self.rng.random());
-            let work = act(self.world.at(code), config, self.ledger.clone(), rng);
+            let codes = self.codes.clone();
+            let work = act(self.world.at(code), config, codes, self.ledger.clone(), rng);
             self.world.run_on(code, work);
         }
         // Before the first messages arrive, or while bodies are on their way.
@@ -264,7 +284,7 @@ impl Run {
                     let store = self.world.at(code).store().clone();
                     meta.parts.iter().all(|part| store.holds(&part.blob.id).unwrap())
                 };
-                let may = |code: &&&str| config.location.allows(region(code));
+                let may = |code: &&&str| config.allows(meta, region(code));
                 let says = |code: &&&str| version.placement.held().any(|r| r == region(code));
                 let liar = self.codes.iter().filter(says).find(|code| !has(code));
                 if let Some(code) = liar {
@@ -323,7 +343,7 @@ impl Run {
             assert!(told.is_none_or(|told| told.body.is_none()));
             return;
         };
-        if !config.location.allows(region(code)) {
+        if !config.allows(meta, region(code)) {
             let store = self.world.at(code).store().clone();
             let held = meta.parts.iter().any(|part| {
                 store.holds(&part.blob.id).unwrap() || store.cached(&part.blob).chunks > 0

@@ -535,13 +535,13 @@ pub fn bucket(ack: Ack) -> Arc<BucketConfig> {
     })
 }
 
-/// An object's content for a body.
-fn meta(body: &Body) -> ObjectMeta {
+/// An object's content for a body that may lie there.
+fn meta(body: &Body, location: &Location) -> ObjectMeta {
     ObjectMeta {
         size: body.len,
         etag: ETag("0".into()),
         modified_ms: 0,
-        headers: StoredHeaders::default(),
+        headers: StoredHeaders { location: location.clone(), ..StoredHeaders::default() },
         user_meta: Vec::new(),
         checksum: None,
         parts: body
@@ -568,12 +568,25 @@ pub async fn put(
     name: &str,
     bytes: &[u8],
 ) -> Result<Written, Unavailable> {
+    put_in(cluster, config, &Location::Everywhere, name, bytes).await
+}
+
+/// The same of an object that has regions of its own.
+pub async fn put_in(
+    cluster: &Cluster,
+    config: &Arc<BucketConfig>,
+    location: &Location,
+    name: &str,
+    bytes: &[u8],
+) -> Result<Written, Unavailable> {
+    let config = &config.within(location);
     let mut sink = cluster.body(config, Some(bytes.len() as u64)).await?;
     for piece in bytes.chunks(100_000) {
         sink.write(Bytes::copy_from_slice(piece)).await?;
     }
     let body = sink.finish().await?;
-    write_body(cluster, config, name, body).await
+    let content = Content::Object(Arc::new(meta(&body, location)));
+    write(cluster, config, name, vec![body], content).await
 }
 
 pub async fn write_body(
@@ -582,7 +595,7 @@ pub async fn write_body(
     name: &str,
     body: Body,
 ) -> Result<Written, Unavailable> {
-    let content = Content::Object(Arc::new(meta(&body)));
+    let content = Content::Object(Arc::new(meta(&body, &Location::Everywhere)));
     write(cluster, config, name, vec![body], content).await
 }
 

@@ -38,7 +38,7 @@ const KEPT: [HeaderName; 8] = [
 ];
 
 /// Fields that are headers of the same name.
-const HEADERS: [HeaderName; 11] = [
+const HEADERS: [HeaderName; 13] = [
     CACHE_CONTROL,
     CONTENT_DISPOSITION,
     CONTENT_ENCODING,
@@ -50,6 +50,8 @@ const HEADERS: [HeaderName; 11] = [
     HeaderName::from_static("x-amz-request-payer"),
     HeaderName::from_static("x-amz-storage-class"),
     HeaderName::from_static("x-amz-website-redirect-location"),
+    HeaderName::from_static("x-godwit-regions"),
+    HeaderName::from_static("x-tigris-regions"),
 ];
 
 /// Families of such fields.

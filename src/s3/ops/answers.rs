@@ -15,12 +15,15 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::reply::Reply;
 use crate::s3::request::Req;
 use crate::s3::xml::{self, Writer};
+use crate::types::bucket::Location;
 use crate::types::caller::Caller;
 use crate::types::name::AccountId;
 use crate::types::object::{Checksum, ChecksumAlgorithm, ChecksumKind, ObjectMeta};
 
+use super::bucket::region_of;
 use super::encryption::with_sse;
 use super::lock::with_lock;
+use super::params::REGIONS;
 
 const SOURCE: HeaderName = HeaderName::from_static("x-godwit-source");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -154,6 +157,11 @@ fn stored_headers(req: &Req, meta: &ObjectMeta, mut reply: Reply) -> Result<Repl
     }
     if let Some(class) = &stored.storage_class {
         reply = reply.text("x-amz-storage-class", class)?;
+    }
+    if let Location::Only(_) = stored.location {
+        for name in REGIONS {
+            reply = reply.text(name, &region_of(&stored.location))?;
+        }
     }
     if let Some(location) = &stored.website_redirect {
         reply = reply.text("x-amz-website-redirect-location", location)?;

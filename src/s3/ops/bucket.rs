@@ -15,7 +15,7 @@ use crate::types::action::Action;
 use crate::types::bucket::Location;
 
 use super::acl::of_new_bucket;
-use super::params::account;
+use super::params::{self, account};
 
 pub(super) static OPS: &[Op] = &[
     Op {
@@ -111,10 +111,8 @@ async fn same_again(
 
 /// The regions that a new bucket is restricted to: by header (ours or Tigris's) or by document.
 fn places(req: &Req) -> Result<Vec<String>, S3Error> {
-    for name in ["x-godwit-regions", "x-tigris-regions"] {
-        if let Some(list) = req.header(name)? {
-            return Ok(list.split(',').map(|place| place.trim().to_owned()).collect());
-        }
+    if let Some((_, places)) = params::places(req)? {
+        return Ok(places);
     }
     if req.document.iter().all(u8::is_ascii_whitespace) {
         return Ok(Vec::new());

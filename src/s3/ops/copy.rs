@@ -15,7 +15,8 @@ use super::encryption::{sse_asked, with_sse};
 use super::lifecycle::with_expiry_of;
 use super::lock::lock_asked;
 use super::params::{
-    conditions, copy_source, storage_class, stored_headers, tags, user_meta, website_redirect,
+    conditions, copy_source, object_location, storage_class, stored_headers, tags, user_meta,
+    website_redirect,
 };
 
 pub(super) static OPS: &[Op] = &[Op {
@@ -39,9 +40,10 @@ async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         key: req.key()?.clone(),
         owner,
         acl,
-        replace: if replace { Some((stored_headers(&req)?, user_meta(&req)?)) } else { None },
+        replace: if replace { Some((stored_headers(ctx, &req)?, user_meta(&req)?)) } else { None },
         replace_tags: if replace_tags { Some(tags(&req)?.unwrap_or_default()) } else { None },
         storage_class: storage_class(&req)?,
+        location: object_location(ctx, &req)?,
         website_redirect: website_redirect(&req)?,
         lock: lock_asked(ctx, &req).await?,
         conditions: conditions(&req)?,

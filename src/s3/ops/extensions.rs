@@ -15,12 +15,11 @@ const BUNDLES: &str = "Archives of several objects are not implemented.";
 const FORKS: &str = "Forks of buckets are not implemented.";
 const FRESH: &str = "Reads that see every write of other regions are not implemented; without this \
                      header a read sees what has arrived in its region.";
-const PLACES: &str = "Regions are chosen for a bucket when it is made; choosing them for one \
-                      object is not implemented.";
+const FIELD: &str = "A form names the regions of its object in a field of this name, which its policy \
+                     covers.";
 const QUERY: &str = "Queries over metadata are not implemented.";
 const SNAPSHOTS: &str = "Snapshots of buckets are not implemented.";
 const UNDELETE: &str = "Soft deletion is not implemented.";
-const UPLOADS: When = When::Query("uploads");
 const V2: When = When::QueryIs("list-type", "2");
 
 /// One row: a name of our own, how it is recognised, and why it is refused.
@@ -55,10 +54,6 @@ refused! {
         [When::Header("x-tigris-snapshot")] CreateBucket SNAPSHOTS;
     "CreateBucket with X-Tigris-Soft-Delete" Put Bucket
         [When::Header("x-tigris-soft-delete")] CreateBucket UNDELETE;
-    "CreateMultipartUpload with X-Godwit-Regions" Post Object
-        [UPLOADS, When::Header("x-godwit-regions")] PutObject PLACES;
-    "CreateMultipartUpload with X-Tigris-Regions" Post Object
-        [UPLOADS, When::Header("x-tigris-regions")] PutObject PLACES;
     "DeleteObject with x-amz-if-match-last-modified-time" Delete Object
         [When::Header("x-amz-if-match-last-modified-time")] DeleteObject DIRECTORY;
     "DeleteObject with x-amz-if-match-size" Delete Object
@@ -92,14 +87,10 @@ refused! {
     "ListObjectsV2 with X-Tigris-Snapshot-Version" Get Bucket
         [V2, When::Header("x-tigris-snapshot-version")] ListBucket SNAPSHOTS;
     "PostObject with X-Godwit-Regions" Post Bucket
-        [When::Header("x-godwit-regions")] PutObject PLACES;
+        [When::Header("x-godwit-regions")] PutObject FIELD;
     "PostObject with X-Tigris-Regions" Post Bucket
-        [When::Header("x-tigris-regions")] PutObject PLACES;
+        [When::Header("x-tigris-regions")] PutObject FIELD;
     "PostObject with a bundle" Post Bucket [When::Query("bundle")] GetObject BUNDLES;
-    "PutObject with X-Godwit-Regions" Put Object
-        [When::Header("x-godwit-regions")] PutObject PLACES;
-    "PutObject with X-Tigris-Regions" Put Object
-        [When::Header("x-tigris-regions")] PutObject PLACES;
     "PutObject with x-amz-write-offset-bytes" Put Object
         [When::Header("x-amz-write-offset-bytes")] PutObject APPEND;
 }

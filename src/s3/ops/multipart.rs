@@ -111,7 +111,7 @@ async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         bucket: bucket.clone(),
         key: key.clone(),
         owner,
-        attributes: attributes(&req, acl, lock_asked(ctx, &req).await?)?,
+        attributes: attributes(ctx, &req, acl, lock_asked(ctx, &req).await?)?,
         checksum,
     };
     let begun = ctx.engine().create_upload(create).await?;

@@ -83,7 +83,7 @@ pub(super) async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
         bucket: req.bucket()?.clone(),
         key: req.key()?.clone(),
         owner,
-        attributes: attributes(&req, acl, lock_asked(ctx, &req).await?)?,
+        attributes: attributes(ctx, &req, acl, lock_asked(ctx, &req).await?)?,
         conditions: conditions(&req)?,
     };
     let stored = ctx.engine_for(&req).put_object(put, &mut req.body).await?;

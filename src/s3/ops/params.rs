@@ -4,21 +4,26 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::engine::{Attributes, CopySource, VersionRef};
+use crate::engine::{Attributes, CopySource, Error, VersionRef};
 use crate::limits;
 use crate::logic::acl::ANONYMOUS;
 use crate::logic::precondition::{Conditions, ETagMatch};
 use crate::logic::tags::{self, Refusal};
 use crate::logic::website;
+use crate::s3::Ctx;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::Req;
 use crate::s3::xml;
 use crate::types::acl::Acl;
+use crate::types::bucket::Location;
 use crate::types::lock::LockAsked;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::StoredHeaders;
 
 use super::encryption::{source_customer_key, sse_asked};
+
+/// Names the regions of a bucket or of an object.
+pub(super) const REGIONS: [&str; 2] = ["x-godwit-regions", "x-tigris-regions"];
 
 /// Classes that are kept and shown; all of them are stored alike.
 const STORAGE_CLASSES: [&str; 6] = [
@@ -37,12 +42,13 @@ pub(super) fn account(req: &Req) -> AccountId {
 
 /// What the client says of the object: stored headers, user metadata, tags, encryption.
 pub(super) fn attributes(
+    ctx: &Ctx,
     req: &Req,
     acl: Option<Acl>,
     lock: LockAsked,
 ) -> Result<Attributes, S3Error> {
     Ok(Attributes {
-        headers: stored_headers(req)?,
+        headers: stored_headers(ctx, req)?,
         user_meta: user_meta(req)?,
         tags: tags(req)?.unwrap_or_default(),
         acl,
@@ -51,7 +57,7 @@ pub(super) fn attributes(
     })
 }
 
-pub(super) fn stored_headers(req: &Req) -> Result<StoredHeaders, S3Error> {
+pub(super) fn stored_headers(ctx: &Ctx, req: &Req) -> Result<StoredHeaders, S3Error> {
     let text =
         |name: &str| req.header(name).map(|v| v.filter(|v| !v.is_empty()).map(str::to_owned));
     Ok(StoredHeaders {
@@ -63,7 +69,33 @@ pub(super) fn stored_headers(req: &Req) -> Result<StoredHeaders, S3Error> {
         expires: text("expires")?,
         website_redirect: website_redirect(req)?,
         storage_class: storage_class(req)?,
+        location: object_location(ctx, req)?.unwrap_or_default(),
     })
+}
+
+/// The regions that a request names for bytes, and the header that does: ours or Tigris's.
+pub(super) fn places(req: &Req) -> Result<Option<(&'static str, Vec<String>)>, S3Error> {
+    for name in REGIONS {
+        if let Some(list) = req.header(name)? {
+            let places = list.split(',').map(|place| place.trim().to_owned()).collect();
+            return Ok(Some((name, places)));
+        }
+    }
+    Ok(None)
+}
+
+/// The regions that an object shall have of its own. `None` without the header.
+pub(super) fn object_location(ctx: &Ctx, req: &Req) -> Result<Option<Location>, S3Error> {
+    let Some((name, places)) = places(req)? else { return Ok(None) };
+    let location = ctx.engine().location(&places);
+    let location = location.map_err(|why| match why {
+        Error::InvalidLocation(place) => {
+            let why = "Region codes or geographies of this cluster, separated by commas.";
+            S3Error::argument(name, &place, why)
+        }
+        why => why.into(),
+    })?;
+    Ok(Some(location))
 }
 
 /// Where the object leads on a website. Source: S3 user guide, "Configuring a webpage redirect".

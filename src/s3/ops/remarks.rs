@@ -7,7 +7,16 @@ pub(super) static REMARKS: &[(&[&str], &str)] = &[
         "Decided by the region that began the upload, asked by the others; while it is away, \
          ServiceUnavailable with its name.",
     ),
-    (&["CopyObject"], "Moves no bytes where both buckets have the same location."),
+    (
+        &["CopyObject"],
+        "Moves no bytes where source and copy have the same regions. The copy keeps those of its \
+         source unless the request names others or replaces the metadata.",
+    ),
+    (
+        &["CreateMultipartUpload"],
+        "`X-Godwit-Regions` (or `X-Tigris-Regions`) says where the object and its parts may \
+         lie, as in PutObject, CopyObject and a field of PostObject: some of the bucket's regions.",
+    ),
     (
         &["CreateBucket"],
         "A bucket of one's own made again stays as it is: 200 where no location is asked for, \

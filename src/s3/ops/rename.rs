@@ -14,7 +14,7 @@ use crate::types::action::Action;
 use crate::types::name::ObjectKey;
 
 use super::answers::checksum_elements;
-use super::params::{conditions, copy_source, named_conditions};
+use super::params::{conditions, copy_source, named_conditions, places};
 
 const COPY: When = When::Header("x-amz-copy-source");
 
@@ -48,6 +48,7 @@ pub(super) static OPS: &[Op] = &[
 ];
 
 async fn rename_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    stays(&req)?;
     let rename = RenameObject {
         around: req.around.clone(),
         bucket: req.bucket()?.clone(),
@@ -69,6 +70,7 @@ async fn rename_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 }
 
 async fn rename_by_copy(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    stays(&req)?;
     let CopySource { bucket, key, conditions: source_conditions, .. } = copy_source(&req)?;
     if bucket != *req.bucket()? {
         let why = "An object is renamed within its bucket; copy and delete it instead.";
@@ -89,6 +91,17 @@ async fn rename_by_copy(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     out.date("LastModified", stored.modified_ms).etag(&stored.etag.0);
     checksum_elements(&mut out, stored.checksum.as_ref(), None);
     Ok(Reply::xml(out))
+}
+
+/// A rename moves no bytes, and so keeps the object's regions.
+fn stays(req: &Req) -> Result<(), S3Error> {
+    match places(req)? {
+        None => Ok(()),
+        Some((name, places)) => {
+            let why = "A rename moves no bytes; copy the object to other regions instead.";
+            Err(S3Error::argument(name, &places.join(","), why))
+        }
+    }
 }
 
 /// `x-amz-rename-source`: a key of the same bucket, escaped as in a URL.
