@@ -12,6 +12,12 @@ pub const KEY_POLICY_BYTES_MAX: usize = 6144;
 /// Buckets that one access key can have roles in.
 pub const KEY_ROLES_MAX: usize = 256;
 
+/// How long a token of the admin API may be good.
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Requests that wait for a listener of the live log; a slower one misses lines.
+pub const FEED_WAITING_MAX: usize = 1024;
+
 /// Policies of access keys that are kept parsed.
 pub const POLICIES_CACHED_MAX: u64 = 1024;
 

@@ -3,8 +3,6 @@
 //! Invariant: a caller changes keys of its own account only, and no key revokes or narrows itself,
 //! so that nobody is locked out by one request.
 
-use serde_json::Value;
-
 use crate::engine::Error;
 use crate::limits;
 use crate::logic::policy::Policy;
@@ -14,59 +12,71 @@ use crate::types::caller::Caller;
 use crate::types::name::{AccessKeyId, BucketName};
 use crate::types::record::{AccessKeyRecord, BucketRole, Grants, KeyScope};
 
-use super::api::{Api, Call, admin, argument, json, parameter, parse};
+use super::api::Api;
 use super::model::{Key, KeyRequest, Keys, NewKey};
+use super::route::{Call, Param, Route, argument, required, route};
+
+const ACCESS_KEY: Param = required("access_key", "The key that is meant.");
+
+pub(super) const ROUTES: &[Route] = &[
+    route!(GET "keys", Admin, list, () => Keys, [],
+        "The access keys of the caller's account, without secrets."),
+    route!(POST "keys", Admin, create, KeyRequest => NewKey, [],
+        "Make an access key; its secret is told this once."),
+    route!(PUT "keys", Admin, change, KeyRequest => Key, [ACCESS_KEY],
+        "Give an access key other roles and another policy in place of those that it has."),
+    route!(DELETE "keys", Admin, revoke, () => Key, [ACCESS_KEY],
+        "End an access key for good, and every token that was made with it."),
+];
+
+async fn create(api: &Api, call: &Call<'_>, request: KeyRequest) -> Result<NewKey, Error> {
+    let account = call.account()?;
+    let scope = api.scope(call.caller, &request, call.around).await?;
+    if request.new_account && scope != KeyScope::Admin {
+        return Err(argument("a new account has no buckets that its key could be for"));
+    }
+    let account = Some(account.clone()).filter(|_| !request.new_account);
+    let key = api.engine.create_access_key(account, scope).await?;
+    let account = key.record.account.to_string();
+    let secret_key = key.record.secret.0.to_string();
+    let Key { access_key, admin, buckets, roles, policy, created_ms: _ } =
+        shown(key.id, key.record);
+    Ok(NewKey { account, access_key, secret_key, admin, buckets, roles, policy })
+}
+
+async fn list(api: &Api, call: &Call<'_>, (): ()) -> Result<Keys, Error> {
+    let found = api.engine.access_keys(call.account()?).await?;
+    let keys = found.into_iter().map(|(id, record)| shown(id, record));
+    Ok(Keys { keys: keys.collect() })
+}
+
+async fn change(api: &Api, call: &Call<'_>, request: KeyRequest) -> Result<Key, Error> {
+    let id = api.other_key(call).await?;
+    if request.new_account {
+        return Err(argument("a key stays in its account"));
+    }
+    let scope = api.scope(call.caller, &request, call.around).await?;
+    api.engine.put_key_scope(&id, scope).await?;
+    api.key(&id).await
+}
+
+async fn revoke(api: &Api, call: &Call<'_>, (): ()) -> Result<Key, Error> {
+    let id = api.other_key(call).await?;
+    let shown = api.key(&id).await?;
+    api.engine.revoke_access_key(&id).await?;
+    Ok(shown)
+}
 
 impl Api {
-    pub(super) async fn create_key(&self, call: &Call<'_>) -> Result<Value, Error> {
-        let account = admin(call.caller)?;
-        let request: KeyRequest = parse(call.body)?;
-        let scope = self.scope(call.caller, &request, call.around).await?;
-        if request.new_account && scope != KeyScope::Admin {
-            return Err(argument("a new account has no buckets that its key could be for"));
-        }
-        let account = Some(account.clone()).filter(|_| !request.new_account);
-        let key = self.engine.create_access_key(account, scope).await?;
-        let account = key.record.account.to_string();
-        let secret_key = key.record.secret.0.to_string();
-        let Key { access_key, admin, buckets, roles, policy, created_ms: _ } =
-            shown(key.id, key.record);
-        json(&NewKey { account, access_key, secret_key, admin, buckets, roles, policy })
-    }
-
-    pub(super) async fn list_keys(&self, call: &Call<'_>) -> Result<Value, Error> {
-        let found = self.engine.access_keys(admin(call.caller)?).await?;
-        let keys = found.into_iter().map(|(id, record)| shown(id, record));
-        json(&Keys { keys: keys.collect() })
-    }
-
-    pub(super) async fn change_key(&self, call: &Call<'_>) -> Result<Value, Error> {
-        let id = self.other_key(call).await?;
-        let request: KeyRequest = parse(call.body)?;
-        if request.new_account {
-            return Err(argument("a key stays in its account"));
-        }
-        let scope = self.scope(call.caller, &request, call.around).await?;
-        self.engine.put_key_scope(&id, scope).await?;
-        self.key(&id).await
-    }
-
-    pub(super) async fn revoke_key(&self, call: &Call<'_>) -> Result<Value, Error> {
-        let id = self.other_key(call).await?;
-        let shown = self.key(&id).await?;
-        self.engine.revoke_access_key(&id).await?;
-        Ok(shown)
-    }
-
-    async fn key(&self, id: &AccessKeyId) -> Result<Value, Error> {
+    async fn key(&self, id: &AccessKeyId) -> Result<Key, Error> {
         let record = self.engine.access_key(id).await?.ok_or_else(no_key)?;
-        json(&shown(id.clone(), record))
+        Ok(shown(id.clone(), record))
     }
 
     /// The key that is meant: one of the caller's account, and not the one that asks.
     async fn other_key(&self, call: &Call<'_>) -> Result<AccessKeyId, Error> {
-        let account = admin(call.caller)?;
-        let id = AccessKeyId::parse(parameter(call, "access_key")?).ok_or_else(no_key)?;
+        let account = call.account()?;
+        let id = AccessKeyId::parse(call.parameter("access_key")?).ok_or_else(no_key)?;
         if matches!(call.caller, Caller::Key { access_key, .. } if *access_key == id) {
             return Err(argument("a key does not change itself; use another one"));
         }

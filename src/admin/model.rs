@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::types::record::BucketRole;
@@ -13,17 +14,19 @@ use crate::types::region::RegionId;
 pub const ADMIN_PREFIX: &str = "/-/admin/v1";
 
 /// `GET status`: the cluster as one node sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     pub version: String,
     /// The node that answers.
+    #[schemars(with = "String")]
     pub region: RegionId,
     pub regions: Vec<RegionStatus>,
 }
 
 /// One region in [`Status`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RegionStatus {
+    #[schemars(with = "String")]
     pub code: RegionId,
     pub city: String,
     pub state: PeerState,
@@ -37,7 +40,7 @@ pub struct RegionStatus {
 }
 
 /// How a region looks from the node that answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PeerState {
     /// No connection.
@@ -48,7 +51,7 @@ pub enum PeerState {
 }
 
 /// `POST storage`: makes a bucket and an access key for it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StorageRequest {
     /// Without a name one is made up.
@@ -56,7 +59,7 @@ pub struct StorageRequest {
 }
 
 /// The answer: the only time that the secret is told.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Storage {
     pub bucket: String,
     pub endpoint: String,
@@ -68,7 +71,7 @@ pub struct Storage {
 /// `POST keys` makes an access key, `PUT keys?access_key=…` gives one another scope. Without
 /// buckets, roles and a policy it may do all of its account, and use this API.
 /// `DELETE keys?access_key=…` ends one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRequest {
     /// Buckets that it may read and write: the role `editor`.
@@ -76,6 +79,7 @@ pub struct KeyRequest {
     pub buckets: Vec<String>,
     /// Roles by bucket: `admin`, `editor`, `read-only`.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
     pub roles: BTreeMap<String, BucketRole>,
     /// A policy as IAM attaches it to a user: it allows besides the roles, and its denies win.
     #[serde(default)]
@@ -86,7 +90,7 @@ pub struct KeyRequest {
 }
 
 /// An access key that was just made.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NewKey {
     /// The canonical id of its account, as owners and grants name it.
     pub account: String,
@@ -95,42 +99,48 @@ pub struct NewKey {
     pub admin: bool,
     /// Those that it has a role in.
     pub buckets: Vec<String>,
+    #[schemars(with = "BTreeMap<String, String>")]
     pub roles: BTreeMap<String, BucketRole>,
     pub policy: Option<serde_json::Value>,
 }
 
 /// `GET keys`: the access keys of the caller's account, without secrets.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Keys {
     pub keys: Vec<Key>,
 }
 
 /// One access key.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Key {
     pub access_key: String,
     pub admin: bool,
     /// Those that it has a role in.
     pub buckets: Vec<String>,
+    #[schemars(with = "BTreeMap<String, String>")]
     pub roles: BTreeMap<String, BucketRole>,
     pub policy: Option<serde_json::Value>,
     pub created_ms: u64,
 }
 
 /// `GET where?bucket=…&key=…`: where an object lives and why.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Where {
     pub bucket: String,
     pub key: String,
     pub size: u64,
     pub etag: String,
     /// First source of the bytes.
+    #[schemars(with = "Option<String>")]
     pub primary: Option<RegionId>,
     /// Regions that have all bytes durably.
+    #[schemars(with = "Vec<String>")]
     pub holders: Vec<RegionId>,
     /// Regions with a cached copy, which may go at any time.
+    #[schemars(with = "Vec<String>")]
     pub cached: Vec<RegionId>,
     /// Reads by region, decayed.
+    #[schemars(with = "BTreeMap<String, f64>")]
     pub heat: BTreeMap<RegionId, f64>,
     /// The last moves of the primary, newest first.
     pub moves: Vec<Move>,
@@ -139,25 +149,83 @@ pub struct Where {
 }
 
 /// One move of a primary.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Move {
     /// Milliseconds since 1970.
     pub at_ms: u64,
+    #[schemars(with = "String")]
     pub from: RegionId,
+    #[schemars(with = "String")]
     pub to: RegionId,
     pub reason: String,
 }
 
+/// `GET trace`: one request that is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TraceLine {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// The region that answered.
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    /// The request id that the client was told.
+    pub id: String,
+    pub op: String,
+    /// An access key, or `anonymous`.
+    pub caller: String,
+    pub bucket: Option<String>,
+    pub key: Option<String>,
+    pub status: u16,
+    /// The error code.
+    pub error: Option<String>,
+    /// Bytes of the body that was sent.
+    pub bytes: u64,
+    pub ms: u64,
+    /// Where the bytes came from: `memory`, `disk`, a region.
+    pub source: Option<String>,
+    /// Lines that were lost before this one, because the reader was slow.
+    pub missed: u64,
+}
+
 /// Every refusal of the admin API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
     /// The S3 error code that fits.
     pub code: String,
     pub message: String,
+    /// What to do now, where that is known.
+    #[serde(default)]
+    pub hint: Option<String>,
+    /// It stands in the log of the node that answered.
+    #[serde(default)]
+    pub request_id: String,
+}
+
+/// `POST tokens`: makes a token, which goes as `Authorization: Bearer TOKEN` in place of a
+/// signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// How long it is good, in seconds; at most a year.
+    pub expires_in: u64,
+    /// It may look (`GET`), and change nothing.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// A token. It is kept nowhere: it ends when its time is over, or with the key that made it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Token {
+    pub token: String,
+    /// The key that made it.
+    pub access_key: String,
+    pub read_only: bool,
+    /// Milliseconds since 1970.
+    pub expires_ms: u64,
 }
 
 /// `GET /-/health/ready`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     pub ready: bool,
     /// Why not.

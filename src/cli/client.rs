@@ -151,14 +151,15 @@ impl Client {
             });
         }
         let exit = Exit::of_status(status);
-        let error = match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(ErrorBody { code, message }) => CliError::new(exit, code, message),
+        Err(match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(ErrorBody { code, message, hint, request_id }) => {
+                let error = CliError::new(exit, code, message).request_id(request_id);
+                match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
+            }
             Err(_) => CliError::new(exit, "BadAnswer", format!("{}: status {status}", self.uri)),
-        };
-        Err(match exit {
-            Exit::Denied => error.hint("use the admin key that `godwit dev` or the operator gave"),
-            Exit::Unavailable => error.hint("try again soon; `godwit status` shows the regions"),
-            _ => error,
         })
     }
 

@@ -53,11 +53,14 @@ pub(super) struct CliError {
     code: String,
     message: String,
     hint: Option<String>,
+    /// It stands in the log of the node that answered.
+    request_id: Option<String>,
 }
 
 impl CliError {
     pub(super) fn new(exit: Exit, code: impl Into<String>, message: impl Display) -> Self {
-        Self { exit, code: code.into(), message: message.to_string(), hint: None }
+        let (code, message) = (code.into(), message.to_string());
+        Self { exit, code, message, hint: None, request_id: None }
     }
 
     pub(super) fn config(message: impl Display) -> Self {
@@ -74,17 +77,29 @@ impl CliError {
         self
     }
 
+    pub(super) fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.request_id = Some(id.into()).filter(|id: &String| !id.is_empty());
+        self
+    }
+
     /// Prints to standard error.
     pub(super) fn print(&self, json: bool) {
         if json {
-            let hint = &self.hint;
-            let error = json!({"code": self.code, "message": self.message, "hint": hint});
+            let error = json!({
+                "code": self.code,
+                "message": self.message,
+                "hint": self.hint,
+                "request_id": self.request_id,
+            });
             output::note(&json!({ "error": error }).to_string());
             return;
         }
         output::note(&format!("error: {} [{}]", self.message, self.code));
         if let Some(hint) = &self.hint {
             output::note(&format!("hint: {hint}"));
+        }
+        if let Some(id) = &self.request_id {
+            output::note(&format!("request id: {id}"));
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::env::{Env, Peers};
 use crate::logic::keyring::Keyring;
 use crate::net::{Mesh, MeshOptions};
 use crate::obs::Metrics;
-use crate::s3;
+use crate::s3::{self, feed::Feed};
 use crate::store::{self, Store};
 use crate::types::region::RegionId;
 
@@ -91,6 +91,7 @@ pub struct Node {
     s3: s3::Service,
     handler: Handler,
     readiness: Readiness,
+    feed: Feed,
     fronts: Stopper,
     jobs: Stopper,
     stop_grace: Duration,
@@ -141,7 +142,9 @@ impl Node {
         let endpoint = options.endpoint.unwrap_or_else(|| {
             format!("http://{}", address.unwrap_or_else(|_| "127.0.0.1:8080".to_owned()))
         });
-        let s3 = front(&engine, options.s3, endpoint, readiness.clone());
+        let feed = options.s3.feed.clone();
+        let admin = Admin::new(engine.clone(), endpoint, metrics.clone(), feed.clone());
+        let s3 = front(&engine, options.s3, admin, readiness.clone());
         metrics.add(s3.metrics());
         metrics.add(cluster.metrics());
         metrics.add(cluster.notify_metrics());
@@ -171,6 +174,7 @@ impl Node {
             s3,
             handler,
             readiness,
+            feed,
             fronts,
             jobs,
             stop_grace,
@@ -199,6 +203,7 @@ impl Node {
     pub async fn stop(self) {
         let region = self.region;
         self.readiness.set_not_ready("stopping");
+        self.feed.close();
         if self.fronts.finish(&self.env, self.stop_grace).await.is_err() {
             warn!(%region, "requests were cut off after the grace time");
         }
@@ -218,13 +223,7 @@ impl Node {
 }
 
 /// The S3 front, with the admin API for what is not S3.
-fn front(
-    engine: &Engine,
-    options: s3::Options,
-    endpoint: String,
-    readiness: Readiness,
-) -> s3::Service {
-    let admin = Admin::new(engine.clone(), endpoint);
+fn front(engine: &Engine, options: s3::Options, admin: Admin, readiness: Readiness) -> s3::Service {
     let own: s3::Own = Arc::new(move |s3: s3::Service, request, client| {
         let (admin, not_ready) = (admin.clone(), readiness.reason());
         Box::pin(async move { admin.call(&s3, request, client, not_ready).await })

@@ -11,6 +11,7 @@ mod chunked;
 mod cors;
 pub mod digest;
 pub mod error;
+pub mod feed;
 pub mod form;
 mod gate;
 mod intake;
@@ -110,6 +111,8 @@ pub struct Options {
     /// Weight of the requests that are served at the same time, see [`Op::weight`].
     pub room: usize,
     pub access_log: AccessLogOptions,
+    /// Hears what requests did.
+    pub feed: feed::Feed,
 }
 
 impl Options {
@@ -124,6 +127,7 @@ impl Options {
             auth,
             room: limits::REQUESTS_WEIGHT_MAX,
             access_log: AccessLogOptions::default(),
+            feed: feed::Feed::default(),
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Outgoing {
     left: u64,
     sent: u64,
     end: Option<Box<dyn FnOnce(Sent) + Send>>,
+    /// No length is announced; it ends when its source does.
+    endless: bool,
 }
 
 /// How an answer ended.
@@ -39,7 +41,14 @@ impl Outgoing {
             ReplyBody::Bytes(bytes) => bytes.len() as u64,
             ReplyBody::Stream { len, .. } => *len,
         };
-        Self { body, left, sent: 0, end: None }
+        Self { body, left, sent: 0, end: None, endless: false }
+    }
+
+    /// What is sent for as long as the client listens.
+    pub(crate) fn endless(stream: ByteStream) -> Self {
+        let mut body = Self::new(ReplyBody::Stream { len: u64::MAX, stream });
+        body.endless = true;
+        body
     }
 
     /// Calls `end` once: after the last byte, or when the body is given up.
@@ -110,7 +119,7 @@ impl Body for Outgoing {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Some(Ok(bytes))) => self.give(bytes),
                 Poll::Ready(Some(Err(error))) => self.fail(error),
-                Poll::Ready(None) if self.left == 0 => Poll::Ready(None),
+                Poll::Ready(None) if self.left == 0 || self.endless => Poll::Ready(None),
                 Poll::Ready(None) => self.fail("the body is shorter than was announced".into()),
             },
         }
@@ -121,7 +130,7 @@ impl Body for Outgoing {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        if self.endless { SizeHint::default() } else { SizeHint::with_exact(self.left) }
     }
 }
 
@@ -203,6 +212,14 @@ mod tests {
         drop(body);
         assert_eq!(ends.lock().unwrap()[0].bytes, 3);
         assert!(ends.lock().unwrap()[0].cut.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_has_no_end_announces_no_length_and_ends_with_its_source() {
+        let stream: ByteStream = Box::pin(stream::iter(pieces(&["abc", "de"])));
+        let body = Outgoing::endless(stream);
+        assert_eq!(body.size_hint().exact(), None);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "abcde");
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use crate::types::caller::Caller;
 use super::Ctx;
 use super::access_log::{Ended, Seen};
 use super::error::{Code, S3Error};
+use super::feed::{Feed, Told};
 use super::intake::Head;
 use super::metrics::{ByOp, Done, S3Metrics};
 use super::ops::speaks_json;
@@ -146,6 +147,7 @@ impl Trail {
         let line = Line {
             env: ctx.env.clone(),
             metrics: ctx.metrics.clone(),
+            feed: ctx.options.feed.clone(),
             status: reply.status,
             source: text_of(&reply.headers, "x-godwit-source"),
             object_bytes: object_bytes(&reply),
@@ -230,6 +232,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 struct Line {
     env: Env,
     metrics: S3Metrics,
+    feed: Feed,
     status: StatusCode,
     source: Option<String>,
     object_bytes: Option<u64>,
@@ -242,7 +245,8 @@ struct Line {
 impl Line {
     /// Written when the last byte was handed over. ERROR means that a person must look.
     fn write(self, sent: &Sent) {
-        let Self { env, metrics, status, source, object_bytes, ready, cause, mut trail } = self;
+        let Self { env, metrics, feed, status, source, object_bytes, ready, cause, mut trail } =
+            self;
         let took = env.monotonic().saturating_sub(trail.began);
         let op = trail.op;
         metrics.open.dec();
@@ -261,6 +265,19 @@ impl Line {
                 ready_ms: millis(ready.saturating_sub(trail.began)),
             });
         }
+        feed.tell(|| Told {
+            at_ms: env.now_ms(),
+            id: trail.id.clone(),
+            op,
+            caller: trail.caller.clone(),
+            bucket: trail.target.as_ref().and_then(|target| target.bucket().cloned()),
+            key: trail.target.as_ref().and_then(|target| target.key().cloned()),
+            status: status.as_u16(),
+            error: trail.error.map(Code::as_str),
+            bytes: sent.bytes,
+            ms: millis(took),
+            source: source.clone(),
+        });
         let target = trail.target.map(|target| target.to_string()).unwrap_or_default();
         let caller = match &trail.caller {
             Caller::Anonymous => "anonymous".to_owned(),

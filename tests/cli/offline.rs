@@ -1,29 +1,10 @@
-//! The command line from outside: what goes to which stream, and the exit codes.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
+//! Commands that need no cluster: what goes to which stream, and the exit codes.
 
 use std::fs;
-use std::process::{Command, Output};
 
 use serde_json::Value;
 
-fn godwit(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"));
-    command.args(arguments);
-    for (name, _) in std::env::vars() {
-        if ["AWS_", "GODWIT_", "FLY_"].iter().any(|prefix| name.starts_with(prefix)) {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    godwit(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
+use super::{godwit, run, text};
 
 #[test]
 fn version_is_one_line_or_one_object() {

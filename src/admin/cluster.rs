@@ -1,0 +1,47 @@
+//! The cluster as one node sees it.
+
+use std::time::Duration;
+
+use crate::engine::{Error, RegionView};
+
+use super::api::Api;
+use super::model::{PeerState, RegionStatus, Status};
+use super::route::{Call, Route, route};
+
+pub(super) const ROUTES: &[Route] = &[
+    route!(GET "status", Admin, status, () => Status, [],
+        "The regions as the node that answers sees them."),
+    route!(GET "metrics", Admin, metrics, () => metrics String, [],
+        "The metrics of the node that answers, as its operations port gives them to Prometheus."),
+];
+
+#[allow(clippy::unused_async, reason = "every row has this shape")]
+async fn status(api: &Api, _: &Call<'_>, (): ()) -> Result<Status, Error> {
+    let regions = api.engine.regions().into_iter().map(region_status).collect();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Ok(Status { version, region: api.engine.region(), regions })
+}
+
+#[allow(clippy::unused_async, reason = "every row has this shape")]
+async fn metrics(api: &Api, _: &Call<'_>, (): ()) -> Result<String, Error> {
+    Ok(api.metrics.text())
+}
+
+fn region_status(view: RegionView) -> RegionStatus {
+    let RegionView { info, voter, peer } = view;
+    let state = match peer {
+        None => PeerState::Here,
+        Some(peer) if peer.connected => PeerState::Connected,
+        Some(_) => PeerState::Away,
+    };
+    let millis = |rtt: Duration| u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX);
+    RegionStatus {
+        code: info.id,
+        city: info.city,
+        state,
+        rtt_ms: peer.map_or(Some(0), |peer| peer.rtt.map(millis)),
+        behind: peer.map_or(0, |peer| peer.ahead),
+        queued: peer.map_or(0, |peer| peer.behind),
+        voter,
+    }
+}

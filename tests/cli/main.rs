@@ -1,0 +1,93 @@
+//! The command line and the admin API from outside, against the built binary.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
+#![allow(unreachable_pub, reason = "modules of a test program")]
+
+mod admin;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../clients/dev.rs"]
+mod dev;
+mod offline;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../dev/s3.rs"]
+mod s3;
+mod schema;
+mod trace;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use dev::Dev;
+use s3::Client;
+
+/// A command that sees nothing of the machine's own settings.
+fn godwit(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"));
+    command.args(arguments);
+    for (name, _) in std::env::vars() {
+        if ["AWS_", "GODWIT_", "FLY_"].iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    godwit(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// One region in a process, and a folder for files.
+struct World {
+    dev: Dev,
+    /// Its log, and what tests put there.
+    #[expect(dead_code, reason = "kept until the end")]
+    folder: TempDir,
+}
+
+impl World {
+    fn start() -> Self {
+        Self::with(&["--regions", "1"])
+    }
+
+    fn with(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dev = Dev::start(arguments, &folder.path().join("godwit.log"));
+        Self { dev, folder }
+    }
+
+    /// A client with the first key.
+    fn client(&self) -> Client {
+        let announced = &self.dev.announced;
+        Client::new(&announced.endpoint, &announced.access_key, &announced.secret_key)
+    }
+}
+
+/// Asks until it is so, for at most 30 s.
+fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What is made of the program is what stands in the repository.
+fn assert_kept(file: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("GODWIT_UPDATE").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, made).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == made, "{file} is not what the program says; GODWIT_UPDATE=1 writes it");
+}
