@@ -108,7 +108,10 @@ fn open_paths(schemas: &mut SchemaGenerator) -> Vec<(String, Value)> {
             "responses": answers,
         }})
     };
-    let answer = |what: &str, schema: &Value| json!({"description": what, "content": {"application/json": {"schema": schema}}});
+    let answer = |what: &str, schema: &Value| {
+        let content = json!({"application/json": {"schema": schema}});
+        json!({"description": what, "content": content})
+    };
     let (ok, not) = (answer("Yes.", &health), answer("Not now; why.", &health));
     let any = json!({"type": "object"});
     vec![
