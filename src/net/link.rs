@@ -76,7 +76,7 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
 
 /// What one direction has under way.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Flow {
+pub struct Flow {
     /// When the last byte has left.
     free_at: Duration,
     /// When the last packet arrives.
@@ -85,7 +85,7 @@ pub(super) struct Flow {
 
 impl Flow {
     /// When a packet of `bytes` that is sent at `now` arrives; `None`: never.
-    pub(super) fn arrival(
+    pub fn arrival(
         &mut self,
         path: &Path,
         bytes: usize,
