@@ -7,6 +7,7 @@ pub mod admin;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod console;
 pub mod engine;
 pub mod env;
 pub mod limits;

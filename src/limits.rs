@@ -456,6 +456,13 @@ pub const NOTIFY_ANSWER_BYTES_MAX: usize = 64 << 10;
 /// What the rest of an answer may take after its status, so that the connection is kept.
 pub const NOTIFY_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Console: sessions of one node; the one that was idle longest makes room.
+pub const SESSIONS_MAX: usize = 1024;
+
+/// A session ends after this long without a request, and after this long whatever happens.
+pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);
+pub const SESSION_LIFE_MAX: Duration = Duration::from_secs(12 * 3600);
+
 const _: () = assert!(RIDING_BYTES_MAX as usize <= INLINE_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= SEGMENT_BLOB_BYTES_MAX);
 const _: () = assert!(SEGMENT_BLOB_BYTES_MAX <= CHUNK_BYTES);

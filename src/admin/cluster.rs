@@ -38,6 +38,8 @@ fn region_status(view: RegionView) -> RegionStatus {
     RegionStatus {
         code: info.id,
         city: info.city,
+        lat: info.coordinates.lat,
+        lon: info.coordinates.lon,
         state,
         rtt_ms: peer.map_or(Some(0), |peer| peer.rtt.map(millis)),
         behind: peer.map_or(0, |peer| peer.ahead),

@@ -13,12 +13,14 @@ use crate::types::name::{AccessKeyId, BucketName};
 use crate::types::record::{AccessKeyRecord, BucketRole, Grants, KeyScope};
 
 use super::api::Api;
-use super::model::{Key, KeyRequest, Keys, NewKey};
+use super::model::{Key, KeyRequest, Keys, NewKey, Whoami};
 use super::route::{Call, Param, Route, argument, required, route};
 
 const ACCESS_KEY: Param = required("access_key", "The key that is meant.");
 
 pub(super) const ROUTES: &[Route] = &[
+    route!(GET "whoami", Key, whoami, () => Whoami, [],
+        "The key that signed the request."),
     route!(GET "keys", Admin, list, () => Keys, [],
         "The access keys of the caller's account, without secrets."),
     route!(POST "keys", Admin, create, KeyRequest => NewKey, [],
@@ -28,6 +30,19 @@ pub(super) const ROUTES: &[Route] = &[
     route!(DELETE "keys", Admin, revoke, () => Key, [ACCESS_KEY],
         "End an access key for good, and every token that was made with it."),
 ];
+
+#[allow(clippy::unused_async, reason = "every row has this shape")]
+async fn whoami(api: &Api, call: &Call<'_>, (): ()) -> Result<Whoami, Error> {
+    let Caller::Key { access_key, account, scope } = call.caller else {
+        return Err(Error::AccessDenied("sign the request".to_owned()));
+    };
+    Ok(Whoami {
+        access_key: access_key.to_string(),
+        account: account.to_string(),
+        admin: *scope == KeyScope::Admin,
+        region: api.engine.region(),
+    })
+}
 
 async fn create(api: &Api, call: &Call<'_>, request: KeyRequest) -> Result<NewKey, Error> {
     let account = call.account()?;

@@ -29,6 +29,9 @@ pub struct RegionStatus {
     #[schemars(with = "String")]
     pub code: RegionId,
     pub city: String,
+    /// Degrees north and east.
+    pub lat: f64,
+    pub lon: f64,
     pub state: PeerState,
     /// Round trip from the node that answers; 0 to itself.
     pub rtt_ms: Option<u64>,
@@ -48,6 +51,19 @@ pub enum PeerState {
     Connected,
     /// The node that answers.
     Here,
+}
+
+/// `GET whoami`: the key that signed the request. Any key may ask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Whoami {
+    pub access_key: String,
+    /// The canonical id of its account.
+    pub account: String,
+    /// It may do all of its account, and use this API.
+    pub admin: bool,
+    /// The region that answers.
+    #[schemars(with = "String")]
+    pub region: RegionId,
 }
 
 /// `POST storage`: makes a bucket and an access key for it.

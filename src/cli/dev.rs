@@ -15,7 +15,8 @@ use crate::types::region::RegionId;
 /// `X-Godwit-Client-Region: fra` says; without it, the first region).
 ///
 /// Ports on loopback, with N the first: N is the global endpoint; region i has S3 and the admin API
-/// at N+i, metrics and health at N+10+i, and its mesh at UDP N+i.
+/// at N+i, metrics and health at N+10+i, and its mesh at UDP N+i. The web console is at 8081, or where
+/// a port was chosen or 8081 is taken, at N+10.
 #[derive(Args)]
 pub(super) struct Dev {
     /// How many regions (1 to 9), or which: iad,fra,nrt
@@ -99,9 +100,10 @@ fn announce(common: &Common, cluster: &Announcement, data: Option<&Path>) {
         output::json(cluster);
         return;
     }
-    let Announcement { endpoint, access_key, secret_key, regions } = cluster;
+    let Announcement { endpoint, console, access_key, secret_key, regions } = cluster;
     output::line(&format!("godwit is running: {} regions on this machine", regions.len()));
     output::line("");
+    output::line(&format!("  console  {console}   sign in with the key below"));
     output::line(&format!("  global   {endpoint}"));
     for region in regions {
         output::line(&format!(

@@ -42,7 +42,10 @@ async fn start(
     regions: &Regions,
     region: &RegionFile,
 ) -> Result<Node, NodeError> {
-    let listeners = Listeners::bind(config.s3.listen, config.ops.listen).await?;
+    let mut listeners = Listeners::bind(config.s3.listen, config.ops.listen).await?;
+    if let Some(console) = config.console.listen {
+        listeners = listeners.with_console(console).await?;
+    }
     let options = NodeOptions::from_settings(&env, config, regions, region)?;
     Node::start(env, options, listeners).await
 }

@@ -39,6 +39,7 @@ pub struct Config {
     /// Directory of everything that this node keeps. One node, one directory.
     pub data: PathBuf,
     pub s3: S3,
+    pub console: Console,
     pub ops: Ops,
     pub mesh: Mesh,
     pub cluster: Cluster,
@@ -70,6 +71,14 @@ pub struct S3 {
     pub access_log_every: Seconds,
     /// ... or this many bytes.
     pub access_log_size: Size,
+}
+
+/// The web console.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Console {
+    /// Its port, usually 8081; without it there is no console.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The operations port: metrics and health, no credentials, no names of buckets or keys.
@@ -173,6 +182,7 @@ impl Default for Config {
             regions: PathBuf::from("regions"),
             data: PathBuf::from("godwit-data"),
             s3: S3::default(),
+            console: Console::default(),
             ops: Ops::default(),
             mesh: Mesh::default(),
             cluster: Cluster::default(),
@@ -272,15 +282,27 @@ impl Config {
         Ok(config)
     }
 
-    /// What no single field can tell about itself.
-    fn validate(&self) -> Result<(), ConfigError> {
-        let ports = [("s3", self.s3.listen), ("ops", self.ops.listen)];
-        if ports[0].1 == ports[1].1 && ports[0].1.port() != 0 {
+    fn validate_ports(&self) -> Result<(), ConfigError> {
+        let same = |a: SocketAddr, b: SocketAddr| a == b && a.port() != 0;
+        if same(self.s3.listen, self.ops.listen) {
             return Err(ConfigError::Field {
                 field: "ops.listen",
                 why: "is the S3 port too; give the operations port an address of its own",
             });
         }
+        let console = self.console.listen;
+        if console.is_some_and(|it| same(it, self.s3.listen) || same(it, self.ops.listen)) {
+            return Err(ConfigError::Field {
+                field: "console.listen",
+                why: "is the S3 or the operations port too; the console has an origin of its own",
+            });
+        }
+        Ok(())
+    }
+
+    /// What no single field can tell about itself.
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_ports()?;
         if self.data.as_os_str().is_empty() {
             return Err(ConfigError::Field { field: "data", why: "is empty" });
         }
@@ -394,6 +416,7 @@ mod tests {
             ("[store]\nmemory_cache = \"12 apples\"", "12 apples"),
             ("[store]\nmemory_cache = 1", "store.memory_cache"),
             ("[s3]\nlisten = \"[::]:9091\"", "ops.listen"),
+            ("[console]\nlisten = \"[::]:8080\"", "console.listen"),
             ("[mesh]\nmtu = 500", "mesh.mtu"),
             ("[lifecycle]\nday = 0", "lifecycle.day"),
             ("[mesh]\npeers = [\"fra\"]", "CODE=HOST:PORT"),

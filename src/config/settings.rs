@@ -81,6 +81,12 @@ pub const SETTINGS: &[Setting] = &[
         "Or when this much of one bucket waits",
     ),
     row(
+        "GODWIT_CONSOLE_LISTEN",
+        "console.listen",
+        Kind::Text,
+        "Address of the web console, usually port 8081; without it there is none",
+    ),
+    row(
         "GODWIT_OPS_LISTEN",
         "ops.listen",
         Kind::Text,

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod acl;
+pub mod attempts;
 pub mod checksum;
 pub mod clock;
 pub mod copies;

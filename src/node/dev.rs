@@ -3,7 +3,7 @@
 //! Every region is a real node with its own directory, store, QUIC endpoint and listeners on
 //! loopback; only the wide area between them is emulated. Ports: the first is the global
 //! endpoint's; region i (from 1) has S3 and admin API at `first + i`, metrics and health at `first
-//! + 10 + i`, and its mesh at UDP `first + i`.
+//! + 10 + i`, and its mesh at UDP `first + i`; the web console is at 8081, or at `first + 10`.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,6 +44,9 @@ pub const REGIONS_DEFAULT: usize = 3;
 /// Where the ports of metrics and health begin, after the first port.
 const OPS_OFFSET: u16 = 10;
 
+/// Where the console is unless ports are chosen.
+const CONSOLE_PORT: u16 = 8081;
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub struct DevOptions {
@@ -67,6 +70,8 @@ pub struct DevOptions {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Announcement {
     pub endpoint: String,
+    /// The web console.
+    pub console: String,
     pub access_key: String,
     pub secret_key: String,
     pub regions: Vec<AnnouncedRegion>,
@@ -107,6 +112,7 @@ impl Dev {
         for index in 0..plan.regions.len() {
             listeners.push(Listeners::bind(plan.s3(index), plan.ops(index)).await?);
         }
+        let console = bind_console(&plan, options.port.is_none()).await?;
         charter.save(&env, &options.dir)?;
         files::save(&env, &options.dir, REMEMBERED_FILE, &plan)
             .map_err(|source| file(&options.dir, source))?;
@@ -117,7 +123,7 @@ impl Dev {
             async move { Node::start(env, node?, listeners).await }
         });
         let nodes = futures_util::future::try_join_all(starts).await?;
-        let dev = Self::front(env, &plan, &charter, nodes, global);
+        let dev = Self::front(env, &plan, &charter, nodes, Doors { global, console })?;
         dev.settle(&charter).await?;
         Ok(dev)
     }
@@ -127,16 +133,22 @@ impl Dev {
         plan: &Plan,
         charter: &Charter,
         nodes: Vec<Node>,
-        global: TcpListener,
-    ) -> Self {
+        doors: Doors,
+    ) -> Result<Self, NodeError> {
         let front = Stopper::new();
         let sites = nodes.iter().filter_map(|node| {
             let info = charter.members().get(node.region())?;
             Some(Site::of(node, info.coordinates))
         });
         let handler = Anycast::new(sites.collect(), Regions::built_in()).handler();
-        env.spawn("global endpoint", http::serve(env.clone(), global, handler, front.stop()));
-        Self { announcement: announcement(plan, charter), env, nodes, front }
+        let console = doors.console.local_addr();
+        let console = console.map_err(|source| file("the console".as_ref(), source))?;
+        let announcement = announcement(plan, charter, console);
+        let (endpoint, stop) = (announcement.endpoint.clone(), front.stop());
+        super::start_console(&env, doors.console, handler.clone(), endpoint, stop);
+        let global = http::serve(env.clone(), doors.global, handler, front.stop());
+        env.spawn("global endpoint", global);
+        Ok(Self { announcement, env, nodes, front })
     }
 
     /// Waits until the regions see each other, and hands in the key.
@@ -177,6 +189,21 @@ impl Dev {
         }
         futures_util::future::join_all(self.nodes.into_iter().map(Node::stop)).await;
     }
+}
+
+/// The listeners in front of all regions.
+struct Doors {
+    global: TcpListener,
+    console: TcpListener,
+}
+
+/// The console's port: the usual one where nobody chose ports and it is free, else the one after
+/// those of S3.
+async fn bind_console(plan: &Plan, usual: bool) -> Result<TcpListener, NodeError> {
+    if usual && let Ok(listener) = super::bind((Ipv4Addr::LOCALHOST, CONSOLE_PORT).into()).await {
+        return Ok(listener);
+    }
+    super::bind(plan.address(usize::from(OPS_OFFSET))).await
 }
 
 /// How long the regions have to find each other, and the pause between two looks.
@@ -334,11 +361,12 @@ fn wan(plan: &Plan, charter: &Charter, index: usize) -> Link {
     link
 }
 
-fn announcement(plan: &Plan, charter: &Charter) -> Announcement {
+fn announcement(plan: &Plan, charter: &Charter, console: SocketAddr) -> Announcement {
     let FirstKey { access_key, record } = charter.first_key();
     let regions = plan.regions.iter().enumerate();
     Announcement {
         endpoint: format!("http://{}", plan.global()),
+        console: format!("http://localhost:{}", console.port()),
         access_key: access_key.to_string(),
         secret_key: record.secret.0.to_string(),
         regions: regions

@@ -30,6 +30,7 @@ use tracing::{debug, info, warn};
 
 use crate::admin::Admin;
 use crate::cluster::{self, Cluster, ClusterOptions};
+use crate::console::Console;
 use crate::engine::{self, Engine, Expirer};
 use crate::env::{Env, Peers};
 use crate::logic::keyring::Keyring;
@@ -68,11 +69,19 @@ pub struct NodeOptions {
 pub struct Listeners {
     pub s3: TcpListener,
     pub ops: TcpListener,
+    /// Of the web console, where the node has one.
+    pub console: Option<TcpListener>,
 }
 
 impl Listeners {
     pub async fn bind(s3: SocketAddr, ops: SocketAddr) -> Result<Self, NodeError> {
-        Ok(Self { s3: bind(s3).await?, ops: bind(ops).await? })
+        Ok(Self { s3: bind(s3).await?, ops: bind(ops).await?, console: None })
+    }
+
+    /// With the web console.
+    pub async fn with_console(mut self, console: SocketAddr) -> Result<Self, NodeError> {
+        self.console = Some(bind(console).await?);
+        Ok(self)
     }
 }
 
@@ -143,7 +152,7 @@ impl Node {
             format!("http://{}", address.unwrap_or_else(|_| "127.0.0.1:8080".to_owned()))
         });
         let feed = options.s3.feed.clone();
-        let admin = Admin::new(engine.clone(), endpoint, metrics.clone(), feed.clone());
+        let admin = Admin::new(engine.clone(), endpoint.clone(), metrics.clone(), feed.clone());
         let s3 = front(&engine, options.s3, admin, readiness.clone());
         metrics.add(s3.metrics());
         metrics.add(cluster.metrics());
@@ -158,6 +167,9 @@ impl Node {
                 Box::pin(async move { s3.call(request, client).await })
             })
         };
+        if let Some(listener) = listeners.console {
+            start_console(&env, listener, handler.clone(), endpoint, fronts.stop());
+        }
         env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
         start_jobs(&store, &engine, &s3, options.identity.first_key, &jobs);
         tasks::start(&env, vec![lifecycle(expirer)], &jobs.stop());
@@ -229,6 +241,22 @@ fn front(engine: &Engine, options: s3::Options, admin: Admin, readiness: Readine
         Box::pin(async move { admin.call(&s3, request, client, not_ready).await })
     });
     s3::Service::new(engine.env().clone(), Arc::new(engine.clone()), options, own)
+}
+
+/// Serves the web console, which hands its requests to `door`.
+fn start_console(
+    env: &Env,
+    listener: TcpListener,
+    door: Handler,
+    endpoint: String,
+    stop: Stop,
+) {
+    let console = Console::new(env.clone(), door, endpoint);
+    let handler: Handler = Arc::new(move |request, client| {
+        let console = console.clone();
+        Box::pin(async move { console.call(request, client).await })
+    });
+    env.spawn("console", http::serve(env.clone(), listener, handler, stop));
 }
 
 /// Makes the cluster's first key known, as soon as enough regions are there to keep it. A key that

@@ -14,6 +14,7 @@ use serde::Deserialize;
 #[allow(dead_code, reason = "not every test that includes this file needs it")]
 pub struct Announced {
     pub endpoint: String,
+    pub console: String,
     pub access_key: String,
     pub secret_key: String,
     pub regions: Vec<Region>,

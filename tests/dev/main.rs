@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
 #![allow(unreachable_pub, reason = "modules of a test program")]
 
+mod console;
 #[path = "../clients/dev.rs"]
 mod dev;
 mod s3;
