@@ -14,11 +14,7 @@ struct File {
 }
 
 const FILES: &[File] = &[
-    File {
-        path: "/",
-        kind: "text/html; charset=utf-8",
-        bytes: include_bytes!("dist/index.html"),
-    },
+    File { path: "/", kind: "text/html; charset=utf-8", bytes: include_bytes!("dist/index.html") },
     File {
         path: "/app.js",
         kind: "text/javascript; charset=utf-8",

@@ -71,7 +71,13 @@ struct Inner {
     /// What clients are told as S3 endpoint.
     endpoint: String,
     sessions: Sessions,
-    attempts: Mutex<(Attempts<(IpAddr, AccessKeyId)>, Attempts<IpAddr>)>,
+    attempts: Mutex<Guesses>,
+}
+
+/// Sign-ins of late.
+struct Guesses {
+    keys: Attempts<(IpAddr, AccessKeyId)>,
+    addresses: Attempts<IpAddr>,
 }
 
 /// Why the console itself refuses.
@@ -98,7 +104,8 @@ impl Console {
     /// `door` serves the S3 port whose address clients are told as `endpoint`.
     pub fn new(env: Env, door: Door, endpoint: String) -> Self {
         let sessions = Sessions::new(env.clone());
-        let attempts = Mutex::new((Attempts::new(PER_KEY), Attempts::new(PER_ADDRESS)));
+        let (keys, addresses) = (Attempts::new(PER_KEY), Attempts::new(PER_ADDRESS));
+        let attempts = Mutex::new(Guesses { keys, addresses });
         Self(Arc::new(Inner { env, door, endpoint, sessions, attempts }))
     }
 
@@ -205,7 +212,7 @@ impl Console {
     fn may_try(&self, address: IpAddr, key: &AccessKeyId) -> Result<(), Refusal> {
         let now = self.0.env.monotonic();
         let mut attempts = self.0.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (keys, addresses) = &mut *attempts;
+        let Guesses { keys, addresses } = &mut *attempts;
         let source = (address, key.clone());
         let wait = keys.wait(&source, now).max(addresses.wait(&address, now));
         if wait.is_zero() {
@@ -220,8 +227,8 @@ impl Console {
 
     fn succeeded(&self, address: IpAddr, key: &AccessKeyId) {
         let mut attempts = self.0.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        attempts.0.succeeded(&(address, key.clone()));
-        attempts.1.succeeded(&address);
+        attempts.keys.succeeded(&(address, key.clone()));
+        attempts.addresses.succeeded(&address);
     }
 
     fn welcome(&self, session: &Session) -> Response<Outgoing> {

@@ -93,8 +93,7 @@ pub(super) fn sign_as(
     }
     let url = format!("http://{host}{target}");
     let body = SignableBody::UnsignedPayload;
-    let signable =
-        SignableRequest::new(parts.method.as_str(), url, signed.iter().copied(), body)?;
+    let signable = SignableRequest::new(parts.method.as_str(), url, signed.iter().copied(), body)?;
     let (instructions, _) = sign(signable, &params)?.into_parts();
     for (name, value) in instructions.headers() {
         let name = HeaderName::from_bytes(name.as_bytes())?;

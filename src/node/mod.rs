@@ -244,13 +244,7 @@ fn front(engine: &Engine, options: s3::Options, admin: Admin, readiness: Readine
 }
 
 /// Serves the web console, which hands its requests to `door`.
-fn start_console(
-    env: &Env,
-    listener: TcpListener,
-    door: Handler,
-    endpoint: String,
-    stop: Stop,
-) {
+fn start_console(env: &Env, listener: TcpListener, door: Handler, endpoint: String, stop: Stop) {
     let console = Console::new(env.clone(), door, endpoint);
     let handler: Handler = Arc::new(move |request, client| {
         let console = console.clone();

@@ -141,12 +141,11 @@ fn another_page_cannot_act_through_a_session() {
     let send = |method: &str, path: &str, extra: &[(&str, &str)]| {
         s3::plain(&browser.console, method, path, &[&cookie, extra].concat(), b"")
     };
-    let refused = |answer: Answer| assert_eq!((answer.status, code(&answer).as_str()), (403, "NotOwnPage"));
-    for (method, path) in [
-        ("PUT", "/api/s3/taken"),
-        ("POST", "/api/admin/keys"),
-        ("DELETE", "/api/session"),
-    ] {
+    let refused =
+        |answer: Answer| assert_eq!((answer.status, code(&answer).as_str()), (403, "NotOwnPage"));
+    for (method, path) in
+        [("PUT", "/api/s3/taken"), ("POST", "/api/admin/keys"), ("DELETE", "/api/session")]
+    {
         refused(send(method, path, &[]));
         refused(send(method, path, &[("X-Godwit-Console", "0000")]));
     }
