@@ -206,6 +206,8 @@ impl Decoder {
 
     fn check_trailers(&mut self, signature: &str) -> Result<(), BodyError> {
         let Some(signer) = &mut self.signer else { return Ok(()) };
+        // The SDKs sign them in the order of their names, in whatever order they are sent.
+        self.trailers.sort_unstable();
         let mut text = String::new();
         for (name, value) in &self.trailers {
             text.push_str(name);
@@ -383,6 +385,15 @@ mod tests {
             assert_eq!(decode(&mut decoder, whole.as_bytes(), 7).unwrap(), b"");
             assert_eq!(decoder.trailer("x-amz-checksum-crc32c"), Some("sOO8/Q=="));
         }
+        let mut probe = signer.clone();
+        probe.chunk(empty.as_ref(), "");
+        probe.trailer("x-a:1\nx-b:2\n", "");
+        let several = format!(
+            "0;chunk-signature={chunk}\r\nX-B:2\r\nx-a:1\r\nx-amz-trailer-signature:{}\r\n\r\n",
+            probe.previous
+        );
+        let mut decoder = Decoder::new(Some(signer.clone()), true);
+        assert_eq!(decode(&mut decoder, several.as_bytes(), 7).unwrap(), b"");
         let unsigned = format!("{head}\r\n\r\n");
         assert!(
             decode(&mut Decoder::new(Some(signer.clone()), true), unsigned.as_bytes(), 7).is_err()

@@ -93,6 +93,8 @@ pub struct Call {
     path: String,
     headers: Vec<(String, String)>,
     body: Bytes,
+    /// Said of the body instead of its hash.
+    payload: Option<&'static str>,
     signing: Signing,
     at: SystemTime,
 }
@@ -106,6 +108,7 @@ impl Client {
             path: path.to_owned(),
             headers: Vec::new(),
             body: Bytes::new(),
+            payload: None,
             signing: Signing::Header,
             at: SystemTime::now(),
         }
@@ -140,6 +143,12 @@ impl Call {
 
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
+        self
+    }
+
+    /// Signs this as `x-amz-content-sha256`.
+    pub fn payload(mut self, declared: &'static str) -> Self {
+        self.payload = Some(declared);
         self
     }
 
@@ -213,6 +222,9 @@ impl Call {
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         let mut body = SignableBody::Bytes(&self.body);
+        if let Some(declared) = self.payload {
+            body = SignableBody::Precomputed(declared.to_owned());
+        }
         if let Signing::Query(lifetime) = self.signing {
             settings.signature_location = SignatureLocation::QueryParams;
             settings.expires_in = Some(lifetime);

@@ -143,7 +143,7 @@ async fn a_form_is_done_or_refused() {
 
 /// What chunks say, by their definition; `None` where they are not right. A line may end without
 /// its carriage return, as the trailers of S3's own examples do.
-fn decoded(mut wire: &[u8]) -> Option<Vec<u8>> {
+pub fn decoded(mut wire: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let end = wire.iter().position(|b| *b == b'\n')?;

@@ -15,6 +15,7 @@ mod bodies;
 mod common;
 mod heads;
 mod mutate;
+mod signed;
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime};
@@ -96,6 +97,11 @@ impl Run {
 
     /// Sends what was made of an input; the answer where it was accepted.
     pub async fn send(&self, input: &[u8], call: Call) -> Option<Answer> {
+        self.send_signed(input, call, true).await
+    }
+
+    /// The same of a request whose signature may not be `right`.
+    pub async fn send_signed(&self, input: &[u8], call: Call, right: bool) -> Option<Answer> {
         let answer = call.try_send().await;
         let answer = answer.unwrap_or_else(|| self.fail(input, "no answer"));
         let status = answer.status.as_u16();
@@ -103,8 +109,11 @@ impl Run {
         if status == 500 || status == 503 {
             self.fail(input, &format!("{status} {text}"));
         }
-        if text.contains("<Code>SignatureDoesNotMatch") {
+        if right && text.contains("<Code>SignatureDoesNotMatch") {
             self.fail(input, &format!("the signature differs: {text}"));
+        }
+        if !right && status < 400 {
+            self.fail(input, "it is accepted, and not signed by the key");
         }
         let mut work = self.work.borrow_mut();
         if status >= 400 {
