@@ -130,15 +130,25 @@ fn outcome(what: &str, answer: Option<&Answer>) -> Outcome {
     }
 }
 
+/// What a writer does.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// Lengths of bodies to choose from.
+    pub lens: &'static [usize],
+    /// One in so many writes of the kind that can be one is an upload of parts.
+    pub parts_every: usize,
+    /// One in so many operations takes a new key in place of one in use.
+    pub new_every: usize,
+    /// Between operations; leaves the machine to the others.
+    pub pause: Duration,
+}
+
 /// One client of one region and what it wrote.
 pub struct Writer {
     region: usize,
     client: Client,
     random: Random,
-    /// Lengths of bodies to choose from.
-    lens: Vec<usize>,
-    /// One in so many writes is an upload of parts; 0: none.
-    parts_every: usize,
+    work: Work,
     pub objects: Vec<Object>,
     /// Those in use.
     open: Vec<usize>,
@@ -151,13 +161,13 @@ impl Writer {
         (region, number): (usize, usize),
         client: Client,
         seed: u64,
-        (lens, parts_every): (&[usize], usize),
+        work: Work,
         progress: Arc<Progress>,
     ) -> Self {
         let name = format!("{}-{number}", REGIONS[region]);
         let random = Random::new(seed ^ (region as u64) << 32 ^ (number as u64) << 40);
-        let (objects, open, lens) = (Vec::new(), Vec::new(), lens.to_vec());
-        Self { region, client, random, lens, parts_every, objects, open, name, progress }
+        let (objects, open) = (Vec::new(), Vec::new());
+        Self { region, client, random, work, objects, open, name, progress }
     }
 
     /// Until the end is called.
@@ -170,14 +180,14 @@ impl Writer {
                 1 => self.read(index).await,
                 2 | 3 if self.objects[index].etag.is_some() => self.swap(index).await,
                 4 | 5 if before == BTreeSet::from([GONE]) => self.create(index).await,
-                6 if self.parts_every > 0 && self.random.below(self.parts_every) == 0 => {
+                6 if self.random.below(self.work.parts_every) == 0 => {
                     self.parts(index).await;
                 }
                 _ => self.put(index).await,
             }
-            // Leaves the machine to the others, and a node that is away some time.
-            let pause = if self.objects[index].retired { 500 } else { 20 };
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let away = self.objects[index].retired;
+            let pause = if away { Duration::from_millis(500) } else { self.work.pause };
+            tokio::time::sleep(pause).await;
         }
         self
     }
@@ -185,7 +195,7 @@ impl Writer {
     /// A key in use; now and then an old one makes place for a new one.
     fn choose(&mut self) -> usize {
         self.open.retain(|index| !self.objects[*index].retired);
-        if self.open.len() >= KEYS && self.random.below(4) == 0 {
+        if self.open.len() >= KEYS && self.random.below(self.work.new_every) == 0 {
             let out = self.random.below(self.open.len());
             self.open.swap_remove(out);
         }
@@ -199,7 +209,7 @@ impl Writer {
     }
 
     fn len(&mut self) -> usize {
-        self.lens[self.random.below(self.lens.len())]
+        self.work.lens[self.random.below(self.work.lens.len())]
     }
 
     fn ended(&mut self, index: usize, state: usize, outcome: Outcome) {

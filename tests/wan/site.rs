@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use godwit::config::RegionFile;
+use godwit::types::region::Coordinates;
 use serde_json::Value;
 
 use super::client::{Answer, Call, Client};
@@ -23,6 +24,7 @@ pub struct Site {
     pub relay: Relay,
     /// The owner's, in each region.
     pub clients: Vec<Client>,
+    regions: &'static [&'static str],
     folder: PathBuf,
     networks: Vec<Network>,
     nodes: Vec<Option<Child>>,
@@ -51,24 +53,25 @@ fn signal(node: &Child, signal: &str) {
 
 impl Site {
     /// A cluster of all regions, each a voter, that takes writes everywhere.
-    pub async fn start(folder: &Path, seed: u64) -> Self {
-        let networks: Vec<Network> = REGIONS.iter().map(|_| Network::new()).collect();
+    pub async fn start(folder: &Path, regions: &'static [&'static str], seed: u64) -> Self {
+        let networks: Vec<Network> = regions.iter().map(|_| Network::new()).collect();
         for (a, network) in networks.iter().enumerate() {
-            let others = (0..REGIONS.len()).filter(|b| *b != a);
+            let others = (0..regions.len()).filter(|b| *b != a);
             let mut here: Vec<String> =
                 others.map(|b| format!("{}/24", relay::address(a, b).ip())).collect();
             here.push(format!("10.77.{a}.254/24"));
             network.connect(&format!("wan{a}"), &here, &format!("{}/24", relay::node(a)));
         }
-        let places = REGIONS.map(|code| {
+        let place = |code: &&str| {
             let file = format!("{code}.toml");
             let text = fs::read_to_string(Path::new(FILES).join(&file)).unwrap();
             RegionFile::parse(&file, &text).unwrap().location
-        });
+        };
+        let places: Vec<Coordinates> = regions.iter().map(place).collect();
         let relay = Relay::start(&places, seed).await;
-        let nodes = REGIONS.iter().map(|_| None).collect();
+        let nodes = regions.iter().map(|_| None).collect();
         let folder = folder.to_owned();
-        let mut site = Self { relay, clients: Vec::new(), folder, networks, nodes };
+        let mut site = Self { relay, clients: Vec::new(), regions, folder, networks, nodes };
         site.found();
         site.ready().await;
         site
@@ -76,16 +79,16 @@ impl Site {
 
     /// `cluster init`, tokens, processes.
     fn found(&mut self) {
-        let regions = REGIONS.join(",");
+        let regions = self.regions.join(",");
         let made = self.json(&["cluster", "init", "--regions", &regions, "--json"]);
         let key = |name: &str| made[name].as_str().unwrap().to_owned();
-        for region in 0..REGIONS.len() {
+        for region in 0..self.regions.len() {
             let address = SocketAddr::from((relay::node(region), 8080));
             let (access_key, secret_key) = (key("access_key"), key("secret_key"));
             self.clients.push(Client { address, access_key, secret_key });
         }
         self.spawn(0, None);
-        for (region, code) in REGIONS.iter().enumerate().skip(1) {
+        for (region, code) in self.regions.iter().enumerate().skip(1) {
             let token = self.json(&["cluster", "token", code, "--json"]);
             self.spawn(region, Some(token["token"].as_str().unwrap()));
         }
@@ -99,24 +102,29 @@ impl Site {
 
     /// `godwit` in a region's network, with its settings.
     fn godwit(&self, region: usize) -> Command {
-        let others = (0..REGIONS.len()).filter(|other| *other != region);
+        let others = (0..self.regions.len()).filter(|other| *other != region);
         let peers: Vec<String> =
-            others.map(|b| format!("{}={}", REGIONS[b], relay::address(region, b))).collect();
+            others.map(|b| format!("{}={}", self.regions[b], relay::address(region, b))).collect();
         let node = relay::node(region);
-        let mut command = self.networks[region].command(env!("CARGO_BIN_EXE_godwit"));
+        // Another binary than the one built here: a release, or one that stays while others build.
+        let other = std::env::var("GODWIT_BIN");
+        let program = other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_godwit"));
+        let mut command = self.networks[region].command(program);
         command
-            .env("GODWIT_REGION", REGIONS[region])
-            .env("GODWIT_REGIONS", FILES)
-            .env("GODWIT_DATA", self.folder.join(REGIONS[region]))
+            .env("GODWIT_REGION", self.regions[region])
+            .env("GODWIT_self.regions", FILES)
+            .env("GODWIT_DATA", self.folder.join(self.regions[region]))
             .env("GODWIT_S3_LISTEN", format!("{node}:8080"))
             .env("GODWIT_OPS_LISTEN", format!("{node}:9091"))
             .env("GODWIT_MESH_LISTEN", format!("{node}:{}", relay::PORT))
-            .env("GODWIT_MESH_PEERS", peers.join(","));
+            .env("GODWIT_MESH_PEERS", peers.join(","))
+            // Reclaims within the test.
+            .env("GODWIT_BLOB_GRACE", "20s");
         command
     }
 
     fn log(&self, region: usize) -> PathBuf {
-        self.folder.join(format!("{}.log", REGIONS[region]))
+        self.folder.join(format!("{}.log", self.regions[region]))
     }
 
     fn spawn(&mut self, region: usize, token: Option<&str>) {
@@ -150,7 +158,7 @@ impl Site {
 
     /// Waits until every node says that it is ready.
     pub async fn ready(&mut self) {
-        for (region, code) in REGIONS.iter().enumerate() {
+        for (region, code) in self.regions.iter().enumerate() {
             eventually(&format!("{code} is ready"), 120, async || {
                 if let Some(status) = self.nodes[region].as_mut().unwrap().try_wait().unwrap() {
                     panic!("{code} ended by itself: {status}");
@@ -188,7 +196,7 @@ impl Site {
         for node in self.nodes.iter().flatten() {
             signal(node, "-TERM");
         }
-        for (code, node) in REGIONS.iter().zip(&mut self.nodes) {
+        for (code, node) in self.regions.iter().zip(&mut self.nodes) {
             let status = node.take().unwrap().wait().unwrap();
             assert!(status.success(), "{code} ended with {status}");
         }

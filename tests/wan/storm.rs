@@ -1,0 +1,108 @@
+//! Clients of all regions at once, faults meanwhile, then healing and the checks of everything.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+use super::nemesis;
+use super::objects::{self, Object, Writer};
+use super::progress::Progress;
+use super::registers::{self, Registers};
+use super::site::{REGIONS, Site, ask, eventually};
+use super::{names, names::Names};
+
+/// What clients do, and for how long.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub time: Duration,
+    /// Clients of objects in each region.
+    pub writers: usize,
+    pub work: objects::Work,
+    /// Between two races for a name.
+    pub names_every: Duration,
+    /// Whether clients write registers: conditional writes and strong reads of the same keys.
+    pub registers: bool,
+}
+
+/// Everything that ran, ended.
+struct Done {
+    objects: Vec<Object>,
+    names: Names,
+}
+
+pub async fn make(site: &Site, bucket: &str) {
+    eventually("a bucket is made", 60, async || {
+        let made = ask(site.clients[0].call("PUT", bucket)).await?;
+        matches!(made.code(), (200, _) | (409, "BucketAlreadyOwnedByYou")).then_some(())
+    })
+    .await;
+    for client in &site.clients {
+        eventually("the bucket is known everywhere", 60, async || {
+            (ask(client.call("HEAD", bucket)).await?.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Runs the plan in a cluster of its own; whatever does not hold is a panic.
+pub async fn storm(folder: &Path, seed: u64, plan: Plan) -> Progress {
+    let mut site = Site::start(folder, &REGIONS, seed).await;
+    make(&site, objects::BUCKET).await;
+    make(&site, registers::BUCKET).await;
+    let accounts = site.accounts().await;
+    let progress = Arc::new(Progress::new());
+    let done = work(&mut site, &accounts, seed, plan, &progress).await;
+    let healed = Instant::now();
+    names::agree(&accounts, &done.names, 120).await;
+    let shown = objects::agree(&site.clients, &done.objects, 180).await;
+    let agreed = healed.elapsed().as_secs_f64();
+    let read = objects::read_all(&site.clients, &done.objects, &shown).await;
+    site.stop();
+    let (keys, listed, names) = (done.objects.len(), shown.len(), done.names.len());
+    eprintln!("{}", progress.told());
+    eprintln!(
+        "all regions agree {agreed:.1} s after the last fault; {names} names each of one owner"
+    );
+    eprintln!("{keys} keys, {listed} objects in every list, {read} reads back; lost: 0");
+    Arc::into_inner(progress).expect("the clients have ended")
+}
+
+/// Clients and faults until the time is over.
+async fn work(
+    site: &mut Site,
+    accounts: &[Client],
+    seed: u64,
+    plan: Plan,
+    progress: &Arc<Progress>,
+) -> Done {
+    let (mut writers, mut callers) = (Vec::new(), Vec::new());
+    let registers = Arc::new(Registers::default());
+    for (region, client) in site.clients.iter().enumerate() {
+        for number in 0..plan.writers {
+            let place = (region, number);
+            let writer = Writer::new(place, client.clone(), seed, plan.work, progress.clone());
+            writers.push(tokio::spawn(writer.run()));
+        }
+        if plan.registers {
+            let place = (region, client.clone());
+            let caller = registers::run(registers.clone(), place, seed, progress.clone());
+            callers.push(tokio::spawn(caller));
+        }
+    }
+    let names = names::run(accounts.to_vec(), seed, plan.names_every, progress.clone());
+    let names = tokio::spawn(names);
+    nemesis::run(site, progress, seed, plan.time).await;
+    progress.end();
+    let mut objects = Vec::new();
+    for writer in writers {
+        objects.extend(writer.await.unwrap().objects);
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    if plan.registers {
+        eprintln!("{} operations on registers have an order", registers.check());
+    }
+    Done { objects, names: names.await.unwrap() }
+}
