@@ -186,8 +186,24 @@ pub const PREFETCH_OBJECT_BYTES_MAX: u64 = 16 << 20;
 pub const PREFETCH_BYTES_MAX: u64 = 256 << 20;
 pub const PREFETCHES_MAX: usize = 2;
 
-/// Losers of concurrent writes that a row keeps.
+/// Versions whose riding bodies travel with their row, at the bound of one such body.
 pub const LOSERS_MAX: usize = 8;
+
+/// How long a bucket keeps losers of concurrent writes where nothing else is set.
+pub const UNDO_WINDOW: Duration = Duration::from_secs(24 * 3600);
+pub const UNDO_WINDOW_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Days of soft delete. Source: Tigris, "Soft delete".
+pub const SOFT_DELETE_DAYS: std::ops::RangeInclusive<u16> = 7..=90;
+pub const SOFT_DELETE_DAYS_DEFAULT: u16 = 7;
+
+/// Versions that one key keeps to be brought back; of more the oldest go at once. A row travels
+/// whole, so this bounds what a change of it costs.
+pub const KEPT_MAX: usize = 64;
+
+/// Between two looks at what is kept, and the rows of one look.
+pub const KEPT_INTERVAL: Duration = Duration::from_secs(30);
+pub const KEPT_PAGE: usize = 500;
 
 /// Leaves of the digest tree, two levels of 256.
 pub const DIGEST_LEAVES: usize = 65_536;

@@ -48,7 +48,7 @@ pub(super) fn decode(entry: &[u8]) -> Result<(RecordId, Record), String> {
     Ok((id, record))
 }
 
-/// The blobs that travel with a record.
+/// The blobs that travel with a record: as many as fit in a message, those of new versions first.
 pub(super) fn riding(record: &Record) -> Vec<BlobRef> {
     let Record::Row(row) = record else { return Vec::new() };
     let objects = row.versions.iter().filter_map(|version| match &version.content {
@@ -58,6 +58,10 @@ pub(super) fn riding(record: &Record) -> Vec<BlobRef> {
     objects
         .flat_map(|meta| meta.parts.iter().map(|part| part.blob))
         .filter(|blob| blob.len <= u64::from(limits::RIDING_BYTES_MAX))
+        .scan(limits::LOSERS_MAX as u64 * u64::from(limits::RIDING_BYTES_MAX), |left, blob| {
+            *left = left.checked_sub(blob.len)?;
+            Some(blob)
+        })
         .collect()
 }
 
@@ -74,7 +78,7 @@ fn check(id: &RecordId, record: &Record) -> Result<(), String> {
 }
 
 fn check_row(row: &Row) -> Result<(), String> {
-    if row.versions.is_empty() && row.erased.is_empty() {
+    if *row == Row::default() {
         return Err("a row without versions".to_owned());
     }
     if !row.versions.windows(2).all(|pair| pair[0].stamp > pair[1].stamp) {
@@ -82,6 +86,9 @@ fn check_row(row: &Row) -> Result<(), String> {
     }
     if row.versions.iter().any(|version| version.replaces >= version.stamp) {
         return Err("a version that replaces itself".to_owned());
+    }
+    if row.cover.spared.last_key_value().is_some_and(|(last, _)| *last > row.cover.floor) {
+        return Err("a cover that spares more than it covers".to_owned());
     }
     Ok(())
 }

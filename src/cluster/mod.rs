@@ -41,6 +41,7 @@ mod grown;
 mod heat;
 mod hold;
 mod janitor;
+mod kept;
 mod lead;
 mod lookup;
 mod members;

@@ -3,13 +3,16 @@
 //! Invariant: a delete writes a tombstone even where nothing is known of the key, because a write
 //! made elsewhere earlier may still be on its way here, and the delete must win over it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cluster::{View, Write};
 use crate::limits;
 use crate::logic::lock;
 use crate::logic::precondition::{Conditions, ETagMatch};
+use crate::logic::undo;
 use crate::types::bucket::Versioning;
+use crate::types::kept::Cover;
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::object::{Content, Erased, Marks, Placement, Row, Version};
 use crate::types::record::{Record, RecordId};
@@ -131,7 +134,7 @@ impl Engine {
                 let row = place.row(view, key)?;
                 judge(&conditions, &row)?;
                 above(stamp, &row)?;
-                let row = covered(&row, stamp, place.config.versioning);
+                let row = place.delete(&row, stamp);
                 records.push((place.row_id(key), Record::Row(row)));
             }
             Ok(records)
@@ -177,12 +180,7 @@ impl Engine {
             for version in row.versions.iter().filter(gone) {
                 lock::may_erase(&version.marks, now_ms, bypass).map_err(locked)?;
             }
-            let erased = |v: &Version| {
-                let replaces = if v.null { v.replaces } else { Stamp::ZERO };
-                (v.stamp, Erased { at: stamp, replaces })
-            };
-            let erased = row.versions.iter().filter(gone).map(erased).collect();
-            let row = Row { versions: Vec::new(), erased };
+            let row = without(&row, row.versions.iter().filter(gone), stamp);
             if row.erased.is_empty() {
                 return Ok(Vec::new());
             }
@@ -211,21 +209,42 @@ impl Engine {
     }
 }
 
-/// The row that deletes what was there, as its bucket does it.
-fn covered(row: &Row, stamp: Stamp, versioning: Versioning) -> Row {
-    match versioning {
-        Versioning::Off => tombstone(row, stamp),
-        Versioning::Enabled => deletion(Content::Marker, false, Stamp::ZERO, stamp),
-        Versioning::Suspended => deletion(Content::Marker, true, row.null_stamp(), stamp),
+impl Place {
+    /// The row that deletes what was there, as its bucket does it.
+    pub(super) fn delete(&self, row: &Row, stamp: Stamp) -> Row {
+        self.delete_at(row, stamp, stamp.hlc.ms())
+    }
+
+    /// The same, made at another time than its stamp says.
+    pub(super) fn delete_at(&self, row: &Row, stamp: Stamp, now_ms: u64) -> Row {
+        let null = |content| undo::over(row, deletion(content, true, stamp), &self.keeping, now_ms);
+        match self.config.versioning {
+            Versioning::Off => null(Content::Tombstone),
+            Versioning::Enabled => Row::of(deletion(Content::Marker, false, stamp)),
+            Versioning::Suspended => null(Content::Marker),
+        }
     }
 }
 
-pub(super) fn tombstone(row: &Row, stamp: Stamp) -> Row {
-    deletion(Content::Tombstone, true, row.null_stamp(), stamp)
+fn deletion(content: Content, null: bool, stamp: Stamp) -> Version {
+    let (marks, placement) = (Marks::default(), Placement::default());
+    Version { stamp, replaces: Stamp::ZERO, null, content, marks, placement }
 }
 
-pub(super) fn deletion(content: Content, null: bool, replaces: Stamp, stamp: Stamp) -> Row {
-    assert!(replaces < stamp, "a deletion replaces older versions only");
-    let (marks, placement) = (Marks::default(), Placement::default());
-    Row::of(Version { stamp, replaces, null, content, marks, placement })
+/// The row that removes these versions of it for good. With null versions goes whatever else is
+/// under the newest of them, known here or not.
+pub(super) fn without<'a>(
+    row: &Row,
+    versions: impl Iterator<Item = &'a Version>,
+    at: Stamp,
+) -> Row {
+    let (mut erased, mut cover) = (BTreeMap::new(), Cover::default());
+    for version in versions {
+        if version.null {
+            cover = Cover::up_to(row.covered().floor);
+        }
+        let replaces = if version.null { version.replaces } else { Stamp::ZERO };
+        erased.insert(version.stamp, Erased { at, replaces });
+    }
+    Row { versions: Vec::new(), erased, cover }
 }

@@ -15,6 +15,7 @@ use crate::logic::access_log::Logging;
 use crate::logic::policy::Policy;
 use crate::types::bucket::{BucketConfig, BucketRecord, NameState, SettingKind};
 use crate::types::encryption::BucketEncryption;
+use crate::types::kept::Keeping;
 use crate::types::lifecycle::Lifecycle;
 use crate::types::name::BucketName;
 use crate::types::record::{Record, RecordId};
@@ -35,6 +36,7 @@ pub(super) struct Known {
     lifecycle: Decoded<Lifecycle>,
     logging: Decoded<Logging>,
     requesters_pay: Decoded<bool>,
+    keeping: Decoded<Keeping>,
 }
 
 impl Known {
@@ -47,6 +49,7 @@ impl Known {
             lifecycle: OnceLock::new(),
             logging: OnceLock::new(),
             requesters_pay: OnceLock::new(),
+            keeping: OnceLock::new(),
         }
     }
 
@@ -74,6 +77,12 @@ impl Known {
 
     pub(super) fn requesters_pay(&self) -> Result<Option<Arc<bool>>, Error> {
         self.decoded(&self.requesters_pay, SettingKind::RequestPayment)
+    }
+
+    /// How long it keeps what writes end.
+    pub(super) fn keeping(&self) -> Result<Keeping, Error> {
+        let set = self.decoded(&self.keeping, SettingKind::Keeping)?;
+        Ok(set.map(|keeping| *keeping).unwrap_or_default())
     }
 
     fn decoded<T: DeserializeOwned>(

@@ -30,6 +30,7 @@ mod prefetch;
 mod rename;
 mod scope;
 mod tidy;
+mod undo;
 mod uploads;
 mod version;
 
@@ -43,6 +44,7 @@ use crate::logic::keyring::Keyring;
 use crate::logic::precondition::{Conditions, Current, Refusal};
 use crate::types::bucket::{Ack, BucketConfig, Location, NameState};
 use crate::types::event::{Because, By, Cause};
+use crate::types::kept::Keeping;
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::object::{ObjectMeta, Row};
 use crate::types::record::{Record, RecordId};
@@ -67,6 +69,7 @@ pub use multipart::{Begun, CompleteUpload, CreateUpload, Part, UploadPart, Uploa
 pub use notify::{Courier, Undelivered};
 pub use object::{Attributes, GetObject, ObjectBody, ObjectInfo, ObjectRead, PutObject, Stored};
 pub use rename::RenameObject;
+pub use undo::{Keeper, Kept, KeptPage, Side, UndoMetrics};
 pub use uploads::{ListParts, ListUploads, PartInfo, PartsPage, UploadInfo, UploadsPage};
 pub use version::{VersionRef, id_of};
 
@@ -229,6 +232,8 @@ impl Engine {
 struct Place {
     name: BucketName,
     config: Arc<BucketConfig>,
+    /// How long it keeps what is written over.
+    keeping: Keeping,
 }
 
 impl Place {

@@ -30,7 +30,6 @@ use super::body::BodySource;
 use super::copy::{CopySource, CopyTarget, Found};
 use super::encryption::{Run, shown_md5};
 use super::lock::{check_asked, marks_made};
-use super::object::replacing;
 use super::version::id_stored;
 use super::{Attributes, Engine, Error, Place, Stored, above, judge, mismatch};
 
@@ -219,13 +218,13 @@ impl Engine {
         }
         let numbers = self.gather_parts(&complete).await?;
         let (config, subject) = (place.config.clone(), place.row_id(&complete.key));
-        let complete = Arc::new(complete);
+        let (complete, keeping) = (Arc::new(complete), place.keeping);
         let judged = complete.clone();
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
             completion(&place, &judged, &numbers, view, stamp)
         });
         let written = self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
-        let place = Place { name: complete.bucket.clone(), config };
+        let place = Place { name: complete.bucket.clone(), config, keeping };
         self.completed(&place, &complete, written.stamp).await
     }
 
@@ -450,10 +449,7 @@ fn completion(
     let marks = marks_made(&place.config, tags, acl, record.lock, stamp.hlc.ms());
     let mut records = end_parts(view, upload, numbers, stamp)?;
     let ended = UploadRecord { stamp, state: UploadState::Completed(stamp), ..record };
-    records.push((
-        place.row_id(&complete.key),
-        Record::Row(replacing(&row, stamp, (meta, marks), place.config.versioning)),
-    ));
+    records.push((place.row_id(&complete.key), Record::Row(place.put(&row, stamp, (meta, marks)))));
     records.push((RecordId::Upload(upload), Record::Upload(Box::new(ended))));
     Ok(records)
 }

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::logic::encryption::{DataKey, Opener};
 use crate::logic::parts;
 use crate::logic::precondition::{Conditions, Verdict};
+use crate::logic::undo;
 use crate::types::acl::Acl;
 use crate::types::bucket::{BucketConfig, Versioning};
 use crate::types::encryption::{SecretBytes, Sse, SseAsked};
@@ -222,7 +223,10 @@ impl Engine {
     }
 
     pub(super) async fn place(&self, name: &BucketName) -> Result<Place, Error> {
-        Ok(Place { name: name.clone(), config: self.bucket(name).await? })
+        let (known, config) = (self.known(name)?, self.bucket(name).await?);
+        let known = known.filter(|known| known.config.id == config.id);
+        let keeping = known.map(|known| known.keeping()).transpose()?.unwrap_or_default();
+        Ok(Place { name: name.clone(), config, keeping })
     }
 
     /// Takes a body in. Dropped on an error, the bytes that came are removed.
@@ -268,7 +272,7 @@ impl Engine {
             judge(&conditions, &row)?;
             above(stamp, &row)?;
             let made = (meta.clone(), marks.clone());
-            let row = replacing(&row, stamp, made, place.config.versioning);
+            let row = place.put(&row, stamp, made);
             Ok(vec![(place.row_id(&key), Record::Row(row))])
         });
         let written = self.write(&config, Write { subject, bodies, decide }).await?;
@@ -279,25 +283,22 @@ impl Engine {
     }
 }
 
-/// The row that puts an object over what was there.
-pub(super) fn replacing(
-    row: &Row,
-    stamp: Stamp,
-    (meta, marks): (ObjectMeta, Marks),
-    versioning: Versioning,
-) -> Row {
-    let null = versioning != Versioning::Enabled;
-    let meta = ObjectMeta { modified_ms: stamp.hlc.ms(), ..meta };
-    let version = Version {
-        stamp,
-        replaces: if null { row.null_stamp() } else { Stamp::ZERO },
-        null,
-        content: Content::Object(Arc::new(meta)),
-        marks,
-        placement: Placement::default(),
-    };
-    assert!(version.replaces < stamp, "a version replaces older ones only");
-    Row::of(version)
+impl Place {
+    /// The row that puts an object over what was there.
+    pub(super) fn put(&self, row: &Row, stamp: Stamp, (meta, marks): (ObjectMeta, Marks)) -> Row {
+        let version = Version {
+            stamp,
+            replaces: Stamp::ZERO,
+            null: self.config.versioning != Versioning::Enabled,
+            content: Content::Object(Arc::new(ObjectMeta { modified_ms: stamp.hlc.ms(), ..meta })),
+            marks,
+            placement: Placement::default(),
+        };
+        match version.null {
+            true => undo::over(row, version, &self.keeping, stamp.hlc.ms()),
+            false => Row::of(version),
+        }
+    }
 }
 
 /// The runs of a body that came in one piece.

@@ -18,8 +18,6 @@ use crate::types::record::Record;
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
-use super::delete::tombstone;
-use super::object::replacing;
 use super::{Engine, Error, Stored, above, current, judge};
 
 /// Gives an object another key in its bucket.
@@ -65,8 +63,8 @@ impl Engine {
             above(stamp, &from)?;
             above(stamp, &to)?;
             Ok(vec![
-                (place.row_id(target), Record::Row(replacing(&to, stamp, made, Versioning::Off))),
-                (place.row_id(source), Record::Row(tombstone(&from, stamp))),
+                (place.row_id(target), Record::Row(place.put(&to, stamp, made))),
+                (place.row_id(source), Record::Row(place.delete(&from, stamp))),
             ])
         });
         let renaming = self.caused_by(Cause::Rename);

@@ -1,5 +1,6 @@
 //! Merging two states of one record: commutative, associative, idempotent, and never going back.
 
+use crate::types::kept::Cover;
 use crate::types::object::{Placement, Row, Version};
 use crate::types::record::Record;
 
@@ -60,6 +61,8 @@ fn first(incoming: Record) -> Record {
 }
 
 fn rows(local: &Row, incoming: Row) -> Row {
+    // What an erased version replaced does not come back, whichever of both is learnt first.
+    let mut cover = local.covered().union(&incoming.covered());
     let mut erased = local.erased.clone();
     for (version, theirs) in incoming.erased {
         let known = erased.entry(version).or_insert(theirs);
@@ -75,17 +78,18 @@ fn rows(local: &Row, incoming: Row) -> Row {
             None => all.push(version),
         }
     }
-    let covers = |w: &Version, v: &Version| w.null && w.stamp > v.stamp && w.replaces >= v.stamp;
-    // What an erased version replaced does not come back, whichever of both is learnt first.
-    let covered = |v: &Version| {
-        v.null
-            && (all.iter().any(|w| covers(w, v))
-                || erased.iter().any(|(w, e)| *w > v.stamp && e.replaces >= v.stamp))
-    };
-    let gone = |v: &Version| erased.contains_key(&v.stamp) || covered(v);
-    let mut versions: Vec<Version> = all.iter().filter(|v| !gone(v)).cloned().collect();
+    let gone = |v: &Version| erased.contains_key(&v.stamp) || (v.null && cover.covers(v.stamp));
+    let mut versions: Vec<Version> = all.into_iter().filter(|v| !gone(v)).collect();
     versions.sort_by_key(|v| std::cmp::Reverse(v.stamp));
-    Row { versions, erased }
+    cover.spared.retain(|stamp, _| !erased.contains_key(stamp));
+    canonical(Row { versions, erased, cover })
+}
+
+/// Replicas that know the same have the same: a cover that says no more than the rest is left out.
+fn canonical(row: Row) -> Row {
+    let rest = Row { cover: Cover::default(), ..row };
+    let cover = if rest.covered() == row.cover { Cover::default() } else { row.cover };
+    Row { cover, ..rest }
 }
 
 fn placements(known: &mut Placement, incoming: Placement) {

@@ -12,6 +12,7 @@ use super::*;
 use crate::types::bucket::{Ack, BucketConfig, BucketRecord, Location, Versioning};
 use crate::types::bucket::{NameRecord, NameState, SettingKind};
 use crate::types::id::{BlobId, BucketId, Hash, OpId};
+use crate::types::kept::{Spared, Why};
 use crate::types::name::{AccountId, ObjectKey, SecretKey};
 use crate::types::object::{
     BlobRef, Content, Erased, HoldState, Holding, Mark, Marks, PartRef, Primary, StoredHeaders,
@@ -74,7 +75,7 @@ fn rows_of(seed: u64) -> impl Strategy<Value = Record> {
     let learnt = (stamps(), placement(), marks(seed));
     let learnt = prop::collection::vec(learnt, 1..8);
     let erased = prop::collection::btree_map(stamps(), stamps(), 0..3);
-    (learnt, erased).prop_map(move |(learnt, erased)| {
+    (learnt, erased, covers()).prop_map(move |(learnt, erased, cover)| {
         let versions = learnt
             .into_iter()
             .map(|(made, placement, marks)| Version { marks, ..version(seed, made, placement) });
@@ -89,8 +90,23 @@ fn rows_of(seed: u64) -> impl Strategy<Value = Record> {
                 (made, Erased { at, replaces })
             })
             .collect();
-        join(&learnt, &Record::Row(Row { versions: Vec::new(), erased }))
+        let row = join(&learnt, &Record::Row(Row { erased, ..Row::default() }));
+        join(&row, &Record::Row(Row { cover, ..Row::default() }))
     })
+}
+
+/// What a writer or the end of an undo window says; half of the rows have nothing of it.
+fn covers() -> impl Strategy<Value = Cover> {
+    let keep = (0..9_u64, any::<bool>()).prop_map(|(until_ms, lost)| Spared {
+        until_ms,
+        why: if lost { Why::Lost } else { Why::Replaced },
+    });
+    let spared = prop::collection::btree_map(stamps(), keep, 0..4);
+    let cover = (stamps(), spared).prop_map(|(floor, mut spared)| {
+        spared.retain(|stamp, _| *stamp <= floor);
+        Cover { floor, spared }
+    });
+    prop_oneof![Just(Cover::default()), cover]
 }
 
 /// Marks whose values belong to their stamps; the end of a compliance retention only grows.
@@ -249,16 +265,18 @@ fn never_goes_back(before: &Row, after: &Row) -> Result<(), TestCaseError> {
     // A change of marks goes with its version, so that only what was ever made is compared.
     let made = |row: &Row| {
         let versions = row.versions.iter().map(|version| version.stamp);
-        versions.chain(row.erased.keys().copied()).max()
+        versions.chain(row.erased.keys().copied()).chain([row.covered().floor]).max()
     };
     prop_assert!(made(after) >= made(before));
     prop_assert!(before.erased.iter().all(|(version, at)| after.erased[version].at >= at.at));
     prop_assert!(after.versions.windows(2).all(|pair| pair[0].stamp > pair[1].stamp));
-    let erased = after.erased.values().map(|erased| erased.replaces);
-    let floor = after.versions.iter().map(|version| version.replaces).chain(erased).max();
+    let (was, is) = (before.covered(), after.covered());
+    prop_assert!(is.floor >= was.floor);
+    let spared_again = |kept: &Stamp| was.covers(*kept);
+    prop_assert!(!is.spared.keys().any(spared_again), "what was over is kept again");
     for version in &before.versions {
         let Some(kept) = after.versions.iter().find(|v| v.stamp == version.stamp) else {
-            let replaced = version.null && floor >= Some(version.stamp);
+            let replaced = version.null && is.covers(version.stamp);
             let dropped = replaced || after.erased.contains_key(&version.stamp);
             prop_assert!(dropped, "gone without being replaced or erased");
             continue;
@@ -356,6 +374,37 @@ fn concurrent_writes_keep_the_loser_and_the_next_write_covers_both() {
 }
 
 #[test]
+fn a_kept_version_stays_until_somebody_ends_it_and_never_comes_back() {
+    let version = |made, replaces| {
+        let (null, content, marks) = (true, Content::Marker, Marks::default());
+        Version { stamp: made, replaces, null, content, marks, placement: Placement::default() }
+    };
+    let row = |versions: Vec<Version>, floor, spared: &[Stamp]| {
+        let keep = Spared { until_ms: 9, why: Why::Lost };
+        let spared = spared.iter().map(|kept| (*kept, keep)).collect();
+        Record::Row(Row { versions, cover: Cover { floor, spared }, ..Row::default() })
+    };
+    let (first, second, third) = (stamp(1, 0), stamp(2, 0), stamp(3, 0));
+    let old = Record::Row(Row::of(version(first, Stamp::ZERO)));
+    let new = row(vec![version(second, Stamp::ZERO)], first, &[first]);
+    let both = join(&old, &new);
+    let next = row(vec![version(third, Stamp::ZERO)], second, &[first]);
+    let after = join(&next, &both);
+    let stamps = |record: &Record| -> Vec<Stamp> {
+        let Record::Row(row) = record else { unreachable!() };
+        row.versions.iter().map(|v| v.stamp).collect()
+    };
+    assert_eq!((stamps(&both), stamps(&after)), (vec![second, first], vec![third, first]));
+    let ended = join(&after, &row(Vec::new(), second, &[]));
+    assert_eq!(stamps(&ended), [third]);
+    for late in [&old, &new, &both, &next, &after] {
+        assert_eq!(join(&ended, late), ended);
+    }
+    let marks = join(&after, &Record::Row(Row::of(version(third, Stamp::ZERO))));
+    assert_eq!(marks, after, "a change of the visible version's marks leaves the others");
+}
+
+#[test]
 fn records_of_different_kinds_never_mix() {
     let (row, part) = (Record::Row(Row::default()), part(0, stamp(1, 0)));
     let merged = merge(Some(row.clone()), part);
@@ -371,7 +420,7 @@ fn what_an_erased_version_replaced_does_not_come_back() {
     let old = Record::Row(Row::of(version(stamp(1, 0), Stamp::ZERO)));
     let new = Record::Row(Row::of(version(stamp(2, 0), stamp(1, 0))));
     let erased = Erased { at: stamp(3, 0), replaces: stamp(1, 0) };
-    let erased = Row { versions: Vec::new(), erased: [(stamp(2, 0), erased)].into() };
+    let erased = Row { erased: [(stamp(2, 0), erased)].into(), ..Row::default() };
     let erased = Record::Row(erased);
     let expected = join(&join(&old, &new), &erased);
     assert_eq!(join(&old, &join(&new, &erased)), expected);

@@ -24,5 +24,6 @@ pub mod precondition;
 pub mod register;
 pub mod roles;
 pub mod tags;
+pub mod undo;
 pub mod versions;
 pub mod website;

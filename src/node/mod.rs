@@ -31,7 +31,7 @@ use tracing::{debug, info, warn};
 use crate::admin::Admin;
 use crate::cluster::{self, Cluster, ClusterOptions};
 use crate::console::Console;
-use crate::engine::{self, Engine, Expirer};
+use crate::engine::{self, Engine, Expirer, Keeper};
 use crate::env::{Env, Peers};
 use crate::logic::keyring::Keyring;
 use crate::net::{Mesh, MeshOptions};
@@ -160,6 +160,8 @@ impl Node {
         metrics.add(mesh.metrics());
         let expirer = Arc::new(Expirer::new(&engine));
         metrics.add(expirer.metrics());
+        let keeper = Arc::new(Keeper::new(&engine));
+        metrics.add(keeper.metrics());
         let handler: Handler = {
             let s3 = s3.clone();
             Arc::new(move |request, client| {
@@ -172,7 +174,7 @@ impl Node {
         }
         env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
         start_jobs(&store, &engine, &s3, options.identity.first_key, &jobs);
-        tasks::start(&env, vec![lifecycle(expirer)], &jobs.stop());
+        tasks::start(&env, vec![lifecycle(expirer), undo(keeper)], &jobs.stop());
         readiness.set_ready();
         info!(%region, "ready");
         let stop_grace = options.stop_grace;
@@ -312,6 +314,24 @@ fn lifecycle(expirer: Arc<Expirer>) -> Job {
         })
     };
     Job { name: "lifecycle rules", every, round: Box::new(round) }
+}
+
+/// Ends what was kept for long enough.
+fn undo(keeper: Arc<Keeper>) -> Job {
+    let round = move || -> crate::env::BoxFuture<'static, Round> {
+        let keeper = keeper.clone();
+        Box::pin(async move {
+            match keeper.round().await {
+                Ok(true) => Round::More,
+                Ok(false) => Round::Idle,
+                Err(error) => {
+                    warn!(%error, "what is kept could not be looked at; tried again later");
+                    Round::Idle
+                }
+            }
+        })
+    };
+    Job { name: "undo windows", every: crate::limits::KEPT_INTERVAL, round: Box::new(round) }
 }
 
 /// The node's background jobs. The drivers between regions have tasks of their own.

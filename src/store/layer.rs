@@ -1,15 +1,16 @@
 //! A change on top of the index: what it sets, and what follows from that.
 //!
-//! Invariant: references, digest leaves, heads of logs, usage of buckets, live bytes of segments and
-//! freed files are derived here and nowhere else, from the old and the new value of what was set; so
+//! Invariant: references, digest leaves, heads of logs, usage of buckets, what is watched for its
+//! end, live bytes of segments and freed files are derived here and nowhere else, from the old and the new value of what was set; so
 //! the writer and replay come to the same state.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use crate::logic::undo;
 use crate::types::id::BlobId;
-use crate::types::object::Content;
+use crate::types::object::{Content, Row};
 use crate::types::record::Record;
 
 use super::codec;
@@ -91,6 +92,8 @@ pub(crate) struct Effects {
     /// Blob files that nothing needs once this is durable in the index: id, nonce, length.
     pub doomed: Vec<(BlobId, u64, u64)>,
     pub freed_blobs: u64,
+    /// Writes that lost against another one made at the same time.
+    pub conflicts: u64,
     /// The record of a bucket or of a name is changed.
     pub settings: bool,
 }
@@ -103,6 +106,7 @@ impl Effects {
         }
         self.doomed.extend(later.doomed);
         self.freed_blobs += later.freed_blobs;
+        self.conflicts += later.conflicts;
         self.settings |= later.settings;
     }
 }
@@ -231,6 +235,7 @@ impl<'a> Layer<'a> {
             | Space::Leaves
             | Space::Heads
             | Space::Usage
+            | Space::Kept
             | Space::Own
             | Space::Sums
             | Space::Segments => {}
@@ -275,6 +280,7 @@ impl<'a> Layer<'a> {
         let blobs = |record: Option<&Record>| record.map(blobs_of).unwrap_or_default();
         self.derive_refs(Space::Records, key, &blobs(old), &blobs(new));
         self.derive_usage(key, old, new)?;
+        self.derive_kept(key, old, new);
         let leaf = digest::leaf_of(key);
         let leaf_key = schema::leaf_key(leaf, key);
         let before = self.get(Space::Leaves, &leaf_key, |bytes| Leaf::try_from(bytes))?;
@@ -301,6 +307,19 @@ impl<'a> Layer<'a> {
         for id in old.difference(new) {
             self.top.put(Space::Refs, schema::ref_key(id, namer, key), None);
             self.touched.insert(*id);
+        }
+    }
+
+    fn derive_kept(&mut self, key: &[u8], old: Option<&Record>, new: Option<&Record>) {
+        let watched = new.and_then(row_of).is_some_and(undo::is_watched);
+        if watched != old.and_then(row_of).is_some_and(undo::is_watched) {
+            self.top.put(Space::Kept, key.to_vec(), watched.then(Vec::new));
+        }
+        if watched {
+            let losers = |record: Option<&Record>| {
+                record.and_then(row_of).map_or(0, |row| undo::losers(row).count())
+            };
+            self.effects.conflicts += losers(new).saturating_sub(losers(old)) as u64;
         }
     }
 
@@ -369,6 +388,17 @@ impl<'a> Layer<'a> {
         };
         let first = schema::number(&key[schema::ORIGIN_KEY_BYTES..])?;
         Ok(through.min(first.saturating_add(TRIM_MAX)))
+    }
+}
+
+fn row_of(record: &Record) -> Option<&Row> {
+    match record {
+        Record::Row(row) => Some(row),
+        Record::Bucket(_)
+        | Record::Name(_)
+        | Record::AccessKey(_)
+        | Record::Upload(_)
+        | Record::Part(_) => None,
     }
 }
 

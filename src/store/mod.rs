@@ -147,6 +147,8 @@ pub struct Stats {
     pub checkpoints: u64,
     /// Blobs freed, and bytes copied forward by compaction.
     pub freed_blobs: u64,
+    /// Writes that lost against another one made at the same time.
+    pub conflicts: u64,
     pub compacted_bytes: u64,
     /// Reads that failed their checksum.
     pub corrupt_reads: u64,
@@ -285,6 +287,7 @@ impl Store {
             log_bytes,
             checkpoints,
             freed_blobs,
+            conflicts,
             compacted_bytes,
             corrupt_reads,
         } = &self.shared.counters;
@@ -303,6 +306,7 @@ impl Store {
             log_bytes: log_bytes.load(Ordering::Relaxed),
             checkpoints: checkpoints.load(Ordering::Relaxed),
             freed_blobs: freed_blobs.load(Ordering::Relaxed),
+            conflicts: conflicts.load(Ordering::Relaxed),
             compacted_bytes: compacted_bytes.load(Ordering::Relaxed),
             corrupt_reads: corrupt_reads.load(Ordering::Relaxed),
             poisoned: self.shared.is_poisoned(),

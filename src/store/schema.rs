@@ -103,6 +103,8 @@ pub(crate) enum Space {
     Heads = 62,
     /// Derived: bucket id -> [`Usage`](crate::types::usage::Usage).
     Usage = 63,
+    /// Derived: record id of a row that keeps something to be brought back -> nothing.
+    Kept = 64,
     /// Written at checkpoints: format, incarnation, boots, log position.
     Own = 80,
     /// Written at checkpoints: group -> the sums of its 256 leaves.
@@ -112,7 +114,7 @@ pub(crate) enum Space {
 }
 
 impl Space {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Records,
         Self::Blobs,
         Self::Manifests,
@@ -134,6 +136,7 @@ impl Space {
         Self::Leaves,
         Self::Heads,
         Self::Usage,
+        Self::Kept,
         Self::Own,
         Self::Sums,
         Self::Segments,
@@ -163,6 +166,7 @@ impl Space {
             Self::Leaves => "leaves",
             Self::Heads => "heads",
             Self::Usage => "usage",
+            Self::Kept => "kept",
             Self::Own => "own",
             Self::Sums => "sums",
             Self::Segments => "segments",

@@ -110,6 +110,7 @@ pub(crate) struct Counters {
     pub(crate) log_bytes: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) freed_blobs: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
     pub(crate) compacted_bytes: AtomicU64,
     pub(crate) corrupt_reads: AtomicU64,
 }

@@ -81,6 +81,37 @@ impl Snapshot {
         })
     }
 
+    /// Rows that keep something to be brought back, after `after` in the order of the table, at most
+    /// `max`; of one bucket only, from a key prefix on, where it is given.
+    pub fn kept(
+        &self,
+        within: Option<(BucketId, &str)>,
+        after: Option<&RecordId>,
+        max: usize,
+    ) -> Result<Vec<(RecordId, Row)>, Error> {
+        let prefix = match within {
+            Some((bucket, prefix)) => [&schema::row_prefix(bucket), prefix.as_bytes()].concat(),
+            None => Vec::new(),
+        };
+        let end = schema::prefix_end(&prefix);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let after = after.map(schema::record_key).filter(|after| *after >= prefix);
+        let from = match &after {
+            Some(after) => Bound::Excluded(after.as_slice()),
+            None => Bound::Included(prefix.as_slice()),
+        };
+        let ids = self.collect(Space::Kept, from, to, max, |key, _| {
+            Ok((schema::record_id(key)?, key.to_vec()))
+        })?;
+        ids.into_iter()
+            .map(|(id, key)| {
+                let record = self.decoded(Space::Records, &key)?;
+                let record = record.ok_or_else(|| Error::corrupt("a kept row is not there"))?;
+                Ok((id, into_row(record)?))
+            })
+            .collect()
+    }
+
     pub fn get<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, Error> {
         self.decoded(table.space(), key)
     }

@@ -396,6 +396,7 @@ pub(crate) fn publish(shared: &Shared, effects: Effects) {
         shared.doom(shared.files.blob(id, *nonce), *len);
     }
     Counters::add(&shared.counters.freed_blobs, effects.freed_blobs);
+    Counters::add(&shared.counters.conflicts, effects.conflicts);
     if effects.settings {
         shared.settings_revision.fetch_add(1, Ordering::Release);
     }

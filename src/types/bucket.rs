@@ -161,6 +161,8 @@ pub enum SettingKind {
     RequestPayment,
     Tagging,
     Website,
+    /// Undo window and soft delete.
+    Keeping,
 }
 
 /// Which node changed a set: per region and incarnation.

@@ -9,6 +9,7 @@ pub mod encryption;
 pub mod event;
 pub mod headers;
 pub mod id;
+pub mod kept;
 pub mod lifecycle;
 pub mod lock;
 pub mod name;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::acl::Acl;
 use super::encryption::{Encryption, Seal};
 use super::id::{BlobId, Hash};
+use super::kept::Cover;
 use super::lock::Retention;
 use super::name::AccountId;
 use super::region::RegionId;
@@ -21,15 +22,17 @@ pub use super::headers::StoredHeaders;
 
 /// The replicated record of one key: a set of versions, largest stamp first.
 ///
-/// A version is in the set unless it was erased or another covers it (see [`Version::replaces`]).
-/// Of the null versions the first is what readers see, and the others are losers of concurrent
-/// writes, kept for the undo window. The other versions, made while the bucket was versioned, are
-/// all seen and never covered.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// A version is in the set unless it was erased or is covered (see [`Version::replaces`] and
+/// [`Cover`]). Of the null versions the first is what readers see, and the others are kept to be
+/// brought back: losers of concurrent writes for the undo window, others for a bucket's soft
+/// delete. The other versions, made while the bucket was versioned, are all seen and never covered.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     pub versions: Vec<Version>,
     /// Versions that were deleted for good by their id; dropped like tombstones.
     pub erased: BTreeMap<Stamp, Erased>,
+    /// Empty where it says no more than what the versions and the erased ones replace.
+    pub cover: Cover,
 }
 
 /// What is left of a version that was deleted for good.
@@ -44,7 +47,7 @@ pub struct Erased {
 impl Row {
     /// A row of one version.
     pub fn of(version: Version) -> Self {
-        Self { versions: vec![version], erased: BTreeMap::new() }
+        Self { versions: vec![version], ..Self::default() }
     }
 
     /// The versions that readers see, newest first: every one that is not null, and of the null
@@ -91,7 +94,21 @@ impl Row {
         let (current, null) = (self.current().map(|v| v.stamp), self.null_stamp());
         let judged = |v: &&Version| Some(v.stamp) == current || (v.null && v.stamp == null);
         let versions = self.versions.iter().filter(judged).cloned().collect();
-        Self { versions, erased: self.erased.clone() }
+        Self { versions, erased: self.erased.clone(), cover: self.cover.clone() }
+    }
+
+    /// What of the null versions is over, by all that the row says.
+    pub fn covered(&self) -> Cover {
+        let nulls = self.versions.iter().filter(|v| v.null).map(|v| v.replaces);
+        let erased = self.erased.values().map(|erased| erased.replaces);
+        let floor = nulls.chain(erased).max().unwrap_or(Stamp::ZERO);
+        self.cover.union(&Cover::up_to(floor))
+    }
+
+    /// The objects that readers do not see and that can be brought back, newest first.
+    pub fn kept(&self) -> impl Iterator<Item = (&Version, &Arc<ObjectMeta>)> {
+        let nulls = self.versions.iter().filter(|v| v.null).skip(1);
+        nulls.filter_map(|v| v.object().map(|meta| (v, meta)))
     }
 
     /// The newest null version, [`Stamp::ZERO`] without one: what the next one replaces.

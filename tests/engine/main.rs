@@ -11,5 +11,6 @@ mod lifecycle;
 mod meaning;
 mod object_regions;
 mod regions;
+mod undo;
 mod user;
 mod versions;

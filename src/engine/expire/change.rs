@@ -5,13 +5,13 @@
 //! made. A version that is erased is named by its stamp alone. So it does no harm when two regions
 //! do the same, or one does it twice.
 
-use crate::engine::delete::deletion;
+use crate::engine::Place;
+use crate::engine::delete::without;
 use crate::logic::lifecycle::{self, Day, Deed};
 use crate::logic::lock;
-use crate::types::bucket::Versioning;
 use crate::types::lifecycle::Lifecycle;
 use crate::types::name::ObjectKey;
-use crate::types::object::{Content, Erased, Mark, Row, Version};
+use crate::types::object::{Mark, Row, Version};
 use crate::types::stamp::Stamp;
 
 /// What rules are judged by.
@@ -62,23 +62,16 @@ pub(super) fn due<'a>(
 }
 
 /// The row that does this to what is there now. `stamp` is that of the change.
-pub(super) fn changed(
-    row: &Row,
-    due: &[DueVersion<'_>],
-    versioning: Versioning,
-    stamp: Stamp,
-) -> Row {
+pub(super) fn changed(row: &Row, due: &[DueVersion<'_>], place: &Place, stamp: Stamp) -> Row {
     let mut change = Row::default();
     for DueVersion { deed, version } in due {
-        match deed {
-            Deed::Expire(_) => change.versions.push(hiding(row, versioning, stamp)),
-            Deed::Erase(_) | Deed::Unmark(_) => {
-                change.erased.extend(gone_with(row, version).map(|v| {
-                    let replaces = if v.null { v.replaces } else { Stamp::ZERO };
-                    (v.stamp, Erased { at: stamp, replaces })
-                }));
-            }
-        }
+        let done = match deed {
+            Deed::Expire(_) => hiding(row, place, stamp),
+            Deed::Erase(_) | Deed::Unmark(_) => without(row, gone_with(row, version), stamp),
+        };
+        change.versions.extend(done.versions);
+        change.erased.extend(done.erased);
+        change.cover = change.cover.union(&done.cover);
     }
     change
 }
@@ -91,20 +84,16 @@ fn gone_with<'a>(row: &'a Row, version: &Version) -> impl Iterator<Item = &'a Ve
 }
 
 /// The tombstone or delete marker just above everything that the row has.
-fn hiding(row: &Row, versioning: Versioning, stamp: Stamp) -> Version {
+fn hiding(row: &Row, place: &Place, stamp: Stamp) -> Row {
     let top = row.versions.first().map_or(Stamp::ZERO, |v| v.stamp);
     let mut at = Stamp { hlc: top.hlc.next(), region: stamp.region };
     // A marker that was put there before and erased does not come back.
     while row.erased.contains_key(&at) {
         at.hlc = at.hlc.next();
     }
-    let (content, null, replaces) = match versioning {
-        Versioning::Off => (Content::Tombstone, true, row.null_stamp()),
-        Versioning::Enabled => (Content::Marker, false, Stamp::ZERO),
-        Versioning::Suspended => (Content::Marker, true, row.null_stamp()),
-    };
-    let mut versions = deletion(content, null, replaces, at).versions;
-    let mut version = versions.pop().expect("a deletion is one version");
-    version.marks.tags = Mark { val: Vec::new(), marker: stamp };
-    version
+    let mut hidden = place.delete_at(row, at, stamp.hlc.ms());
+    for version in &mut hidden.versions {
+        version.marks.tags = Mark { val: Vec::new(), marker: stamp };
+    }
+    hidden
 }

@@ -188,7 +188,6 @@ impl Change {
             due.is_known(clock) && self.engine.cluster.lead(due.version) == Lead::Here
         });
         deeds.extend(due.iter().map(|due| due.deed));
-        let versioning = self.place.config.versioning;
-        (!due.is_empty()).then(|| change::changed(row, &due, versioning, stamp))
+        (!due.is_empty()).then(|| change::changed(row, &due, &self.place, stamp))
     }
 }

@@ -236,11 +236,11 @@ fn a_deletion_is_an_event_where_there_was_an_object() {
 #[test]
 fn a_version_that_goes_for_good_is_one_event_with_its_id() {
     let erase = |stamps: &[u64]| Row {
-        versions: Vec::new(),
         erased: stamps
             .iter()
             .map(|ms| (stamp(*ms), Erased { at: stamp(9), replaces: Stamp::ZERO }))
             .collect(),
+        ..Row::default()
     };
     let change = Change { stamp: stamp(9), cause: Cause::Plain, completes: false };
     let named = Row::of(version(3, false, object()));
