@@ -1,8 +1,8 @@
 //! A change on top of the index: what it sets, and what follows from that.
 //!
-//! Invariant: references, digest leaves, heads of logs, usage of buckets, what is watched for its
-//! end, live bytes of segments and freed files are derived here and nowhere else, from the old and the new value of what was set; so
-//! the writer and replay come to the same state.
+//! Invariant: references, digest leaves, heads of logs, usage of buckets, what is watched for its end,
+//! live bytes of segments and freed files are derived here and nowhere else, from the old and the new
+//! value of what was set; so the writer and replay come to the same state.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
