@@ -29,6 +29,7 @@ async fn whereabouts(api: &Api, call: &Call<'_>, (): ()) -> Result<Where, Error>
         part: None,
         version: VersionRef::Current,
         customer_key: None,
+        seen: None,
     };
     let info = api.engine.object_info(&get).await?;
     let found = api.engine.whereabouts(&bucket, &key).await?;

@@ -11,6 +11,7 @@ use crate::types::action::{Action, Target};
 use crate::types::bucket::BucketConfig;
 use crate::types::caller::Caller;
 use crate::types::name::{AccessKeyId, AccountId, ObjectKey, SecretKey};
+use crate::types::object::Row;
 use crate::types::record::{AccessKeyRecord, KeyScope, Record, RecordId};
 use crate::types::stamp::Stamp;
 
@@ -85,21 +86,22 @@ impl Engine {
 
     /// Says whether the caller may do this to that. `NoSuchBucket` comes from here, so that no
     /// operation is reached for a bucket that is not there. The order: the key's scope, an explicit
-    /// deny of the policy, the bucket's owner, an allow of the policy, a grant; else denied.
+    /// deny of the policy, the bucket's owner, an allow of the policy, a grant; else denied. Gives
+    /// the key's row where that had to be looked at, so that it is not read again.
     pub async fn authorize(
         &self,
         caller: &Caller,
         action: Action,
         target: &Target,
         around: &Circumstances,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Row>, Error> {
         self.within_scope(caller, action, target, around).await?;
         let anonymous = || denied("anonymous requests are not allowed here; sign the request");
         let Some(bucket) = target.bucket() else {
-            return caller.account().map(|_| ()).ok_or_else(anonymous);
+            return caller.account().map(|_| None).ok_or_else(anonymous);
         };
         if action == Action::CreateBucket {
-            return caller.account().map(|_| ()).ok_or_else(anonymous);
+            return caller.account().map(|_| None).ok_or_else(anonymous);
         }
         let known = self.known_or_asked(bucket).await?;
         self.decide(&known, caller, action, target, around).await
@@ -112,7 +114,7 @@ impl Engine {
         action: Action,
         target: &Target,
         around: &Circumstances,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Row>, Error> {
         let config = &*known.config;
         let account = caller.account();
         let owner = account == Some(&config.owner);
@@ -120,7 +122,7 @@ impl Engine {
         let root = owner && matches!(caller, Caller::Key { scope: KeyScope::Admin, .. });
         let kept = root && on_policy(action);
         if owner && !on_list(action) && (config.policy.is_none() || kept) {
-            return Ok(());
+            return Ok(None);
         }
         if !owner {
             self.paid(known, caller, around).await?;
@@ -142,11 +144,11 @@ impl Engine {
         let tags = object.map_or(&[][..], |(version, _)| &version.marks.tags.val);
         match judged.verdict(action, target, tags) {
             Verdict::Deny => return Err(denied("the bucket's policy denies this")),
-            Verdict::Allow | Verdict::Silent if owner && !foreign => return Ok(()),
+            Verdict::Allow | Verdict::Silent if owner && !foreign => return Ok(row),
             Verdict::Allow | Verdict::Silent if on_policy(action) => {
                 return Err(denied("only its owner has to do with a bucket's policy"));
             }
-            Verdict::Allow if !missing => return Ok(()),
+            Verdict::Allow if !missing => return Ok(row),
             Verdict::Allow | Verdict::Silent => {}
         }
         let rules = self.rules_of(known).await?;
@@ -155,14 +157,16 @@ impl Engine {
             let list = target.bucket().cloned().map_or(Target::Service, Target::Bucket);
             let around = around.of_prefix(target.key().map_or("", ObjectKey::as_str));
             let judged = Judged { around: &around, ..judged };
-            return granted(match judged.verdict(Action::ListBucket, &list, &[]) {
+            granted(match judged.verdict(Action::ListBucket, &list, &[]) {
                 Verdict::Allow => true,
                 Verdict::Deny => false,
                 Verdict::Silent => rules.grants(Action::ListBucket, account, None),
-            });
+            })?;
+            return Ok(row);
         }
         let acl = object.map(|(version, meta)| acl_of(version, meta));
-        granted(owner && rules.enforced() || rules.grants(action, account, acl.as_ref()))
+        granted(owner && rules.enforced() || rules.grants(action, account, acl.as_ref()))?;
+        Ok(row)
     }
 }
 

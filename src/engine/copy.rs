@@ -269,13 +269,16 @@ fn changed() -> Error {
 }
 
 fn found(config: Arc<BucketConfig>, row: &Row, source: &CopySource) -> Result<Found, Error> {
-    let (version, meta) = source.version.object(row)?;
+    let (version, meta) = source.version.object(row).map_err(|why| match why {
+        Error::NoSuchKey => Error::NoSuchSource(source.key.clone()),
+        why => why,
+    })?;
     source.conditions.copy_source(current(meta)).map_err(|refusal| match refusal {
         Refusal::Failed(header) => {
             let header = header.to_ascii_lowercase();
             Error::PreconditionFailed(format!("x-amz-copy-source-{header}"))
         }
-        Refusal::NoSuchKey => Error::NoSuchKey,
+        Refusal::NoSuchKey => Error::NoSuchSource(source.key.clone()),
     })?;
     Ok(Found { config, version: version.clone(), meta: meta.clone(), key: None })
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::name::ObjectKey;
+
 use super::body::BodyError;
 
 /// A failed operation.
@@ -90,6 +92,8 @@ pub enum Error {
         reason: String,
         retry_after: Duration,
     },
+    /// What shall be copied or renamed is not there. Last, as peers number these.
+    NoSuchSource(ObjectKey),
 }
 
 impl fmt::Display for Error {
@@ -119,6 +123,7 @@ impl fmt::Display for Error {
             Self::NoSuchBucket => f.write_str("no such bucket"),
             Self::NoSuchEncryptionKey(name) => write!(f, "the keyring has no key `{name}`"),
             Self::NoSuchKey => f.write_str("no such key"),
+            Self::NoSuchSource(key) => write!(f, "there is no {key} to take"),
             Self::NoSuchUpload => f.write_str("no such upload; it may be complete or aborted"),
             Self::NoSuchVersion => f.write_str("no such version"),
             Self::NotModified { .. } => f.write_str("not modified"),

@@ -63,6 +63,12 @@ impl Known {
         self.policy.get_or_init(read).clone()
     }
 
+    /// Somebody wants to be told of what changes in it.
+    fn is_watched(&self) -> bool {
+        let record = self.record.as_ref();
+        record.is_some_and(|record| record.setting(SettingKind::Notification).is_some())
+    }
+
     pub(super) fn encryption(&self) -> Result<Option<Arc<BucketEncryption>>, Error> {
         self.decoded(&self.encryption, SettingKind::Encryption)
     }
@@ -162,6 +168,12 @@ impl Engine {
             Some(known) => Ok(known),
             None => Ok(Arc::new(Known::of_register(&*self.bucket(name).await?))),
         }
+    }
+
+    /// Whether somebody is told of what changes in a bucket, as far as this region knows; so for one
+    /// that it does not know.
+    pub fn is_watched(&self, name: &BucketName) -> bool {
+        self.known(name).ok().flatten().is_none_or(|known| known.is_watched())
     }
 }
 

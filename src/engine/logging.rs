@@ -95,8 +95,8 @@ impl Engine {
     /// What policies can ask of a delivery.
     fn log_circumstances(&self, source: &BucketName, config: &BucketConfig) -> Circumstances {
         let values = vec![
-            ("aws:sourcearn".to_owned(), format!("arn:aws:s3:::{source}")),
-            ("aws:sourceaccount".to_owned(), config.owner.to_string()),
+            ("aws:sourcearn".into(), format!("arn:aws:s3:::{source}").into()),
+            ("aws:sourceaccount".into(), config.owner.to_string().into()),
         ];
         // It crosses no network that is not the cluster's own.
         let now_ms = self.env().now_ms();

@@ -3,6 +3,7 @@
 //! Invariant: a put becomes visible whole or not at all, after its body passed every check of its
 //! source; a read serves the bytes of exactly one version.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -87,6 +88,8 @@ pub struct GetObject {
     pub version: VersionRef,
     /// Of SSE-C.
     pub customer_key: Option<SecretBytes>,
+    /// The key's row as whoever allowed this has just seen it; else it is read.
+    pub seen: Option<Row>,
 }
 
 /// What readers see of an object.
@@ -170,7 +173,7 @@ impl Engine {
 
     pub async fn get_object(&self, get: &GetObject) -> Result<ObjectRead, Error> {
         let config = self.bucket(&get.bucket).await?;
-        let mut row = self.row_with(&config, &get.key, get.version).await?;
+        let mut row = self.row_to_read(&config, get).await?;
         for _ in 0..READ_TRIES {
             let (version, meta) = get.version.object(&row)?;
             let info = select(&config, version, meta, get)?;
@@ -185,7 +188,7 @@ impl Engine {
                     let body = ObjectBody { stream: Some(stream), opener };
                     return Ok(ObjectRead { info, body });
                 }
-                Err(ReadError::Moved(newer)) => row = newer,
+                Err(ReadError::Moved(newer)) => row = Cow::Owned(newer),
                 Err(e @ (ReadError::Gone | ReadError::Unavailable(_))) => {
                     return Err(read_error(&e));
                 }
@@ -204,9 +207,20 @@ impl Engine {
     /// The same without a look at keys: for operators, who see no bytes.
     pub async fn object_info(&self, get: &GetObject) -> Result<ObjectInfo, Error> {
         let config = self.bucket(&get.bucket).await?;
-        let row = self.row_with(&config, &get.key, get.version).await?;
+        let row = self.row_to_read(&config, get).await?;
         let (version, meta) = get.version.object(&row)?;
         select(&config, version, meta, get)
+    }
+
+    async fn row_to_read<'a>(
+        &self,
+        config: &BucketConfig,
+        get: &'a GetObject,
+    ) -> Result<Cow<'a, Row>, Error> {
+        match &get.seen {
+            Some(row) => Ok(Cow::Borrowed(row)),
+            None => self.row_with(config, &get.key, get.version).await.map(Cow::Owned),
+        }
     }
 
     /// The tags of an object.

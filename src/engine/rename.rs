@@ -58,7 +58,7 @@ impl Engine {
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
             let RenameObject { source, target, source_conditions, conditions, .. } = &rename;
             let (from, to) = (place.row(view, source)?, place.row(view, target)?);
-            let made = taken(&from, source_conditions)?;
+            let made = taken(&from, source, source_conditions)?;
             judge(conditions, &to)?;
             above(stamp, &from)?;
             above(stamp, &to)?;
@@ -86,13 +86,18 @@ impl Engine {
 }
 
 /// What the new key gets of the source: all but its placement; its bytes are where they are.
-fn taken(row: &Row, conditions: &Conditions) -> Result<(ObjectMeta, Marks), Error> {
-    let (version, meta) = row.object().ok_or(Error::NoSuchKey)?;
+fn taken(
+    row: &Row,
+    key: &ObjectKey,
+    conditions: &Conditions,
+) -> Result<(ObjectMeta, Marks), Error> {
+    let none = || Error::NoSuchSource(key.clone());
+    let (version, meta) = row.object().ok_or_else(none)?;
     conditions.copy_source(current(meta)).map_err(|refusal| match refusal {
         Refusal::Failed(header) => {
             Error::PreconditionFailed(format!("x-amz-rename-source-{}", header.to_lowercase()))
         }
-        Refusal::NoSuchKey => Error::NoSuchKey,
+        Refusal::NoSuchKey => none(),
     })?;
     let held: Vec<RegionId> = version.placement.held().collect();
     let mut meta = Arc::unwrap_or_clone(meta.clone());

@@ -2,6 +2,7 @@
 //! Source: IAM user guide, "AWS global condition context keys"; S3 user guide, "Bucket policy
 //! examples using condition keys".
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
@@ -49,21 +50,14 @@ const QUERIES: [(&str, &str); 4] = [
 
 pub(super) fn of(head: &Head, peer: SocketAddr, now_ms: u64) -> Circumstances {
     let (headers, query) = (head.headers(), &head.query);
-    let mut values: Vec<(String, String)> = Vec::new();
-    let mut add = |key: &str, value: &str| values.push((key.to_owned(), value.to_owned()));
-    for (name, key) in HEADERS {
-        if let Some(value) = text(headers, name) {
-            add(key, value);
-        }
-    }
-    for (name, key) in QUERIES {
-        if let Some(value) = query.get(name) {
-            add(key, value);
-        }
-    }
+    let of_headers = HEADERS.iter().map(|(name, key)| (*key, text(headers, name)));
+    let of_query = QUERIES.iter().map(|(name, key)| (*key, query.get(name)));
+    let given = of_headers.chain(of_query);
+    let mut values: Vec<(Cow<'static, str>, Cow<'static, str>)> =
+        given.filter_map(|(key, value)| Some((key.into(), value?.to_owned().into()))).collect();
     if let Some((version, kind)) = signature(head) {
-        add("s3:signatureversion", version);
-        add("s3:authtype", kind);
+        let signed = [("s3:signatureversion", version), ("s3:authtype", kind)];
+        values.extend(signed.map(|(key, value)| (key.into(), value.into())));
     }
     let proxied = text(headers, "x-forwarded-proto").is_some_and(|proto| proto == "https");
     let around = Circumstances {

@@ -390,6 +390,7 @@ impl From<engine::Error> for S3Error {
             E::InvalidRequest(_) => Self::with(Code::InvalidRequest, sentence(&text)),
             E::NoSuchBucket => Self::new(Code::NoSuchBucket),
             E::NoSuchKey => Self::new(Code::NoSuchKey),
+            E::NoSuchSource(key) => Self::new(Code::NoSuchKey).extra("Key", key.as_str()),
             E::NoSuchUpload => Self::new(Code::NoSuchUpload),
             E::DeleteMarker { version_id, modified_ms, asked_for } => {
                 delete_marker(&version_id, modified_ms, asked_for)

@@ -9,6 +9,7 @@ use crate::types::action::{Action, Target};
 use crate::types::caller::Caller;
 use crate::types::event::{By, Cause};
 use crate::types::name::{AccessKeyId, BucketName};
+use crate::types::object::Row;
 use crate::types::record::AccessKeyRecord;
 
 use super::around;
@@ -37,7 +38,7 @@ impl Gate for Engine {
         action: Action,
         target: &'a Target,
         around: &'a Circumstances,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    ) -> BoxFuture<'a, Result<Option<Row>, Error>> {
         Box::pin(Self::authorize(self, caller, action, target, around))
     }
 
@@ -52,10 +53,14 @@ impl Ctx {
         self.gate.engine().expect("the table of S3's operations is served with an engine")
     }
 
-    /// The same for what others are told of: the engine on behalf of who asks.
+    /// The same for what others are told of: the engine on behalf of who asks. Where nobody is told,
+    /// nobody is named.
     pub(crate) fn engine_for(&self, req: &Req) -> Engine {
-        let account = req.caller.account();
         let cause = if req.form.is_some() { Cause::Form } else { Cause::Plain };
+        if req.target.bucket().is_some_and(|bucket| !self.engine().is_watched(bucket)) {
+            return self.engine().caused_by(cause);
+        }
+        let account = req.caller.account();
         let by = By {
             principal: account.map_or_else(|| "Anonymous".to_owned(), ToString::to_string),
             address: req.around.source_ip.map(|ip| ip.to_string()),

@@ -223,6 +223,7 @@ impl Head {
         Ok(Req {
             caller,
             around,
+            seen: None,
             target,
             query,
             headers,

@@ -41,6 +41,7 @@ use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
 use crate::types::caller::Caller;
 use crate::types::name::{AccessKeyId, BucketName};
+use crate::types::object::Row;
 use crate::types::record::AccessKeyRecord;
 use crate::types::region::RegionId;
 
@@ -81,14 +82,14 @@ pub trait Gate: Send + Sync {
         id: &'a AccessKeyId,
     ) -> BoxFuture<'a, Result<Option<AccessKeyRecord>, engine::Error>>;
 
-    /// Says whether the caller may do this to that.
+    /// Says whether the caller may do this to that; the key's row, where it was looked at.
     fn authorize<'a>(
         &'a self,
         caller: &'a Caller,
         action: Action,
         target: &'a Target,
         around: &'a Circumstances,
-    ) -> BoxFuture<'a, Result<(), engine::Error>>;
+    ) -> BoxFuture<'a, Result<Option<Row>, engine::Error>>;
 
     /// What S3's operations call; a gate without one serves other tables only.
     fn engine(&self) -> Option<&engine::Engine> {
@@ -304,13 +305,15 @@ async fn answer(
     trail.caller = identity.caller.clone();
     head.check_policy(ctx.env.now_ms())?;
     let around = around::of(&head, peer, ctx.env.now_ms());
+    let mut seen = None;
     if matches!(op.auth, Auth::Form | Auth::Signed) {
         let action = around::action(op.action, &head.query);
-        ctx.gate.authorize(&identity.caller, action, &head.target, &around).await?;
+        seen = ctx.gate.authorize(&identity.caller, action, &head.target, &around).await?;
     }
     gate::expected_owner(ctx, op, &head).await?;
     let charged = gate::is_charged(ctx, &identity.caller, &head).await?;
-    let req = head.into_request(op, identity, around, trail.id.clone()).await?;
+    let mut req = head.into_request(op, identity, around, trail.id.clone()).await?;
+    req.seen = seen;
     let reply = (op.run)(ctx, req).await?;
     Ok(if charged { reply.with(gate::CHARGED, gate::REQUESTER) } else { reply })
 }

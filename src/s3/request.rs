@@ -11,6 +11,7 @@ use crate::types::access::Circumstances;
 use crate::types::action::Target;
 use crate::types::caller::Caller;
 use crate::types::name::{BucketName, ObjectKey};
+use crate::types::object::Row;
 
 use super::body::Body;
 use super::error::{Code, S3Error};
@@ -66,6 +67,8 @@ pub struct Req {
     pub caller: Caller,
     /// What further access decisions look at.
     pub around: Circumstances,
+    /// The key's row, where the access decision looked at it: what was decided on is answered.
+    pub seen: Option<Row>,
     pub target: Target,
     pub query: Query,
     pub headers: HeaderMap,

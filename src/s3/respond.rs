@@ -123,7 +123,8 @@ impl Trail {
             ("Code", error.code().as_str().to_owned()),
             ("Message", error.message().to_owned()),
         ];
-        all.extend(self.what_is_missing(error.code()));
+        let named = |name| error.extras().iter().any(|(extra, _)| *extra == name);
+        all.extend(self.what_is_missing(error.code()).filter(|(name, _)| !named(*name)));
         all.extend(error.extras().iter().cloned());
         all.push(("Resource", error.resource_or(&resource)));
         all.extend([("RequestId", self.id.clone()), ("HostId", self.id.clone())]);

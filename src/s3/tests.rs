@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::engine::body::BodySource as _;
 use crate::types::action::Action;
 use crate::types::name::{AccountId, SecretKey};
+use crate::types::object::Row;
 use crate::types::record::KeyScope;
 use crate::types::stamp::Stamp;
 
@@ -55,10 +56,10 @@ impl Gate for OneBucket {
         _: Action,
         target: &'a Target,
         _: &'a Circumstances,
-    ) -> BoxFuture<'a, Result<(), engine::Error>> {
+    ) -> BoxFuture<'a, Result<Option<Row>, engine::Error>> {
         Box::pin(async move {
             match target.bucket().map(|bucket| bucket.as_str()) {
-                Some("open") => Ok(()),
+                Some("open") => Ok(None),
                 Some("missing") => Err(engine::Error::NoSuchBucket),
                 _ => Err(engine::Error::AccessDenied("not open".into())),
             }

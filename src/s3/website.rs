@@ -194,10 +194,12 @@ impl<'a> Visit<'a> {
     async fn object(&self, key: &str, headers: &HeaderMap, head: bool) -> Result<Reply, S3Error> {
         let target = self.target(key)?;
         let caller = Caller::Anonymous;
-        self.ctx.gate.authorize(&caller, Action::GetObject, &target, &self.around).await?;
+        let gate = &self.ctx.gate;
+        let seen = gate.authorize(&caller, Action::GetObject, &target, &self.around).await?;
         let req = Req {
             caller,
             around: self.around.clone(),
+            seen,
             target,
             query: Query::default(),
             headers: headers.clone(),

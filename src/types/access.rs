@@ -1,5 +1,6 @@
 //! What access decisions look at of a request, besides who, what and to what.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// The circumstances of a request. Without any (the default) it comes from this node itself.
@@ -14,7 +15,7 @@ pub struct Circumstances {
     pub now_ms: u64,
     /// Values of condition keys, whose names are lower case (`aws:referer`, `s3:prefix`). A key
     /// with several values is here several times.
-    pub values: Vec<(String, String)>,
+    pub values: Vec<(Cow<'static, str>, Cow<'static, str>)>,
 }
 
 /// The key of the version that is meant.
@@ -26,13 +27,13 @@ pub const PREFIX: &str = "s3:prefix";
 impl Circumstances {
     /// The same request, which sets these tags.
     #[must_use]
-    pub fn with_tags(&self, tags: &[(String, String)]) -> Self {
-        let mut other = self.clone();
+    pub fn with_tags(mut self, tags: &[(String, String)]) -> Self {
         for (name, value) in tags {
-            other.values.push((format!("s3:requestobjecttag/{name}"), value.clone()));
-            other.values.push(("s3:requestobjecttagkeys".to_owned(), name.clone()));
+            let tag = format!("s3:requestobjecttag/{name}");
+            self.values.push((tag.into(), value.clone().into()));
+            self.values.push(("s3:requestobjecttagkeys".into(), name.clone().into()));
         }
-        other
+        self
     }
 
     /// The same request as if it asked for the list of what begins with this.
@@ -40,7 +41,7 @@ impl Circumstances {
     pub fn of_prefix(&self, prefix: &str) -> Self {
         let mut other = self.clone();
         other.values.retain(|(name, _)| name != PREFIX);
-        other.values.push((PREFIX.to_owned(), prefix.to_owned()));
+        other.values.push((PREFIX.into(), prefix.to_owned().into()));
         other
     }
 
@@ -49,7 +50,7 @@ impl Circumstances {
     pub fn of_version(&self, id: Option<String>) -> Self {
         let mut other = self.clone();
         other.values.retain(|(name, _)| name != VERSION_ID);
-        other.values.extend(id.map(|id| (VERSION_ID.to_owned(), id)));
+        other.values.extend(id.map(|id| (VERSION_ID.into(), id.into())));
         other
     }
 }

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use godwit::engine::body::{BodyError, WholeBody};
-use godwit::engine::{Deletion, Error, VersionRef};
+use godwit::engine::{Deletion, Error, GetObject, VersionRef};
 use godwit::logic::precondition::{Conditions, ETagMatch};
 use godwit::types::access::Circumstances;
+use godwit::types::acl::{Acl, Grant, Grantee, Permission};
 use godwit::types::action::{Action, Target};
 use godwit::types::caller::Caller;
 use godwit::types::record::KeyScope;
@@ -121,9 +122,35 @@ async fn what_is_not_allowed_is_denied() {
         let around = Circumstances::default();
         async move { engine.authorize(&caller, Action::GetObject, &target, &around).await }
     };
-    assert_eq!(may(caller(&key)).await, Ok(()));
+    assert_eq!(may(caller(&key)).await, Ok(None), "an owner is known without a look at the key");
     assert!(matches!(may(caller(&other)).await, Err(Error::AccessDenied(_))));
     assert!(matches!(may(Caller::Anonymous).await, Err(Error::AccessDenied(_))));
     node.engine.revoke_access_key(&key.id).await.unwrap();
     assert_eq!(node.engine.access_key(&key.id).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_reader_who_is_no_owner_gets_the_version_that_was_decided_on() {
+    let node = Node::start().await;
+    make_bucket(&node.engine).await;
+    let put = |body: &'static str| {
+        let mut put = put_of("k");
+        let mut acl = Acl::private(account());
+        acl.grants.push(Grant { grantee: Grantee::AllUsers, permission: Permission::Read });
+        put.attributes.acl = Some(acl);
+        let engine = node.engine.clone();
+        async move { engine.put_object(put, &mut WholeBody::new(body.into())).await.unwrap() }
+    };
+    let first = put("first").await;
+    let target = Target::Object(bucket(), key("k"));
+    let around = Circumstances::default();
+    let decided = node.engine.authorize(&Caller::Anonymous, Action::GetObject, &target, &around);
+    let seen = decided.await.unwrap();
+    assert!(seen.is_some(), "its list was looked at");
+    let second = put("second").await;
+    let head = |seen| GetObject { seen, ..get_of("k") };
+    let info = node.engine.head_object(&head(seen)).await.unwrap();
+    assert_eq!(info.version, first.version);
+    let info = node.engine.head_object(&head(None)).await.unwrap();
+    assert_eq!(info.version, second.version);
 }

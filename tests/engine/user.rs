@@ -57,6 +57,7 @@ pub fn get_of(name: &str) -> GetObject {
         part: None,
         version: VersionRef::Current,
         customer_key: None,
+        seen: None,
     }
 }
 

@@ -55,7 +55,8 @@ async fn copies_that_make_no_sense_are_refused() {
     };
     let same = copy("/bucket/a", "/bucket/a").send().await;
     assert_eq!(same.code(), (400, "InvalidRequest"));
-    assert_eq!(copy("/bucket/b", "/bucket/no").send().await.code(), (404, "NoSuchKey"));
+    let missing = copy("/bucket/b", "/bucket/no").send().await;
+    assert_eq!((missing.code(), missing.one("Key")), ((404, "NoSuchKey"), "no"));
     assert_eq!(copy("/bucket/b", "/nobucket/no").send().await.code(), (404, "NoSuchBucket"));
     assert_eq!(copy("/bucket/b", "nonsense").send().await.code(), (400, "InvalidArgument"));
     let directive = copy("/bucket/b", "/bucket/a").header("x-amz-metadata-directive", "KEEP");
@@ -107,7 +108,8 @@ async fn a_rename_moves_the_key_and_nothing_else() {
     assert_eq!(only_new.code(), (412, "PreconditionFailed"));
     let other = rename("fourth", "third").header("x-amz-rename-source-if-match", "\"0\"");
     assert_eq!(other.send().await.code(), (412, "PreconditionFailed"));
-    assert_eq!(rename("fourth", "missing").send().await.code(), (404, "NoSuchKey"));
+    let missing = rename("fourth", "missing").send().await;
+    assert_eq!((missing.code(), missing.one("Key")), ((404, "NoSuchKey"), "missing"));
     assert_eq!(rename("third", "third").send().await.code(), (400, "InvalidRequest"));
     assert_eq!(server.client.get("/bucket/third").await.expect(200).body, body);
 }

@@ -158,6 +158,7 @@ async fn read_version(
         part: None,
         version,
         customer_key: None,
+        seen: None,
     };
     let mut read = engine.get_object(&get).await?;
     let mut bytes = Vec::new();

@@ -343,7 +343,7 @@ impl Values<'_> {
             "aws:viaawsservice" => Some("false".to_owned()),
             _ => {
                 let has = around.values.iter().filter(|(name, _)| name == key);
-                return has.map(|(_, value)| value.clone()).collect();
+                return has.map(|(_, value)| value.to_string()).collect();
             }
         };
         one.into_iter().collect()

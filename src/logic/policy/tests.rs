@@ -27,7 +27,8 @@ fn statement(changes: &Value) -> Value {
 /// Whether a condition holds for a request with these values.
 fn holds(condition: &Value, values: &[(&str, &str)]) -> bool {
     let policy = read(&statement(&json!({"Condition": condition}))).unwrap();
-    let values = values.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let values =
+        values.iter().map(|(k, v)| ((*k).to_owned().into(), (*v).to_owned().into())).collect();
     let around = Circumstances {
         source_ip: Some("10.1.2.3".parse().unwrap()),
         now_ms: 1_700_000_000_000,
@@ -310,7 +311,7 @@ proptest! {
         prefix in prop::sample::select(&[None, Some("p"), Some("qq")][..]),
     ) {
         let policy = read(&json!(statements)).unwrap();
-        let values = prefix.map(|p| ("s3:prefix".to_owned(), p.to_owned())).into_iter().collect();
+        let values = prefix.map(|p| ("s3:prefix".into(), p.into())).into_iter().collect();
         let around = Circumstances { values, ..Circumstances::default() };
         let id = AccountId(account.into());
         let asked = Asked {
@@ -338,7 +339,7 @@ fn a_service_is_allowed_by_its_name_and_denied_with_everyone() {
         })
     };
     let verdict = |statements: &[Value], source: &str| {
-        let values = vec![("aws:sourcearn".to_owned(), format!("arn:aws:s3:::{source}"))];
+        let values = vec![("aws:sourcearn".into(), format!("arn:aws:s3:::{source}").into())];
         let around = Circumstances { values, ..Circumstances::default() };
         let asked = Asked {
             account: None,

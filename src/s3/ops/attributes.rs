@@ -46,6 +46,7 @@ async fn get_attributes(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         part: None,
         version: version(&req)?,
         customer_key: customer_key(&req)?,
+        seen: None,
     };
     let info = ctx.engine().head_object(&get).await?;
     let meta = &info.meta;

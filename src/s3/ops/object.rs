@@ -99,9 +99,9 @@ pub(in crate::s3) async fn read(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     if req.head { head(ctx, req).await } else { get(ctx, req).await }
 }
 
-async fn get(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+async fn get(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
     let began = ctx.env.monotonic();
-    let read = ctx.engine().get_object(&asked(&req)?).await?;
+    let read = ctx.engine().get_object(&asked(&mut req)?).await?;
     let took = ctx.env.monotonic().saturating_sub(began);
     let reply = with_source(object_head(&req, &read.info)?, read.body.source(), took)?;
     let reply = with_expiry(ctx, &req, &read.info, reply)?;
@@ -112,9 +112,9 @@ async fn get(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     })
 }
 
-async fn head(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+async fn head(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
     let began = ctx.env.monotonic();
-    let info = ctx.engine().head_object(&asked(&req)?).await?;
+    let info = ctx.engine().head_object(&asked(&mut req)?).await?;
     let took = ctx.env.monotonic().saturating_sub(began);
     let reply = with_source(object_head(&req, &info)?, None, took)?;
     let mut reply = with_expiry(ctx, &req, &info, reply)?;
@@ -123,7 +123,9 @@ async fn head(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 }
 
 /// What a GET or HEAD asks for.
-fn asked(req: &Req) -> Result<GetObject, S3Error> {
+fn asked(req: &mut Req) -> Result<GetObject, S3Error> {
+    let seen = req.seen.take();
+    let req = &*req;
     refuse_choice(req)?;
     Ok(GetObject {
         bucket: req.bucket()?.clone(),
@@ -134,6 +136,7 @@ fn asked(req: &Req) -> Result<GetObject, S3Error> {
         part: req.query_as("partNumber")?,
         version: version(req)?,
         customer_key: customer_key(req)?,
+        seen,
     })
 }
 

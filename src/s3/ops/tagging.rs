@@ -136,7 +136,7 @@ async fn get_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 
 async fn put_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let tags = asked(&req, OBJECT_TAGS_MAX);
-    let around = req.around.with_tags(tags.as_deref().unwrap_or_default());
+    let around = req.around.clone().with_tags(tags.as_deref().unwrap_or_default());
     let action = around::action(Action::PutObjectTagging, &req.query);
     ctx.engine().authorize(&req.caller, action, &req.target, &around).await?;
     set_object(ctx, &req, tags?, Reply::ok()).await
