@@ -9,7 +9,7 @@ case ${1:-} in
   chaos)   GODWIT_SEEDS=${2:-1000} cargo test --release --lib chaos ;;
   clients) cargo test --test clients -- --include-ignored --test-threads=2 ;;
   crash)   GODWIT_CRASH_ROUNDS=${2:-1000} cargo test --release --test crash -- --nocapture ;;
-  latency) cargo test --test wan -- --ignored --nocapture round_trips ;;
+  latency) cargo test --test wan -- --ignored --nocapture round_trips counter ;;
   reclaim) GODWIT_LONG=1 cargo test --release --test store full_size -- --nocapture ;;
   sim)     GODWIT_SEEDS=${2:-2000} cargo test --release --test sim -- --nocapture ;;
   soak)    GODWIT_SOAK_MINUTES=${2:-21} cargo test --test wan -- --ignored --nocapture a_long_time ;;

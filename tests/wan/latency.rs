@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use super::client::{Call, Client};
-use super::site::Site;
+use super::site::{Site, ask, eventually};
 use super::storm;
 
 /// The middle of so many.
@@ -95,4 +97,74 @@ pub async fn table(folder: &Path, regions: &'static [&'static str], strong: bool
         eprintln!("| {code} | {near} / {far} | {} |", cells.join(" | "));
     }
     site.stop();
+}
+
+/// A key that was written in one region is asked for in another one as soon as the answer is there:
+/// how often it is found, by the region that asks. Its log entry is on the way, so it is the two
+/// nearest voters that know it, or do not yet.
+pub async fn found_at_once(folder: &Path, regions: &'static [&'static str]) {
+    let site = Site::start(folder, regions, 1).await;
+    site.relay.calm();
+    storm::make(&site, "/latency").await;
+    let mut all = 0;
+    for (reader, code) in regions.iter().enumerate() {
+        let mut found = 0;
+        for number in 0..TRIES {
+            for writer in (0..regions.len()).filter(|writer| *writer != reader) {
+                let path = format!("/latency/{code}-{writer}-{number}");
+                site.clients[writer].put(&path, "new").await.expect(200);
+                found += usize::from(site.clients[reader].get(&path).await.status == 200);
+            }
+        }
+        eprintln!("{code}: {found} of {} new keys found at once", TRIES * (regions.len() - 1));
+        all += found;
+    }
+    let tries = TRIES * (regions.len() - 1) * regions.len();
+    eprintln!("all: {:.0} %", all as f64 / tries as f64 * 100.0);
+    site.stop();
+}
+
+/// One number that clients of all regions increase, each after a strong read: no increase is lost,
+/// and every region gets its turns.
+pub async fn counter(folder: &Path, regions: &'static [&'static str], time: Duration) {
+    let site = Site::start(folder, regions, 1).await;
+    storm::make(&site, "/latency").await;
+    site.clients[0].put("/latency/counter", "0").await.expect(200);
+    let deadline = Instant::now() + time;
+    let told = join_all(site.clients.iter().map(|client| count(client, deadline))).await;
+    let (mut sum, mut open) = (0, 0);
+    for (code, (done, refused, unknown)) in regions.iter().zip(told) {
+        eprintln!("{code}: {done} increases, {refused} refused, {unknown} open");
+        assert!(done > 0, "{code} never had its turn");
+        (sum, open) = (sum + done, open + unknown);
+    }
+    let end = value(&site.clients[0]).await.0;
+    assert!((sum..=sum + open).contains(&end), "{sum} increases and {open} open ones made {end}");
+    eprintln!("{:.1} increases a second", sum as f64 / time.as_secs_f64());
+    site.stop();
+}
+
+async fn value(client: &Client) -> (u64, String) {
+    let call = client.call("GET", "/latency/counter").header("x-godwit-consistent", "true");
+    let got = eventually("a strong read", 60, async || {
+        ask(call.clone()).await.filter(|got| got.status == 200)
+    });
+    let got = got.await;
+    (got.text().parse().unwrap(), got.header("etag").unwrap().to_owned())
+}
+
+/// Increases by one region: done, refused, open.
+async fn count(client: &Client, deadline: Instant) -> (u64, u64, u64) {
+    let (mut done, mut refused, mut open) = (0, 0, 0);
+    while Instant::now() < deadline {
+        let (value, etag) = value(client).await;
+        let call = client.call("PUT", "/latency/counter").header("if-match", &etag);
+        match ask(call.body((value + 1).to_string())).await.map(|told| told.status.as_u16()) {
+            Some(200) => done += 1,
+            Some(412) => refused += 1,
+            Some(409 | 503) | None => open += 1,
+            Some(other) => panic!("an increase was answered {other}"),
+        }
+    }
+    (done, refused, open)
 }

@@ -112,6 +112,24 @@ fn what_operations_cost_in_round_trips_with_five_voters() {
 }
 
 #[test]
+#[ignore = "prints figures: just long latency"]
+fn new_keys_found_at_once_in_round_trips() {
+    test("new_keys_found_at_once_in_round_trips", async |folder, _| {
+        latency::found_at_once(folder, &REGIONS).await;
+    });
+}
+
+#[test]
+#[ignore = "prints figures: just long latency"]
+fn a_counter_of_five_regions_makes_progress() {
+    test("a_counter_of_five_regions_makes_progress", async |folder, _| {
+        if registers() {
+            latency::counter(folder, &REGIONS, Duration::from_secs(60)).await;
+        }
+    });
+}
+
+#[test]
 fn the_relay_delays_and_cuts_what_the_nodes_say() {
     test("the_relay_delays_and_cuts_what_the_nodes_say", async |folder, seed| {
         let site = Site::start(folder, &REGIONS, seed).await;
