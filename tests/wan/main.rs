@@ -66,6 +66,7 @@ fn five_regions_lose_nothing_and_name_each_bucket_once() {
             work: Work { lens, parts_every: 8, new_every: 4, pause },
             names_every: Duration::from_millis(500),
             registers: registers(),
+            lose: true,
         };
         let done = storm(folder, seed, plan).await;
         for fault in ["kills", "one-way cuts", "isolations", "pauses"] {
@@ -89,6 +90,7 @@ fn five_regions_lose_nothing_for_a_long_time() {
             work: Work { lens, parts_every: 6, new_every: 12, pause },
             names_every: Duration::from_secs(2),
             registers: registers(),
+            lose: true,
         };
         let done = storm(folder, seed, plan).await;
         assert!(done.now() > plan.time);

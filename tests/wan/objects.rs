@@ -39,6 +39,9 @@ pub struct Object {
     retired: bool,
 }
 
+/// A region's code, and a client there.
+pub type Place = (&'static str, Client);
+
 /// What is shown of a key: entity tag and length.
 pub type Shown = BTreeMap<String, (String, usize)>;
 
@@ -337,12 +340,12 @@ fn differences(objects: &[Object], shown: &Shown) -> Vec<String> {
 }
 
 /// Waits until every region shows the same and what the ledger says.
-pub async fn agree(clients: &[Client], objects: &[Object], seconds: u64) -> Shown {
+pub async fn agree(places: &[Place], objects: &[Object], seconds: u64) -> Shown {
     let mut last = Vec::new();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
     loop {
         let mut lists = Vec::new();
-        for (code, client) in REGIONS.iter().zip(clients) {
+        for (code, client) in places {
             let shown = eventually("a list", seconds, async || list(client).await).await;
             let wrong = differences(objects, &shown);
             last.extend(wrong.into_iter().map(|wrong| format!("{code}: {wrong}")));
@@ -353,7 +356,7 @@ pub async fn agree(clients: &[Client], objects: &[Object], seconds: u64) -> Show
             return lists.swap_remove(0);
         }
         if tokio::time::Instant::now() > deadline {
-            for (code, shown) in REGIONS.iter().zip(&lists) {
+            for ((code, _), shown) in places.iter().zip(&lists) {
                 let other = shown.iter().filter(|(key, is)| lists[0].get(*key) != Some(*is));
                 last.extend(other.map(|(key, is)| format!("{code} shows {key} as {is:?}")));
             }
@@ -365,9 +368,8 @@ pub async fn agree(clients: &[Client], objects: &[Object], seconds: u64) -> Show
 }
 
 /// Reads every object back from every region: whole, and the one that the list shows.
-pub async fn read_all(clients: &[Client], objects: &[Object], shown: &Shown) -> usize {
-    let all = REGIONS.iter().zip(clients);
-    let reads = all.flat_map(|(code, client)| {
+pub async fn read_all(places: &[Place], objects: &[Object], shown: &Shown) -> usize {
+    let reads = places.iter().flat_map(|(code, client)| {
         objects.iter().map(move |object| async move {
             let what = format!("{} from {code}", object.key);
             let answer = eventually(&what, 120, async || {

@@ -144,6 +144,17 @@ impl Site {
         node.wait().unwrap();
     }
 
+    /// kill -9, and the disk is gone as well.
+    pub fn lose(&mut self, region: usize) {
+        self.kill(region);
+        fs::remove_dir_all(self.folder.join(self.regions[region])).unwrap();
+    }
+
+    /// The regions, with the owner's client in each.
+    pub fn places(&self) -> Vec<(&'static str, Client)> {
+        self.regions.iter().copied().zip(self.clients.iter().cloned()).collect()
+    }
+
     pub fn restart(&mut self, region: usize) {
         self.spawn(region, None);
     }
@@ -197,7 +208,8 @@ impl Site {
             signal(node, "-TERM");
         }
         for (code, node) in self.regions.iter().zip(&mut self.nodes) {
-            let status = node.take().unwrap().wait().unwrap();
+            let Some(mut node) = node.take() else { continue };
+            let status = node.wait().unwrap();
             assert!(status.success(), "{code} ended with {status}");
         }
     }

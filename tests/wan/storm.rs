@@ -8,6 +8,7 @@ use super::client::Client;
 use super::nemesis;
 use super::objects::{self, Object, Writer};
 use super::progress::Progress;
+use super::random::Random;
 use super::registers::{self, Registers};
 use super::site::{REGIONS, Site, ask, eventually};
 use super::{names, names::Names};
@@ -23,6 +24,8 @@ pub struct Plan {
     pub names_every: Duration,
     /// Whether clients write registers: conditional writes and strong reads of the same keys.
     pub registers: bool,
+    /// Whether a region is lost for good after all that.
+    pub lose: bool,
 }
 
 /// Everything that ran, ended.
@@ -52,20 +55,54 @@ pub async fn storm(folder: &Path, seed: u64, plan: Plan) -> Progress {
     make(&site, registers::BUCKET).await;
     let accounts = site.accounts().await;
     let progress = Arc::new(Progress::new());
-    let done = work(&mut site, &accounts, seed, plan, &progress).await;
+    let mut done = work(&mut site, &accounts, seed, plan, &progress).await;
     let healed = Instant::now();
     names::agree(&accounts, &done.names, 120).await;
-    let shown = objects::agree(&site.clients, &done.objects, 180).await;
+    let places = site.places();
+    let shown = objects::agree(&places, &done.objects, 180).await;
     let agreed = healed.elapsed().as_secs_f64();
-    let read = objects::read_all(&site.clients, &done.objects, &shown).await;
-    site.stop();
+    let read = objects::read_all(&places, &done.objects, &shown).await;
     let (keys, listed, names) = (done.objects.len(), shown.len(), done.names.len());
     eprintln!("{}", progress.told());
     eprintln!(
         "all regions agree {agreed:.1} s after the last fault; {names} names each of one owner"
     );
     eprintln!("{keys} keys, {listed} objects in every list, {read} reads back; lost: 0");
+    if plan.lose {
+        lose(&mut site, &mut done.objects, seed, plan.work).await;
+    }
+    site.stop();
     Arc::into_inner(progress).expect("the clients have ended")
+}
+
+/// A region is lost for good, with its disk, while clients write everywhere: all that it answered is
+/// in the others.
+async fn lose(site: &mut Site, objects: &mut Vec<Object>, seed: u64, work: objects::Work) {
+    let progress = Arc::new(Progress::new());
+    let lost = Random::new(seed).below(REGIONS.len());
+    let others: Vec<usize> = (0..REGIONS.len()).filter(|region| *region != lost).collect();
+    let mut writers = Vec::new();
+    for (region, client) in site.clients.iter().enumerate() {
+        // Keys of their own.
+        let place = (region, 100);
+        let writer = Writer::new(place, client.clone(), seed, work, progress.clone());
+        writers.push(tokio::spawn(writer.run()));
+    }
+    assert!(progress.more(&[lost], 20, 60).await, "no answers in {}", REGIONS[lost]);
+    site.lose(lost);
+    assert!(progress.more(&others, 60, 60).await, "the others stop with {}", REGIONS[lost]);
+    progress.end();
+    let before = objects.len();
+    for writer in writers {
+        objects.extend(writer.await.unwrap().objects);
+    }
+    let mut places = site.places();
+    places.remove(lost);
+    let shown = objects::agree(&places, objects, 180).await;
+    // Bytes of the objects before, too: those of which the lost region was a holder.
+    let read = objects::read_all(&places, objects, &shown).await;
+    let since = objects.len() - before;
+    eprintln!("{} and its disk lost: {since} new keys, {read} reads back; lost: 0", REGIONS[lost]);
 }
 
 /// Clients and faults until the time is over.
