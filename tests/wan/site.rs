@@ -150,6 +150,12 @@ impl Site {
         fs::remove_dir_all(self.folder.join(self.regions[region])).unwrap();
     }
 
+    /// A lost region begins anew, with an empty disk and a new token.
+    pub fn rejoin(&mut self, region: usize) {
+        let token = self.json(&["cluster", "token", self.regions[region], "--json"]);
+        self.spawn(region, Some(token["token"].as_str().unwrap()));
+    }
+
     /// The regions, with the owner's client in each.
     pub fn places(&self) -> Vec<(&'static str, Client)> {
         self.regions.iter().copied().zip(self.clients.iter().cloned()).collect()

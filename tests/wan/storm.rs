@@ -79,7 +79,8 @@ pub async fn storm(folder: &Path, seed: u64, plan: Plan) -> Progress {
 /// in the others.
 async fn lose(site: &mut Site, objects: &mut Vec<Object>, seed: u64, work: objects::Work) {
     let progress = Arc::new(Progress::new());
-    let lost = Random::new(seed).below(REGIONS.len());
+    // The first region keeps the authority that makes tokens.
+    let lost = 1 + Random::new(seed).below(REGIONS.len() - 1);
     let others: Vec<usize> = (0..REGIONS.len()).filter(|region| *region != lost).collect();
     let mut writers = Vec::new();
     for (region, client) in site.clients.iter().enumerate() {
@@ -101,6 +102,12 @@ async fn lose(site: &mut Site, objects: &mut Vec<Object>, seed: u64, work: objec
     let shown = objects::agree(&places, objects, 180).await;
     // Bytes of the objects before, too: those of which the lost region was a holder.
     let read = objects::read_all(&places, objects, &shown).await;
+    site.rejoin(lost);
+    site.ready().await;
+    let again = objects::agree(&site.places(), objects, 180).await;
+    assert_eq!(again, shown, "what the region shows that came back empty");
+    let read_again = objects::read_all(&site.places()[lost..=lost], objects, &shown).await;
+    eprintln!("{} came back empty: {read_again} reads there", REGIONS[lost]);
     let since = objects.len() - before;
     eprintln!("{} and its disk lost: {since} new keys, {read} reads back; lost: 0", REGIONS[lost]);
 }
