@@ -334,6 +334,35 @@ pub const PENDING_INTERVAL: Duration = Duration::from_secs(2);
 /// How long it is remembered that a pending change is refused: longer than any message lives.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(24 * 3600);
 
+/// Everything that is held is read again and compared with its checksums within 25 days: a pass
+/// begins so long after the one before began, and spreads over that time.
+pub const SCRUB_INTERVAL: Duration = Duration::from_secs(20 * 24 * 3600);
+pub const SCRUB_INTERVAL_MAX: Duration = Duration::from_secs(25 * 24 * 3600);
+
+/// What a pass reads in a second: at most, unless set otherwise, and at least, so that little does
+/// not take long.
+pub const SCRUB_RATE_DEFAULT: u64 = 32 << 20;
+pub const SCRUB_RATE_MIN: u64 = 64 << 10;
+
+/// Bytes that repair fetches in a second, unless set otherwise: half of a link of 1 Gbit/s.
+pub const REPAIR_RATE_DEFAULT: u64 = 60 << 20;
+
+/// Between two looks at whether a pass is due; how often its progress is written.
+pub const SCRUB_LOOK_INTERVAL: Duration = Duration::from_secs(60);
+pub const SCRUB_NOTE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Blobs that one step lists, and damaged ones that are mended together.
+pub const SCRUB_PAGE: usize = 256;
+pub const DAMAGED_PAGE: usize = 256;
+
+/// What is damaged is tried again after this where no region could give it.
+pub const MEND_INTERVAL: Duration = Duration::from_secs(10);
+pub const MEND_RETRY: Duration = Duration::from_secs(600);
+
+/// Damaged things that are told by name, and objects that are named for one of them.
+pub const DAMAGED_NAMED_MAX: usize = 100;
+pub const NAMERS_MAX: usize = 16;
+
 /// A deletion is dropped when every region has it and it is older than this.
 pub const TOMBSTONE_AGE: Duration = Duration::from_secs(24 * 3600);
 
@@ -492,5 +521,6 @@ const _: () = assert!(MESSAGE_BYTES_MAX < MESH_STREAM_WINDOW as usize);
 const _: () = assert!(2 * REGIONS_MAX <= MESH_HANDSHAKES_MAX);
 const _: () = assert!(NOTIFY_LANE_EVENTS_MAX <= NOTIFY_EVENTS_MAX);
 const _: () = assert!(NOTIFY_LANE_BYTES_MAX <= NOTIFY_BYTES_MAX);
+const _: () = assert!(SCRUB_INTERVAL.as_secs() < SCRUB_INTERVAL_MAX.as_secs());
 const _: () = assert!(NOTIFY_DELIVERIES_EACH_MAX < NOTIFY_DELIVERIES_MAX);
 const _: () = assert!(NOTIFY_ANSWER_TIMEOUT.as_millis() < NOTIFY_TIMEOUT.as_millis());

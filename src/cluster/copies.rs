@@ -18,11 +18,12 @@ use crate::types::object::{BlobRef, HoldState, Holding, ObjectMeta, Primary, Ver
 use crate::types::record::RecordId;
 use crate::types::region::{RegionId, Role};
 
-use super::Cluster;
+use super::error::{ReadError, Unavailable};
 use super::fetch::Wanted;
 use super::heat::{Object, placed};
 use super::migrate::copies_name;
 use super::outlet::chunks_of;
+use super::{Cluster, stream};
 
 impl Cluster {
     /// The regions that may hold an object's bytes.
@@ -219,21 +220,35 @@ impl Cluster {
             if here || self.store().promote(&part.blob).await.map_err(|why| why.to_string())? {
                 continue;
             }
-            sealed.push(self.fetch_blob(&wanted, part.blob).await?);
+            let blob = self.fetch_blob(&wanted, part.blob).await;
+            sealed.push(blob.map_err(|why| why.to_string())?);
         }
         let parts: Vec<BlobRef> = meta.parts.iter().map(|part| part.blob).collect();
         self.become_holder(object, of, sealed, parts).await.map_err(|why| why.to_string())
     }
 
-    async fn fetch_blob(&self, wanted: &Arc<Wanted>, blob: BlobRef) -> Result<SealedBlob, String> {
+    /// All bytes of a blob, from here and from elsewhere, within the budget of repair.
+    pub(super) async fn fetch_blob(
+        &self,
+        wanted: &Arc<Wanted>,
+        blob: BlobRef,
+    ) -> Result<SealedBlob, ReadError> {
         let mut writer = self.store().blob_writer(blob.id);
+        let rate = self.inner.options.repair_rate;
         for index in 0..chunks_of(blob.len) {
-            let chunk = self.chunk_of(wanted.clone(), blob, index).await;
-            let (bytes, _) = chunk.map_err(|why| why.to_string())?;
-            writer.write(bytes).await.map_err(|why| why.to_string())?;
+            let (bytes, source) = self.chunk_of(wanted.clone(), blob, index).await?;
+            let len = bytes.len() as u64;
+            writer.write(bytes).await.map_err(Unavailable::from)?;
+            if matches!(source, stream::Source::Region(_)) {
+                self.inner.metrics.repaired_bytes.inc_by(len);
+                self.inner.repair_budget.pay(self.env(), len, rate).await;
+            }
         }
-        let sealed = writer.finish().await.map_err(|why| why.to_string())?;
-        if sealed.blob() == blob { Ok(sealed) } else { Err("other bytes than named".to_owned()) }
+        let sealed = writer.finish().await.map_err(Unavailable::from)?;
+        if sealed.blob() == blob {
+            return Ok(sealed);
+        }
+        Err(Unavailable::new("the chunks are whole, and together they are another blob").into())
     }
 
     async fn become_holder(
@@ -355,7 +370,7 @@ impl Cluster {
     }
 }
 
-fn set_holding(version: &mut Version, region: RegionId, state: HoldState) {
+pub(super) fn set_holding(version: &mut Version, region: RegionId, state: HoldState) {
     let known = version.placement.holders.get(&region).map_or(0, |holding| holding.counter);
     let holding = Holding { counter: known + 1, state };
     version.placement.holders.insert(region, holding);

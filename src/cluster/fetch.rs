@@ -69,6 +69,11 @@ impl Wanted {
         });
         Self { of, sources: sources.collect(), keep }
     }
+
+    /// One blob that these regions may have; it is not kept as a cached copy.
+    pub(super) fn of_blob(of: VersionOf, blob: &BlobRef, sources: Vec<RegionId>) -> Self {
+        Self { of, sources: BTreeMap::from([(blob.id, sources)]), keep: false }
+    }
 }
 
 impl Flights {

@@ -1,6 +1,6 @@
 //! What happens between regions, in numbers.
 
-use crate::obs::{Counter, Group};
+use crate::obs::{Counter, Gauge, Group};
 use prometheus_client::registry::Registry;
 
 /// Counters of the drivers. Cheap handles.
@@ -9,6 +9,11 @@ pub struct ClusterMetrics {
     pub(super) bad_chunks: Counter,
     pub(super) copies_dropped: Counter,
     pub(super) copies_made: Counter,
+    /// Moves when scrub finds bytes that fail their checksum, and when they were replaced.
+    pub(super) damage_found: Counter,
+    pub(super) damage_mended: Counter,
+    /// Held blobs that are damaged now.
+    pub(super) damaged: Gauge,
     pub(super) fetched_chunks: Counter,
     pub(super) primaries_moved: Counter,
     pub(super) quarantined: Counter,
@@ -17,6 +22,9 @@ pub struct ClusterMetrics {
     pub(super) register_operations: Counter,
     /// Attempts that were refused or not answered by a majority, and begun again.
     pub(super) register_retries: Counter,
+    /// Bytes that repair fetched from other regions, and that scrub read from the disk.
+    pub(super) repaired_bytes: Counter,
+    pub(super) scrubbed_bytes: Counter,
     pub(super) tombstones_dropped: Counter,
 }
 
@@ -28,6 +36,10 @@ impl Group for ClusterMetrics {
                 "Chunks from peers that failed their checksum",
                 &self.bad_chunks,
             ),
+            ("scrub_damage_found", "Damage that scrub found", &self.damage_found),
+            ("scrub_bytes", "Bytes that scrub read from the disk", &self.scrubbed_bytes),
+            ("repair_mended", "Damaged blobs that were replaced", &self.damage_mended),
+            ("repair_bytes", "Bytes that repair fetched from peers", &self.repaired_bytes),
             ("cluster_copies_dropped", "Copies given up by the drop rule", &self.copies_dropped),
             ("cluster_copies_made", "Copies made for others or for a move", &self.copies_made),
             ("cluster_primaries_moved", "Primaries moved away from here", &self.primaries_moved),
@@ -57,5 +69,10 @@ impl Group for ClusterMetrics {
         for (name, help, counter) in rows {
             registry.register(name, help, counter.clone());
         }
+        registry.register(
+            "repair_damaged",
+            "Held blobs that are damaged and not replaced yet",
+            self.damaged.clone(),
+        );
     }
 }

@@ -15,6 +15,7 @@ use crate::net::message::{Move, Request, Response, VersionOf};
 use crate::store::{self, Source, Tx};
 use crate::types::bucket::{BucketConfig, NameState};
 use crate::types::id::{BucketId, Incarnation};
+use crate::types::name::BucketName;
 use crate::types::object::{Primary, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::{RegionId, Role};
@@ -82,6 +83,13 @@ impl Cluster {
 
     /// Every bucket that is in use, by id.
     pub(super) fn bucket_configs(&self) -> Result<BTreeMap<BucketId, BucketConfig>, store::Error> {
+        Ok(self.named_buckets()?.into_iter().map(|(id, (_, config))| (id, config)).collect())
+    }
+
+    /// The same with their names.
+    pub(super) fn named_buckets(
+        &self,
+    ) -> Result<BTreeMap<BucketId, (BucketName, BucketConfig)>, store::Error> {
         // Names come right after the settings of buckets; a bucket may be called `000`.
         let mut after = RecordId::Bucket(BucketId([u8::MAX; 16]));
         let mut configs = BTreeMap::new();
@@ -90,11 +98,11 @@ impl Cluster {
             let Some((last, _)) = page.last() else { return Ok(configs) };
             after = last.clone();
             for (id, record) in page {
-                let RecordId::Name(_) = id else { return Ok(configs) };
+                let RecordId::Name(called) = id else { return Ok(configs) };
                 if let Record::Name(name) = record
                     && let NameState::Active(config) = name.state
                 {
-                    configs.insert(config.id, config);
+                    configs.insert(config.id, (called, config));
                 }
             }
         }

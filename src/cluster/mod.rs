@@ -30,6 +30,7 @@ mod acks;
 mod active;
 mod batch;
 mod body;
+mod budget;
 mod commit;
 mod config;
 mod copies;
@@ -46,6 +47,7 @@ mod lead;
 mod lookup;
 mod members;
 mod membership;
+mod mend;
 mod metrics;
 mod migrate;
 mod names;
@@ -56,6 +58,7 @@ mod receive;
 mod register;
 mod repair;
 mod replicate;
+mod scrub;
 mod serve;
 mod stage;
 mod stream;
@@ -70,10 +73,12 @@ pub use error::{ReadError, Unavailable};
 pub use events::{Lane, Lost, NotifyMetrics, Tally, Waiting};
 pub use forward::AnswerForwarded;
 pub use lead::{Horizon, Lead};
+pub use mend::Damaged;
 pub use members::{BadMembers, Members};
 pub use metrics::ClusterMetrics;
 pub use names::{CreateOutcome, DeleteOutcome};
 pub use repair::Unfinished;
+pub use scrub::{ScrubPhase, ScrubProgress, ScrubStatus};
 pub use serve::Handler;
 pub use stream::{BodyStream, Source, Whereabouts};
 pub use view::PeerStatus;
@@ -91,6 +96,11 @@ pub struct ClusterOptions {
     /// A primary that was silent for this long is replaced.
     pub primary_gone_after: Duration,
     pub placement: PlacementConfig,
+    /// From the beginning of one scrub to the next, and bytes a second that it reads at most.
+    pub scrub_every: Duration,
+    pub scrub_rate: u64,
+    /// Bytes a second that repair fetches at most.
+    pub repair_rate: u64,
 }
 
 impl Default for ClusterOptions {
@@ -101,6 +111,9 @@ impl Default for ClusterOptions {
             placement_interval: limits::PLACEMENT_INTERVAL,
             primary_gone_after: limits::PRIMARY_GONE_AFTER,
             placement: PlacementConfig::default(),
+            scrub_every: limits::SCRUB_INTERVAL,
+            scrub_rate: limits::SCRUB_RATE_DEFAULT,
+            repair_rate: limits::REPAIR_RATE_DEFAULT,
         }
     }
 }
@@ -127,6 +140,9 @@ struct Inner {
     flights: fetch::Flights,
     absences: lookup::Absences,
     placing: heat::Placing,
+    scrub: scrub::Scrub,
+    mending: mend::Mending,
+    repair_budget: budget::Budget,
     forwarded: OnceLock<AnswerForwarded>,
     noted: events::Noted,
     views: Mutex<BTreeMap<RegionId, view::PeerView>>,
@@ -205,6 +221,9 @@ impl Cluster {
                 flights: fetch::Flights::default(),
                 absences: lookup::Absences::default(),
                 placing: heat::Placing::default(),
+                scrub: scrub::Scrub::default(),
+                mending: mend::Mending::default(),
+                repair_budget: budget::Budget::default(),
                 forwarded: OnceLock::new(),
                 noted: events::Noted::default(),
                 views: Mutex::new(BTreeMap::new()),
@@ -230,6 +249,8 @@ impl Cluster {
         cluster.spawn("digests", cluster.clone().compare_digests());
         cluster.spawn("housekeeping", cluster.clone().keep_house());
         cluster.spawn("placement", cluster.clone().keep_places());
+        cluster.spawn("scrub", cluster.clone().run_scrub());
+        cluster.spawn("mending", cluster.clone().mend_damage());
         Ok(cluster)
     }
 }

@@ -47,6 +47,7 @@ pub struct Config {
     pub notify: Notify,
     pub encryption: Encryption,
     pub lifecycle: Lifecycle,
+    pub repair: Repair,
     pub log: Log,
 }
 
@@ -158,6 +159,18 @@ pub struct Lifecycle {
     pub interval: Seconds,
 }
 
+/// How decay is looked for, and what repair may use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Repair {
+    /// From the beginning of one scrub to the next, 25 days at most.
+    pub scrub_every: Seconds,
+    /// Bytes a second that scrub reads from the disk.
+    pub scrub_rate: Size,
+    /// Bytes a second that repair fetches from other regions.
+    pub rate: Size,
+}
+
 /// The log on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -190,6 +203,7 @@ impl Default for Config {
             notify: Notify::default(),
             encryption: Encryption::default(),
             lifecycle: Lifecycle::default(),
+            repair: Repair::default(),
             log: Log::default(),
         }
     }
@@ -250,6 +264,16 @@ impl Default for Lifecycle {
     }
 }
 
+impl Default for Repair {
+    fn default() -> Self {
+        Self {
+            scrub_every: Seconds(crate::limits::SCRUB_INTERVAL),
+            scrub_rate: Size::mib(crate::limits::SCRUB_RATE_DEFAULT >> 20),
+            rate: Size::mib(crate::limits::REPAIR_RATE_DEFAULT >> 20),
+        }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Text }
@@ -258,6 +282,9 @@ impl Default for Log {
 
 /// The smallest memory cache that is of use: a window of chunks of one reader.
 const MEMORY_CACHE_MIN: Size = Size::mib(8);
+
+/// The smallest budget of a background job, a second: one chunk.
+const RATE_MIN: Size = Size::mib(1);
 const _: () = assert!(crate::limits::CHUNK_BYTES == 1 << 20);
 
 /// Every address of the machine, IPv6 and IPv4.
@@ -336,6 +363,16 @@ impl Config {
         ];
         if let Some((field, _)) = pauses.into_iter().find(|(_, pause)| pause.0.is_zero()) {
             return Err(ConfigError::Field { field, why: "is at least a second" });
+        }
+        let every = self.repair.scrub_every.0;
+        if every.is_zero() || every > crate::limits::SCRUB_INTERVAL_MAX {
+            let field = "repair.scrub_every";
+            return Err(ConfigError::Field { field, why: "is between a second and 25 days" });
+        }
+        let rates =
+            [("repair.scrub_rate", self.repair.scrub_rate), ("repair.rate", self.repair.rate)];
+        if let Some((field, _)) = rates.into_iter().find(|(_, rate)| *rate < RATE_MIN) {
+            return Err(ConfigError::Field { field, why: "is at least 1MiB, a second" });
         }
         if self.mesh.mtu.is_some_and(|mtu| mtu < 1200) {
             return Err(ConfigError::Field { field: "mesh.mtu", why: "is at least 1200 (QUIC)" });

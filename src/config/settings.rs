@@ -177,6 +177,24 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Text,
         "Lifecycle rules are run again after this time",
     ),
+    row(
+        "GODWIT_SCRUB_EVERY",
+        "repair.scrub_every",
+        Kind::Text,
+        "Everything that is held is read and checked again after this time, at most `25d`",
+    ),
+    row(
+        "GODWIT_SCRUB_RATE",
+        "repair.scrub_rate",
+        Kind::Text,
+        "Bytes a second that these checks read from the disk at most",
+    ),
+    row(
+        "GODWIT_REPAIR_RATE",
+        "repair.rate",
+        Kind::Text,
+        "Bytes a second that repair fetches from other regions at most",
+    ),
     row("GODWIT_LOG", "log.level", Kind::Text, "Filter of the log: `info`, `godwit=debug,info`"),
     row("GODWIT_LOG_FORMAT", "log.format", Kind::Text, "`text` or `json`"),
 ];

@@ -55,7 +55,12 @@ impl NodeOptions {
             store: store_options(config, region),
             mesh,
             identity,
-            cluster: ClusterOptions::default(),
+            cluster: ClusterOptions {
+                scrub_every: config.repair.scrub_every.0,
+                scrub_rate: config.repair.scrub_rate.bytes(),
+                repair_rate: config.repair.rate.bytes(),
+                ..ClusterOptions::default()
+            },
             engine: engine::Options {
                 lifecycle_day: config.lifecycle.day.0,
                 lifecycle_interval: config.lifecycle.interval.0,

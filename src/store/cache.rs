@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -101,6 +102,30 @@ impl DiskCache {
             self.forget(env, &blob.id).await;
         }
         read
+    }
+
+    /// Checks all chunks of the next copy after `after`, with its length; a damaged one is thrown
+    /// away.
+    pub(crate) async fn check(
+        &self,
+        env: &Env,
+        after: Option<BlobId>,
+    ) -> Option<(BlobId, u64, bool)> {
+        let (id, manifest, chunks, bytes) = {
+            let state = lock(&self.state);
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let (id, copy) = state.copies.range((from, Bound::Unbounded)).next()?;
+            (*id, Arc::clone(&copy.manifest), copy.chunks.clone(), copy.bytes)
+        };
+        let files = Arc::clone(&self.files);
+        let check = move || {
+            chunks.iter().all(|index| read_chunk(&files, &id, &manifest, *index).is_some())
+        };
+        let whole = env.blocking(check).await;
+        if !whole {
+            self.forget(env, &id).await;
+        }
+        Some((id, bytes, whole))
     }
 
     /// Keeps a chunk, and evicts where the budget asks for it.

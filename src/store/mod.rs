@@ -38,6 +38,7 @@ mod layer;
 mod read;
 mod replay;
 mod schema;
+mod scrub;
 mod segment;
 mod shared;
 mod snapshot;
@@ -49,6 +50,7 @@ pub use blobs::{BlobWriter, Manifest, SealedBlob};
 pub use digest::DigestView;
 pub use error::Error;
 pub use schema::Table;
+pub use scrub::{CacheChecked, Held, LogChecked, LogMark};
 pub use snapshot::{Head, Snapshot};
 pub use tx::{Merged, Source, Tx};
 

@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// A verified chunk of a held blob, from the disk.
-    async fn held_chunk(&self, blob: &BlobRef, index: u32) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn held_chunk(&self, blob: &BlobRef, index: u32) -> Result<Option<Bytes>, Error> {
         let mut last = None;
         for _ in 0..TRIES_MAX {
             let entry = self.shared.entry(&blob.id)?.filter(|entry| entry.root == blob.root);
@@ -103,9 +103,13 @@ impl Store {
 
     /// Records a damaged blob, so that it no longer counts as held.
     async fn damaged(&self, blob: &BlobRef, error: Error) -> Result<(), Error> {
-        if !matches!(error, Error::Corrupt(_)) {
-            return Err(error);
-        }
+        let error = match error {
+            Error::Io { doing, source } if is_lost(&source) => {
+                Error::corrupt(format!("blob {}: {doing}: {source}", blob.id))
+            }
+            Error::Corrupt(_) => error,
+            other => return Err(other),
+        };
         Counters::add(&self.shared.counters.corrupt_reads, 1);
         tracing::error!(blob = %blob.id, %error, "a held blob is damaged");
         let key = schema::blob_key(&blob.id);
@@ -172,6 +176,24 @@ impl Shared {
         }
     }
 }
+
+/// The disk cannot give these bytes, twice in a row: as if they were not there. What is a lack of
+/// something else is none of the disk's.
+fn is_lost(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    let passing = [
+        ErrorKind::Interrupted,
+        ErrorKind::OutOfMemory,
+        ErrorKind::PermissionDenied,
+        ErrorKind::TimedOut,
+        ErrorKind::WouldBlock,
+    ];
+    !passing.contains(&error.kind()) && !matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
+/// Too many open files, of the process and of the machine. Source: errno(3).
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
 
 /// A held file that is missing or too short is damage, not a passing failure.
 fn gone_is_bad(doing: &'static str, error: std::io::Error, bad: impl Fn() -> Error) -> Error {

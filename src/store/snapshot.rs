@@ -170,6 +170,11 @@ impl Snapshot {
             && self.view.get(Space::Damaged, &key, |_| ())?.is_none())
     }
 
+    /// A held blob that failed a checksum.
+    pub fn is_damaged(&self, id: &BlobId) -> Result<bool, Error> {
+        Ok(self.view.get(Space::Damaged, &schema::blob_key(id), |_| ())?.is_some())
+    }
+
     /// Held blobs above `after`, at most `max` (scrub walks them).
     pub fn blobs(&self, after: Option<&BlobId>, max: usize) -> Result<Vec<BlobRef>, Error> {
         let after = after.map(schema::blob_key);

@@ -157,6 +157,11 @@ impl<'a> Tx<'a> {
             && !self.layer.contains(Space::Damaged, &key)?)
     }
 
+    /// A held blob that failed a checksum.
+    pub fn is_damaged(&self, id: &BlobId) -> Result<bool, Error> {
+        self.layer.contains(Space::Damaged, &schema::blob_key(id))
+    }
+
     pub fn get<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, Error> {
         self.layer.get(table.space(), key, schema::decode)?.transpose()
     }

@@ -14,5 +14,6 @@ mod names;
 mod placement;
 mod reads;
 mod replication;
+mod scrub;
 mod world;
 mod writes;

@@ -456,6 +456,22 @@ impl World {
         Arc::new(self.nodes[&region(code)].disk.copy())
     }
 
+    /// Flips a bit of these bytes wherever they lie on a node's disk; how many places that were.
+    pub fn decay(&self, code: &str, bytes: &[u8]) -> usize {
+        let files = self.nodes[&region(code)].disk.files.lock().unwrap();
+        let mut places = 0;
+        for (path, file) in files.iter().filter(|(path, _)| !path.ends_with("index.redb")) {
+            let mut data = file.0.lock().unwrap();
+            let found = data.windows(bytes.len()).position(|window| window == bytes);
+            if let Some(at) = found {
+                tracing::debug!(?path, at, "decays");
+                data[at + bytes.len() / 2] ^= 4;
+                places += 1;
+            }
+        }
+        places
+    }
+
     /// The next boot of this node finds these files.
     pub fn replace_disk(&mut self, code: &str, disk: Arc<MemDisk>) {
         self.nodes.get_mut(&region(code)).unwrap().disk = disk;

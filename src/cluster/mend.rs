@@ -1,0 +1,276 @@
+//! Mending: bytes that were found damaged are fetched from another region, chunk by chunk, each
+//! verified, and take the place of the damaged ones.
+//!
+//! Invariant: damaged bytes are not served and not counted as a copy. What no region can give stays
+//! noted, is tried again, and is told by bucket and key; nothing is dropped because of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::limits;
+use crate::net::message::VersionOf;
+use crate::store::{self, SealedBlob, Source, Tx};
+use crate::types::id::{BlobId, BucketId};
+use crate::types::name::{BucketName, ObjectKey};
+use crate::types::object::{BlobRef, Content, HoldState, Row, Version};
+use crate::types::record::{Record, RecordId};
+use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
+
+use super::Cluster;
+use super::copies::set_holding;
+use super::error::ReadError;
+use super::fetch::Wanted;
+
+/// Something damaged that could not be mended yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    pub bucket: Option<BucketName>,
+    pub key: Option<ObjectKey>,
+    /// The version whose bytes these are, or the upload.
+    pub version: Option<Stamp>,
+    pub bytes: u64,
+    /// Every region that may have the bytes was asked, and none has them.
+    pub lost: bool,
+    pub why: String,
+}
+
+/// How the last try to mend a blob ended.
+#[derive(Clone, Debug)]
+struct Tried {
+    at: Duration,
+    lost: bool,
+    why: String,
+}
+
+/// What mending remembers: what is damaged is in the store.
+#[derive(Debug, Default)]
+pub(super) struct Mending {
+    tried: Mutex<BTreeMap<BlobId, Tried>>,
+    wake: Notify,
+}
+
+impl Mending {
+    /// Something was found.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<BlobId, Tried>> {
+        self.tried.lock().expect("no holder of this lock panics")
+    }
+
+    /// Everything may be tried again at once.
+    pub(super) fn forget_tries(&self) {
+        self.lock().clear();
+        self.wake();
+    }
+}
+
+/// Who names a blob.
+struct Namer {
+    of: VersionOf,
+    /// The version, where it is an object's.
+    version: Option<Version>,
+    sources: Vec<RegionId>,
+}
+
+impl Cluster {
+    pub(super) async fn mend_damage(self) {
+        loop {
+            let wake = self.inner.mending.wake.notified();
+            // Either way it looks: reads find damage too.
+            let _ = self.env().timeout(limits::MEND_INTERVAL, wake).await;
+            if let Err(why) = self.mend_all().await {
+                tracing::error!(%why, "what is damaged cannot be looked after");
+            }
+        }
+    }
+
+    /// Tries what is due.
+    async fn mend_all(&self) -> Result<(), store::Error> {
+        let damaged = self.store().read()?.damaged(limits::DAMAGED_PAGE)?;
+        self.inner.metrics.damaged.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
+        self.inner.mending.lock().retain(|id, _| damaged.iter().any(|blob| blob.id == *id));
+        for blob in damaged {
+            let now = self.env().monotonic();
+            let last = self.inner.mending.lock().get(&blob.id).map(|tried| tried.at);
+            if last.is_some_and(|at| now.saturating_sub(at) < limits::MEND_RETRY) {
+                continue;
+            }
+            match self.mend(blob).await? {
+                Ok(()) => {
+                    self.inner.mending.lock().remove(&blob.id);
+                }
+                Err(why) => {
+                    let tried = Tried {
+                        at: self.env().monotonic(),
+                        lost: matches!(why, ReadError::Gone),
+                        why: why.to_string(),
+                    };
+                    self.inner.mending.lock().insert(blob.id, tried);
+                    for damaged in self.name_damaged(&blob)? {
+                        let bucket = damaged.bucket.map(|name| name.to_string());
+                        let key = damaged.key.map(|key| key.to_string());
+                        let (lost, why) = (damaged.lost, damaged.why);
+                        tracing::error!(bucket, key, lost, why, "damaged, and not mended yet");
+                    }
+                }
+            }
+        }
+        let left = self.store().read()?.damaged(limits::DAMAGED_PAGE)?.len();
+        self.inner.metrics.damaged.set(i64::try_from(left).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    /// Gets whole bytes for one blob; the inner error says why there are none.
+    async fn mend(&self, blob: BlobRef) -> Result<Result<(), ReadError>, store::Error> {
+        if self.store().recheck(&blob).await? {
+            tracing::info!(blob = %blob.id, "bytes that could not be read are whole again");
+            return Ok(Ok(()));
+        }
+        let namers = self.namers(&blob)?;
+        let Some(first) = namers.first() else {
+            // Only something pending names it, or nothing; it goes when nothing does.
+            return Ok(Err(ReadError::Gone));
+        };
+        let sources = namers.iter().flat_map(|namer| namer.sources.iter().copied()).collect();
+        let wanted = Arc::new(Wanted::of_blob(first.of.clone(), &blob, sources));
+        let sealed = match self.fetch_blob(&wanted, blob).await {
+            Ok(sealed) => sealed,
+            Err(why) => return Ok(Err(why)),
+        };
+        if self.replace(sealed, namers).await? {
+            self.inner.metrics.damage_mended.inc();
+            tracing::warn!(blob = %blob.id, bytes = blob.len, "damaged bytes were replaced");
+        }
+        Ok(Ok(()))
+    }
+
+    /// Puts whole bytes in the place of damaged ones, and says again that this region has them
+    /// where it had taken that back.
+    async fn replace(&self, sealed: SealedBlob, of: Vec<Namer>) -> Result<bool, store::Error> {
+        let (own, blob) = (self.region(), sealed.blob());
+        let replaced = self.store().write(move |tx| {
+            if !tx.is_damaged(&blob.id)? {
+                return Ok(None);
+            }
+            tx.attach(sealed)?;
+            let mut last = None;
+            for Namer { of, version, .. } in of {
+                if version.is_some() {
+                    last = claim(tx, own, of)?.or(last);
+                }
+            }
+            Ok::<_, store::Error>(Some(last))
+        });
+        let Some(seq) = replaced.await? else { return Ok(false) };
+        if let Some(seq) = seq {
+            self.log_grew(seq);
+        }
+        Ok(true)
+    }
+
+    /// The versions and parts that name a blob.
+    fn namers(&self, blob: &BlobRef) -> Result<Vec<Namer>, store::Error> {
+        let snapshot = self.store().read()?;
+        let mut namers = Vec::new();
+        for id in snapshot.named_by(&blob.id, limits::NAMERS_MAX)? {
+            let record = snapshot.record(&id)?;
+            match (id, record) {
+                (RecordId::Row(bucket, key), Some(Record::Row(row))) => {
+                    namers.extend(row_namers(&row, blob, bucket, &key));
+                }
+                (RecordId::Part(upload, _), Some(Record::Part(part))) => {
+                    let open = snapshot.record(&RecordId::Upload(upload))?;
+                    if let Some(Record::Upload(open)) = open {
+                        let (bucket, key) = (open.bucket, open.key.clone());
+                        let of = VersionOf { bucket, key, stamp: upload.0 };
+                        let sources = part.part.held_by.clone();
+                        namers.push(Namer { of, version: None, sources });
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(namers)
+    }
+
+    /// Says of a blob whose bytes it is.
+    fn name_damaged(&self, blob: &BlobRef) -> Result<Vec<Damaged>, store::Error> {
+        let names = self.bucket_names()?;
+        let tried = self.inner.mending.lock().get(&blob.id).cloned();
+        let (lost, why) = tried.map_or_else(
+            || (false, "not tried yet".to_owned()),
+            |tried| (tried.lost, tried.why),
+        );
+        let damaged = |of: Option<&VersionOf>| Damaged {
+            bucket: of.and_then(|of| names.get(&of.bucket).cloned()),
+            key: of.map(|of| of.key.clone()),
+            version: of.map(|of| of.stamp),
+            bytes: blob.len,
+            lost,
+            why: why.clone(),
+        };
+        let namers = self.namers(blob)?;
+        if namers.is_empty() {
+            return Ok(vec![damaged(None)]);
+        }
+        Ok(namers.iter().map(|namer| damaged(Some(&namer.of))).collect())
+    }
+
+    /// What is damaged here and not mended yet, by name, and how much there is of it.
+    pub fn damaged(&self) -> Result<(Vec<Damaged>, usize), store::Error> {
+        let damaged = self.store().read()?.damaged(limits::DAMAGED_PAGE)?;
+        let mut named = Vec::new();
+        for blob in damaged.iter().take(limits::DAMAGED_NAMED_MAX) {
+            named.extend(self.name_damaged(blob)?);
+        }
+        Ok((named, damaged.len()))
+    }
+
+    /// Names of the buckets that are in use.
+    pub(super) fn bucket_names(&self) -> Result<BTreeMap<BucketId, BucketName>, store::Error> {
+        Ok(self.named_buckets()?.into_iter().map(|(id, (name, _))| (id, name)).collect())
+    }
+}
+
+/// The versions of a row that name a blob.
+fn row_namers(row: &Row, blob: &BlobRef, bucket: BucketId, key: &ObjectKey) -> Vec<Namer> {
+    let mut namers = Vec::new();
+    for version in &row.versions {
+        let Content::Object(meta) = &version.content else { continue };
+        let Some(part) = meta.parts.iter().find(|part| part.blob.id == blob.id) else { continue };
+        let primary = version.placement.primary.map(|primary| primary.region);
+        let mut sources: Vec<RegionId> = primary.into_iter().collect();
+        sources.extend(version.placement.held());
+        sources.extend(&part.held_by);
+        sources.push(blob.id.0.region);
+        let of = VersionOf { bucket, key: key.clone(), stamp: version.stamp };
+        namers.push(Namer { of, version: Some(version.clone()), sources });
+    }
+    namers
+}
+
+/// Says again that this region holds a version, if it had taken that back and has all of it.
+fn claim(tx: &mut Tx<'_>, own: RegionId, of: VersionOf) -> Result<Option<u64>, store::Error> {
+    let row = tx.row(of.bucket, &of.key)?.unwrap_or_default();
+    let found = row.versions.into_iter().find(|version| version.stamp == of.stamp);
+    let Some(mut version) = found else { return Ok(None) };
+    let took_back = |h: &crate::types::object::Holding| h.state == HoldState::Absent;
+    if !version.placement.holders.get(&own).is_some_and(took_back) {
+        return Ok(None);
+    }
+    let parts = version.object().map(|meta| meta.parts.clone()).unwrap_or_default();
+    for part in parts {
+        if !tx.holds(&part.blob.id)? {
+            return Ok(None);
+        }
+    }
+    set_holding(&mut version, own, HoldState::Held);
+    let id = RecordId::Row(of.bucket, of.key);
+    Ok(tx.merge(id, Record::Row(Row::of(version)), Source::Local)?.seq)
+}

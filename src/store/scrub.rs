@@ -1,0 +1,231 @@
+//! Looking for decay: what is held, logged and cached is read from the disk and compared with its
+//! checksums, a small piece at a time, so that the caller sets the pace.
+//!
+//! Invariant: nothing is taken away here but cached copies. A held blob that fails is noted as
+//! damaged, and is not served, until whole bytes take its place.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::types::id::BlobId;
+use crate::types::object::BlobRef;
+
+use super::blobs::{self, SealedBlob};
+use super::codec::Kind;
+use super::error::Error;
+use super::schema::{self, BlobEntry, Place, Space};
+use super::segment::{Found, Position, Reader};
+use super::shared::Shared;
+use super::{Store, lock};
+
+/// Bytes of the log that one step checks.
+const LOG_STEP_BYTES: u64 = 4 << 20;
+
+/// How far the log was checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogMark {
+    segment: u64,
+    offset: u64,
+}
+
+/// What one step over the log came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogChecked {
+    /// Where to go on; `None` at the end.
+    pub next: Option<LogMark>,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Stretches that are no frames any more.
+    pub bad: u64,
+    /// Whole bodies that were moved out of such stretches.
+    pub moved: u64,
+}
+
+impl Store {
+    /// Reads one chunk of a held blob from the disk; false when it is damaged, which is noted then,
+    /// or not held any more.
+    pub async fn check_chunk(&self, blob: &BlobRef, index: u32) -> Result<bool, Error> {
+        match self.held_chunk(blob, index).await {
+            Ok(found) => Ok(found.is_some()),
+            Err(Error::Corrupt(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks again at a blob that is noted as damaged: when it is whole after all, because the disk
+    /// failed for a moment only, the note goes.
+    pub async fn recheck(&self, blob: &BlobRef) -> Result<bool, Error> {
+        let mut index = 0;
+        while blobs::chunk_len(blob.len, index).is_some() {
+            if !self.check_chunk(blob, index).await? {
+                return Ok(false);
+            }
+            index += 1;
+        }
+        let key = schema::blob_key(&blob.id);
+        self.write(move |tx| {
+            if tx.layer.contains(Space::Damaged, &key)? {
+                tx.layer.change(Space::Damaged, &key, None)?;
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(true)
+    }
+
+    /// Checks the next stretch of the log. Frames that are damaged are needed for two things, and
+    /// both are made good here: changes that no durable commit of the index has passed are made
+    /// durable in it, and bodies that are whole are moved to the end of the log. Bodies that are
+    /// not are noted as damaged.
+    pub async fn check_log(&self, from: LogMark) -> Result<LogChecked, Error> {
+        let shared = Arc::clone(&self.shared);
+        let (mut checked, bad) = self.shared.env.blocking(move || shared.check_log(from)).await?;
+        if bad.is_empty() {
+            return Ok(checked);
+        }
+        checked.bad = bad.len() as u64;
+        let segment = bad[0].0;
+        tracing::error!(segment, stretches = checked.bad, "a part of the log is damaged");
+        // From here on nothing replays what is damaged.
+        self.checkpoint().await?;
+        let shared = Arc::clone(&self.shared);
+        for (blob, place) in
+            self.shared.env.blocking(move || shared.blobs_between(&bad)).await?
+        {
+            checked.moved += u64::from(self.move_body(&blob, place).await?);
+        }
+        Ok(checked)
+    }
+
+    /// Copies a body to the end of the log if it is whole.
+    async fn move_body(&self, blob: &BlobRef, place: Place) -> Result<bool, Error> {
+        match self.held_chunk(blob, 0).await {
+            Ok(Some(bytes)) => {
+                let sealed = SealedBlob::small(blob.id, bytes);
+                self.write(move |tx| tx.rehome(sealed, place)).await
+            }
+            Ok(None) | Err(Error::Corrupt(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks the next cached copy after `after`; a damaged one is thrown away. `None` at the end.
+    pub async fn check_cached(&self, after: Option<BlobId>) -> Option<CacheChecked> {
+        let (id, bytes, whole) = self.shared.cache.check(&self.shared.env, after).await?;
+        Some(CacheChecked { id, bytes, whole })
+    }
+
+    /// Held blobs and their bytes. Walks over all of them.
+    pub async fn held(&self) -> Result<Held, Error> {
+        let shared = Arc::clone(&self.shared);
+        self.shared.env.blocking(move || shared.count_held()).await
+    }
+}
+
+/// A cached copy that was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheChecked {
+    pub id: BlobId,
+    pub bytes: u64,
+    pub whole: bool,
+}
+
+/// How much this region holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub blobs: u64,
+    pub bytes: u64,
+}
+
+/// A stretch of a segment.
+type Stretch = (u64, u64, u64);
+
+impl Shared {
+    /// The bad stretches of the next step, and how far it came.
+    fn check_log(&self, from: LogMark) -> Result<(LogChecked, Vec<Stretch>), Error> {
+        let (segment, end) = {
+            let segments = lock(&self.segments);
+            match segments.infos.range(from.segment..).next() {
+                Some((segment, info)) => (*segment, info.len),
+                None => return Ok((LogChecked::default(), Vec::new())),
+            }
+        };
+        let start = if segment == from.segment { from.offset } else { 0 };
+        let mut checked = LogChecked::default();
+        let scanned = self.scan_frames(segment, start, end);
+        let gone = !lock(&self.segments).infos.contains_key(&segment);
+        let (reached, bad) = match scanned {
+            Ok(found) => found,
+            Err(_) if gone => (end, Vec::new()),
+            // What cannot be read at all: each body is looked at by itself.
+            Err(error) => {
+                tracing::error!(segment, %error, "a segment cannot be read");
+                (end, vec![(segment, start, end)])
+            }
+        };
+        checked.bytes = reached.saturating_sub(start);
+        let after = if reached < end {
+            LogMark { segment, offset: reached }
+        } else {
+            LogMark { segment: segment + 1, offset: 0 }
+        };
+        let more = lock(&self.segments).infos.range(after.segment..).next().is_some();
+        checked.next = more.then_some(after);
+        Ok((checked, bad))
+    }
+
+    /// Goes from frame to frame; answers how far, and what is none.
+    fn scan_frames(
+        &self,
+        segment: u64,
+        start: u64,
+        end: u64,
+    ) -> Result<(u64, Vec<Stretch>), Error> {
+        let mut reader = Reader::new(self.files.open_segment(segment)?, segment)?;
+        let (mut at, mut bad) = (start, Vec::new());
+        while at < end && at - start < LOG_STEP_BYTES {
+            at = match reader.at(at)? {
+                Found::Frame(frame) if frame.kind == Kind::Seal => end,
+                Found::Frame(frame) => frame.next,
+                Found::Bad | Found::End => {
+                    let next = reader.seek(at)?.map_or(end, |frame| frame.position).min(end);
+                    bad.push((segment, at, next));
+                    next
+                }
+            };
+        }
+        Ok((at.min(end), bad))
+    }
+
+    /// The held blobs whose bytes begin in one of these stretches. Walks over all: for damage only.
+    fn blobs_between(&self, stretches: &[Stretch]) -> Result<Vec<(BlobRef, Place)>, Error> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let within = |at: Position| {
+            stretches.iter().any(|(s, from, to)| {
+                at.segment == *s && (*from..*to).contains(&at.offset)
+            })
+        };
+        let mut out = Vec::new();
+        for row in self.index.view()?.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
+            let (key, value) = row.map_err(Error::index)?;
+            let entry = BlobEntry::decode(value.value())?;
+            if let Place::Segment { segment, position } = entry.place
+                && within(Position { segment, offset: position })
+            {
+                out.push((entry.blob(schema::blob_id(key.value())?), entry.place));
+            }
+        }
+        Ok(out)
+    }
+
+    fn count_held(&self) -> Result<Held, Error> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let mut held = Held::default();
+        for row in self.index.view()?.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
+            let (_, value) = row.map_err(Error::index)?;
+            held.blobs += 1;
+            held.bytes += BlobEntry::decode(value.value()).map_or(0, |entry| entry.len);
+        }
+        Ok(held)
+    }
+}
