@@ -359,6 +359,21 @@ pub const DAMAGED_PAGE: usize = 256;
 pub const MEND_INTERVAL: Duration = Duration::from_secs(10);
 pub const MEND_RETRY: Duration = Duration::from_secs(600);
 
+/// Rows that repair looks at in one step, how many of them at a time, and the pause after a step.
+pub const REPAIR_PAGE: usize = 512;
+pub const REPAIR_AT_ONCE: usize = 32;
+pub const REPAIR_PAUSE: Duration = Duration::from_millis(5);
+
+/// Versions with too few copies that are remembered and counted.
+pub const BELOW_COPIES_MAX: usize = 100_000;
+
+/// Entries of the log that are counted for how far regions are behind, and the buckets that are told.
+pub const LAG_ENTRIES_MAX: usize = 10_000;
+pub const LAGS_TOLD_MAX: usize = 100;
+
+/// A region that declined a copy is not asked for others for this long.
+pub const DECLINED_KEPT: Duration = Duration::from_secs(30);
+
 /// Damaged things that are told by name, and objects that are named for one of them.
 pub const DAMAGED_NAMED_MAX: usize = 100;
 pub const NAMERS_MAX: usize = 16;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::cluster::Unavailable;
 use crate::engine::{Error, RegionView};
 
 use super::api::Api;
-use super::model::{PeerState, RegionStatus, Status};
+use super::model::{BucketLag, PeerState, RegionStatus, Replication, Status};
 use super::route::{Call, Route, route};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -19,7 +20,21 @@ pub(super) const ROUTES: &[Route] = &[
 async fn status(api: &Api, _: &Call<'_>, (): ()) -> Result<Status, Error> {
     let regions = api.engine.regions().into_iter().map(region_status).collect();
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    Ok(Status { version, region: api.engine.region(), regions })
+    let replication = replication(api)?;
+    Ok(Status { version, region: api.engine.region(), regions, replication })
+}
+
+fn replication(api: &Api) -> Result<Replication, Error> {
+    let cluster = api.engine.cluster();
+    let repair = cluster.repair_status();
+    let lags = cluster.bucket_lag().map_err(Unavailable::from)?;
+    let lags = lags.into_iter().map(|lag| BucketLag {
+        bucket: lag.name.map_or_else(|| lag.bucket.to_string(), |name| name.to_string()),
+        region: lag.region,
+        changes: lag.changes,
+        lag_ms: lag.lag_ms,
+    });
+    Ok(Replication { below_copies: repair.below, damaged: repair.damaged, buckets: lags.collect() })
 }
 
 #[allow(clippy::unused_async, reason = "every row has this shape")]

@@ -21,6 +21,98 @@ pub struct Status {
     #[schemars(with = "String")]
     pub region: RegionId,
     pub regions: Vec<RegionStatus>,
+    pub replication: Replication,
+}
+
+/// What is not everywhere yet where it should be, as the node that answers knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Replication {
+    /// Versions with fewer copies than their bucket asks for, of those that this region looks after.
+    pub below_copies: u64,
+    /// Held bytes that are damaged and were not replaced yet.
+    pub damaged: u64,
+    /// Changes made in this region that others have not applied, the longest ago first.
+    pub buckets: Vec<BucketLag>,
+}
+
+/// How far one region is behind with one bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BucketLag {
+    /// The name, or the id where it has none any more.
+    pub bucket: String,
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    pub changes: u64,
+    /// Age of the oldest of them.
+    pub lag_ms: u64,
+}
+
+/// `GET scrub`: how far a node has checked what it holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Scrub {
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    /// `resting`, `blobs`, `log` or `cache`.
+    pub phase: String,
+    pub stopped: bool,
+    /// Of the pass under way, or else the last one; 1970 before the first.
+    pub started_ms: u64,
+    pub finished_ms: Option<u64>,
+    pub next_ms: u64,
+    /// Bytes a second that it reads at most.
+    pub rate_bytes: u64,
+    pub blobs: u64,
+    pub blobs_total: u64,
+    pub bytes: u64,
+    pub bytes_total: u64,
+    /// Damage that the pass found; most of it is replaced within seconds.
+    pub found: u64,
+    /// What could not be read for another reason than damage.
+    pub errors: u64,
+    /// Damaged blobs that were not replaced yet, and the first of them by name.
+    pub damaged_total: u64,
+    pub damaged: Vec<DamagedBytes>,
+}
+
+/// Bytes that are damaged and not replaced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DamagedBytes {
+    pub bucket: Option<String>,
+    pub key: Option<String>,
+    /// The id of the version, or of the upload.
+    pub version: Option<String>,
+    pub bytes: u64,
+    /// No region has them.
+    pub lost: bool,
+    pub why: String,
+}
+
+/// `GET repair`: how far a node has compared records and looked after copies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Repair {
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    /// `resting`, `digests` or `copies`.
+    pub phase: String,
+    pub stopped: bool,
+    /// Why the pass under way, or else the last one, began.
+    pub why: String,
+    pub started_ms: Option<u64>,
+    pub finished_ms: Option<u64>,
+    /// Records looked at by the pass, of about so many.
+    pub records: u64,
+    pub records_total: u64,
+    /// Records that were made good, and regions that could not be compared with.
+    pub differing: u64,
+    pub peers_missing: u64,
+    /// Versions with too few copies that this region looks after.
+    pub below_copies: u64,
+    /// Copies that wait or are being made in this region.
+    pub making: u64,
+    /// Since the node started.
+    pub copies_made: u64,
+    pub bytes_fetched: u64,
+    pub damaged: u64,
 }
 
 /// One region in [`Status`].

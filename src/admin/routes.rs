@@ -7,7 +7,7 @@ use crate::s3::error::{Code, S3Error};
 
 use super::api::Api;
 use super::route::{Answer, Call, Role, Route, Verb};
-use super::{cluster, keys, storage, tokens, trace, whereabouts};
+use super::{cluster, keys, storage, tokens, trace, upkeep, whereabouts};
 
 /// All rows, by subject. Their order is that of the documents.
 pub(super) const GROUPS: &[(&str, &[Route])] = &[
@@ -17,6 +17,7 @@ pub(super) const GROUPS: &[(&str, &[Route])] = &[
     ("keys", keys::ROUTES),
     ("tokens", tokens::ROUTES),
     ("requests", trace::ROUTES),
+    ("upkeep", upkeep::ROUTES),
 ];
 
 /// Every row with its subject.

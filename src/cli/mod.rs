@@ -18,6 +18,7 @@ mod process;
 mod serve;
 mod status;
 mod storage;
+mod upkeep;
 mod version;
 mod whereabouts;
 
@@ -66,6 +67,12 @@ enum Command {
     /// Make or list access keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Compare records and restore copies, or see how far that is
+    #[command(subcommand)]
+    Repair(upkeep::Steer),
+    /// Check everything that a node holds, or see how far that is
+    #[command(subcommand)]
+    Scrub(upkeep::Steer),
     /// Run one node
     Serve(serve::Serve),
     /// Show the regions as a node sees them
@@ -110,6 +117,8 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Health(command) => health::run(&common, command),
         Command::Keyring(command) => keyring::run(&common, command),
         Command::Keys(command) => keys::run(&common, command),
+        Command::Repair(command) => upkeep::repair(&common, &command),
+        Command::Scrub(command) => upkeep::scrub(&common, &command),
         Command::Serve(command) => serve::run(&common, command),
         Command::Status(command) => status::run(&common, &command),
         Command::Storage(command) => storage::run(&common, command),

@@ -23,10 +23,29 @@ pub(super) fn run(common: &Common, command: &Status) -> Result<Exit, CliError> {
     } else {
         output::line(&format!("godwit {} at {}", status.version, status.region));
         output::table(&status.regions.iter().map(row).collect::<Vec<_>>());
+        for line in replication(&status.replication) {
+            output::line(&line);
+        }
     }
     let away = |region: &RegionStatus| region.state == PeerState::Away || region.behind > 0;
     let degraded = command.check && status.regions.iter().any(away);
     Ok(if degraded { Exit::Degraded } else { Exit::Ok })
+}
+
+/// What is not everywhere yet; nothing where all is well.
+fn replication(replication: &model::Replication) -> Vec<String> {
+    let mut lines = Vec::new();
+    if replication.below_copies > 0 {
+        lines.push(format!("{} objects have too few copies", replication.below_copies));
+    }
+    if replication.damaged > 0 {
+        lines.push(format!("{} blobs are damaged: godwit scrub status", replication.damaged));
+    }
+    lines.extend(replication.buckets.iter().map(|lag| {
+        let seconds = lag.lag_ms / 1000;
+        format!("{}: {} is {} changes, {seconds} s behind", lag.bucket, lag.region, lag.changes)
+    }));
+    lines
 }
 
 fn row(region: &RegionStatus) -> Vec<String> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::env::Class;
 use crate::limits;
-use crate::logic::copies::{Place, next_holder, surplus_holder};
+use crate::logic::copies::{Place, next_holder, successor, surplus_holder};
 use crate::net::message::{Request, Response, VersionOf};
 use crate::store::{self, SealedBlob};
 use crate::types::bucket::BucketConfig;
@@ -17,6 +17,7 @@ use crate::types::id::BlobId;
 use crate::types::object::{BlobRef, HoldState, Holding, ObjectMeta, Primary, Version};
 use crate::types::record::RecordId;
 use crate::types::region::{RegionId, Role};
+use crate::types::stamp::Stamp;
 
 use super::error::{ReadError, Unavailable};
 use super::fetch::Wanted;
@@ -24,6 +25,52 @@ use super::heat::{Object, placed};
 use super::migrate::copies_name;
 use super::outlet::chunks_of;
 use super::{Cluster, stream};
+
+/// A version whose copy is made here.
+type Copy = (Object, Stamp);
+
+/// Copies that wait or are being made, those with the fewest other holders first, then the oldest.
+#[derive(Default)]
+pub(super) struct Making {
+    all: BTreeSet<Copy>,
+    waiting: BTreeSet<(usize, Stamp, Object)>,
+    workers: usize,
+}
+
+impl Making {
+    /// Waiting and being made.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Takes one on; true when another worker may begin.
+    fn add(&mut self, left: usize, object: Object, stamp: Stamp) -> Result<bool, String> {
+        if self.all.contains(&(object.clone(), stamp)) {
+            return Ok(false);
+        }
+        if self.all.len() >= limits::COPIES_WAITING_MAX {
+            return Err(format!("{} other copies wait", self.all.len()));
+        }
+        self.all.insert((object.clone(), stamp));
+        self.waiting.insert((left, stamp, object));
+        let begin = self.workers < limits::COPIES_AT_ONCE;
+        self.workers += usize::from(begin);
+        Ok(begin)
+    }
+
+    /// The next one for a worker, which ends where there is none.
+    fn next(&mut self) -> Option<Copy> {
+        let Some((_, stamp, object)) = self.waiting.pop_first() else {
+            self.workers -= 1;
+            return None;
+        };
+        Some((object, stamp))
+    }
+
+    fn done(&mut self, copy: &Copy) {
+        self.all.remove(copy);
+    }
+}
 
 impl Cluster {
     /// The regions that may hold an object's bytes.
@@ -70,11 +117,17 @@ impl Cluster {
             }
             return Ok(());
         };
+        let lasting = self.lasting(&holders);
         if primary.region != own {
             self.maybe_take_over(object, version, primary).await?;
-        } else if let Some(region) = next_holder(&name, &self.lasting(&holders), copies, &places) {
-            self.request_copy(region, of.clone()).await;
+        } else {
+            self.ask_for_copy(&name, (&lasting, copies), &places, &of).await;
         }
+        let near = |region| region == own || self.is_connected(region);
+        let looks_after = primary.region == own
+            || (!near(primary.region)
+                && successor(&name, &holders, primary.region, &near) == Some(own));
+        self.note_copies(object, version.stamp, !looks_after || lasting.len() >= copies);
         let too_many = surplus_holder(&name, &holders, copies, primary.region, &places);
         if too_many == Some(own) && !self.moves_here_or_away(object) {
             self.give_up_copy(config, object, version).await?;
@@ -134,67 +187,106 @@ impl Cluster {
         .await
     }
 
-    /// Asks a region, or this one, to make a copy; not again before it had time for it.
-    async fn request_copy(&self, region: RegionId, of: VersionOf) {
+    /// Asks for one more copy where there are too few: the first region that should have it and does
+    /// not decline. Not again before that one had time for it.
+    async fn ask_for_copy(
+        &self,
+        name: &[u8],
+        (holders, copies): (&BTreeSet<RegionId>, usize),
+        places: &[Place],
+        of: &VersionOf,
+    ) {
         let now = self.env().monotonic();
+        let mut places = places.to_vec();
         {
             let mut state = self.inner.placing.lock();
-            let copy = ((of.bucket, of.key.clone()), of.stamp);
-            if state.asked.len() >= limits::COPIES_WAITING_MAX {
-                state.asked.retain(|_, at| now.saturating_sub(*at) < limits::COPY_PATIENCE);
-            }
-            let lately = state.asked.get(&copy);
-            if lately.is_some_and(|at| now.saturating_sub(*at) < limits::COPY_PATIENCE) {
+            state.declined.retain(|_, at| now.saturating_sub(*at) < limits::DECLINED_KEPT);
+            places.retain(|place| !state.declined.contains_key(&place.region));
+        }
+        while let Some(region) = next_holder(name, holders, copies, &places) {
+            if self.request_copy(region, of.clone()).await {
                 return;
             }
-            state.asked.insert(copy, now);
-        }
-        if region == self.region() {
-            if let Err(why) = self.accept_copy(of, Vec::new()) {
-                tracing::warn!(why, "a copy cannot be made here");
-            }
-            return;
-        }
-        let request = Request::MakeCopy { of, homes: Vec::new() };
-        match self.call(region, Class::Repair, &request, limits::ACK_TIMEOUT).await {
-            Ok(Response::Done) => {}
-            Ok(other) => tracing::info!(%region, answer = other.name(), "a copy was declined"),
-            Err(why) => tracing::debug!(%region, %why, "a copy could not be asked for"),
+            self.inner.placing.lock().declined.insert(region, self.env().monotonic());
+            places.retain(|place| place.region != region);
         }
     }
 
-    /// Begins to make a copy here, in the background.
+    /// Asks a region, or this one, to make a copy; false when it declined. Not again before it had
+    /// time for it.
+    async fn request_copy(&self, region: RegionId, of: VersionOf) -> bool {
+        let now = self.env().monotonic();
+        let copy = ((of.bucket, of.key.clone()), of.stamp);
+        {
+            let mut state = self.inner.placing.lock();
+            if state.asked.len() >= limits::COPIES_WAITING_MAX {
+                state.asked.retain(|_, (_, at)| now.saturating_sub(*at) < limits::COPY_PATIENCE);
+            }
+            let lately = state.asked.get(&copy);
+            let patient =
+                |(of, at): &(RegionId, _)| *of == region && now - *at < limits::COPY_PATIENCE;
+            if lately.is_some_and(patient) {
+                return true;
+            }
+            state.asked.insert(copy.clone(), (region, now));
+        }
+        let declined = if region == self.region() {
+            self.accept_copy(of, Vec::new()).err()
+        } else {
+            let request = Request::MakeCopy { of, homes: Vec::new() };
+            match self.call(region, Class::Repair, &request, limits::ACK_TIMEOUT).await {
+                Ok(Response::Done) => None,
+                Ok(Response::Declined(why)) => Some(why),
+                Ok(other) => Some(format!("odd answer: {}", other.name())),
+                Err(why) => Some(why.to_string()),
+            }
+        };
+        let Some(why) = declined else { return true };
+        tracing::info!(%region, why, "a copy was declined; another region is asked");
+        self.inner.placing.lock().asked.remove(&copy);
+        false
+    }
+
+    /// Takes the making of a copy on: in the background, what has the fewest copies first.
     pub(super) fn accept_copy(
         &self,
         of: VersionOf,
         homes: Vec<(RegionId, u64)>,
     ) -> Result<(), String> {
         let object = (of.bucket, of.key.clone());
-        {
-            let mut state = self.inner.placing.lock();
-            if !homes.is_empty() {
-                let now_ms = self.env().now_ms();
-                let regret = state.regret(&object);
-                regret.homes = homes.into_iter().collect();
-                regret.moved_ms = Some(now_ms);
-            }
-            if !state.copying.contains(&(object.clone(), of.stamp))
-                && state.copying.len() >= limits::COPIES_AT_ONCE
-            {
-                return Err("busy with other copies".to_owned());
-            }
-            if !state.copying.insert((object.clone(), of.stamp)) {
-                return Ok(());
-            }
+        let row = self.store().read().and_then(|snapshot| snapshot.row(of.bucket, &of.key));
+        let row = row.map_err(|why| why.to_string())?.unwrap_or_default();
+        let version = row.versions.iter().find(|version| version.stamp == of.stamp);
+        let held = version.into_iter().flat_map(|version| version.placement.held());
+        let left = held.filter(|region| self.is_connected(*region)).count();
+        let mut state = self.inner.placing.lock();
+        if !homes.is_empty() {
+            let now_ms = self.env().now_ms();
+            let regret = state.regret(&object);
+            regret.homes = homes.into_iter().collect();
+            regret.moved_ms = Some(now_ms);
         }
-        let cluster = self.clone();
-        self.spawn("copy", async move {
-            if let Err(why) = cluster.make_copy(&object, &of).await {
+        if !self.store().has_room() {
+            return Err("the disk is full".to_owned());
+        }
+        if state.making.add(left, object, of.stamp)? {
+            drop(state);
+            self.spawn("copies", self.clone().make_copies());
+        }
+        Ok(())
+    }
+
+    /// Makes the copies that wait, one after the other; as many of these run as may at a time.
+    async fn make_copies(self) {
+        loop {
+            let next = self.inner.placing.lock().making.next();
+            let Some((object, stamp)) = next else { return };
+            let of = VersionOf { bucket: object.0, key: object.1.clone(), stamp };
+            if let Err(why) = self.make_copy(&object, &of).await {
                 tracing::warn!(bucket = %of.bucket, why, "a copy was not made; asked for again");
             }
-            cluster.inner.placing.lock().copying.remove(&(object, of.stamp));
-        });
-        Ok(())
+            self.inner.placing.lock().making.done(&(object, stamp));
+        }
     }
 
     /// Fetches what is missing and becomes a holder, in one change.

@@ -25,6 +25,7 @@ use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
+use super::copies::Making;
 use super::stream::{Source, Whereabouts};
 
 /// A key, whatever version.
@@ -58,9 +59,11 @@ pub(super) struct State {
     moves: VecDeque<(Object, Move)>,
     pub(super) rounds: Rounds<(Object, Stamp)>,
     /// Copies being made here, or waiting for it.
-    pub(super) copying: BTreeSet<(Object, Stamp)>,
-    /// Copies that were asked for, and when.
-    pub(super) asked: BTreeMap<(Object, Stamp), Duration>,
+    pub(super) making: Making,
+    /// Copies that were asked for, of whom and when.
+    pub(super) asked: BTreeMap<(Object, Stamp), (RegionId, Duration)>,
+    /// Regions that declined to make a copy, and when.
+    pub(super) declined: BTreeMap<RegionId, Duration>,
 }
 
 impl Default for Placing {
@@ -73,8 +76,9 @@ impl Default for Placing {
                 moving: BTreeMap::new(),
                 moves: VecDeque::new(),
                 rounds: Rounds::default(),
-                copying: BTreeSet::new(),
+                making: Making::default(),
                 asked: BTreeMap::new(),
+                declined: BTreeMap::new(),
             }),
         }
     }

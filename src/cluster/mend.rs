@@ -106,11 +106,7 @@ impl Cluster {
                     self.inner.mending.lock().remove(&blob.id);
                 }
                 Err(why) => {
-                    let tried = Tried {
-                        at: self.env().monotonic(),
-                        lost: matches!(why, ReadError::Gone),
-                        why: why.to_string(),
-                    };
+                    let tried = self.tried(&why);
                     self.inner.mending.lock().insert(blob.id, tried);
                     for damaged in self.name_damaged(&blob)? {
                         let bucket = damaged.bucket.map(|name| name.to_string());
@@ -124,6 +120,19 @@ impl Cluster {
         let left = self.store().read()?.damaged(limits::DAMAGED_PAGE)?.len();
         self.inner.metrics.damaged.set(i64::try_from(left).unwrap_or(i64::MAX));
         Ok(())
+    }
+
+    /// How a try ended that brought nothing. Nothing is lost while a region is away: it may have it.
+    fn tried(&self, why: &ReadError) -> Tried {
+        let others = self.others().into_iter().map(|info| info.id);
+        let away: Vec<String> =
+            others.filter(|id| !self.is_connected(*id)).map(|id| id.to_string()).collect();
+        let gone = matches!(why, ReadError::Gone);
+        let why = match gone && !away.is_empty() {
+            true => format!("no region that can be reached has it; away: {}", away.join(", ")),
+            false => why.to_string(),
+        };
+        Tried { at: self.env().monotonic(), lost: gone && away.is_empty(), why }
     }
 
     /// Gets whole bytes for one blob; the inner error says why there are none.
@@ -203,10 +212,8 @@ impl Cluster {
     fn name_damaged(&self, blob: &BlobRef) -> Result<Vec<Damaged>, store::Error> {
         let names = self.bucket_names()?;
         let tried = self.inner.mending.lock().get(&blob.id).cloned();
-        let (lost, why) = tried.map_or_else(
-            || (false, "not tried yet".to_owned()),
-            |tried| (tried.lost, tried.why),
-        );
+        let (lost, why) = tried
+            .map_or_else(|| (false, "not tried yet".to_owned()), |tried| (tried.lost, tried.why));
         let damaged = |of: Option<&VersionOf>| Damaged {
             bucket: of.and_then(|of| names.get(&of.bucket).cloned()),
             key: of.map(|of| of.key.clone()),

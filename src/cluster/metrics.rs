@@ -1,12 +1,20 @@
 //! What happens between regions, in numbers.
 
-use crate::obs::{Counter, Gauge, Group};
+use crate::obs::{Counter, Family, Gauge, Group};
 use prometheus_client::registry::Registry;
+
+use super::lag::LagLabels;
 
 /// Counters of the drivers. Cheap handles.
 #[derive(Clone, Default)]
 pub struct ClusterMetrics {
     pub(super) bad_chunks: Counter,
+    /// Versions that this region looks after and that have too few copies now.
+    pub(super) below_copies: Gauge,
+    /// By bucket and region: age of the oldest change made here that the region has not applied, and
+    /// how many there are.
+    pub(super) bucket_lag_ms: Family<LagLabels, Gauge>,
+    pub(super) bucket_lag_changes: Family<LagLabels, Gauge>,
     pub(super) copies_dropped: Counter,
     pub(super) copies_made: Counter,
     /// Moves when scrub finds bytes that fail their checksum, and when they were replaced.
@@ -69,6 +77,21 @@ impl Group for ClusterMetrics {
         for (name, help, counter) in rows {
             registry.register(name, help, counter.clone());
         }
+        registry.register(
+            "replication_bucket_lag_milliseconds",
+            "Age of the oldest change made here that a region has not applied, by bucket id",
+            self.bucket_lag_ms.clone(),
+        );
+        registry.register(
+            "replication_bucket_lag_changes",
+            "Changes made here that a region has not applied, by bucket id",
+            self.bucket_lag_changes.clone(),
+        );
+        registry.register(
+            "replication_below_copies",
+            "Versions with too few copies that this region looks after",
+            self.below_copies.clone(),
+        );
         registry.register(
             "repair_damaged",
             "Held blobs that are damaged and not replaced yet",

@@ -43,6 +43,7 @@ mod heat;
 mod hold;
 mod janitor;
 mod kept;
+mod lag;
 mod lead;
 mod lookup;
 mod members;
@@ -58,6 +59,7 @@ mod receive;
 mod register;
 mod repair;
 mod replicate;
+mod restore;
 mod scrub;
 mod serve;
 mod stage;
@@ -72,12 +74,14 @@ pub use config::ConfigChange;
 pub use error::{ReadError, Unavailable};
 pub use events::{Lane, Lost, NotifyMetrics, Tally, Waiting};
 pub use forward::AnswerForwarded;
+pub use lag::BucketLag;
 pub use lead::{Horizon, Lead};
-pub use mend::Damaged;
 pub use members::{BadMembers, Members};
+pub use mend::Damaged;
 pub use metrics::ClusterMetrics;
 pub use names::{CreateOutcome, DeleteOutcome};
 pub use repair::Unfinished;
+pub use restore::{RepairPhase, RepairStatus};
 pub use scrub::{ScrubPhase, ScrubProgress, ScrubStatus};
 pub use serve::Handler;
 pub use stream::{BodyStream, Source, Whereabouts};
@@ -142,6 +146,7 @@ struct Inner {
     placing: heat::Placing,
     scrub: scrub::Scrub,
     mending: mend::Mending,
+    restore: restore::Restore,
     repair_budget: budget::Budget,
     forwarded: OnceLock<AnswerForwarded>,
     noted: events::Noted,
@@ -223,6 +228,7 @@ impl Cluster {
                 placing: heat::Placing::default(),
                 scrub: scrub::Scrub::default(),
                 mending: mend::Mending::default(),
+                restore: restore::Restore::default(),
                 repair_budget: budget::Budget::default(),
                 forwarded: OnceLock::new(),
                 noted: events::Noted::default(),
@@ -249,6 +255,7 @@ impl Cluster {
         cluster.spawn("digests", cluster.clone().compare_digests());
         cluster.spawn("housekeeping", cluster.clone().keep_house());
         cluster.spawn("placement", cluster.clone().keep_places());
+        cluster.spawn("repair", cluster.clone().run_repair());
         cluster.spawn("scrub", cluster.clone().run_scrub());
         cluster.spawn("mending", cluster.clone().mend_damage());
         Ok(cluster)

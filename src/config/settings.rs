@@ -181,7 +181,7 @@ pub const SETTINGS: &[Setting] = &[
         "GODWIT_SCRUB_EVERY",
         "repair.scrub_every",
         Kind::Text,
-        "Everything that is held is read and checked again after this time, at most `25d`",
+        "Everything that is held is read and checked again after this time, at most 600 h",
     ),
     row(
         "GODWIT_SCRUB_RATE",

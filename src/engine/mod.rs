@@ -159,6 +159,11 @@ impl Engine {
         Self { keyring: Arc::new(keyring), ..self }
     }
 
+    /// What goes on between the regions, for those who look after it.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// The region that serves.
     pub fn region(&self) -> RegionId {
         self.cluster.region()

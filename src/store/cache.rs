@@ -118,9 +118,8 @@ impl DiskCache {
             (*id, Arc::clone(&copy.manifest), copy.chunks.clone(), copy.bytes)
         };
         let files = Arc::clone(&self.files);
-        let check = move || {
-            chunks.iter().all(|index| read_chunk(&files, &id, &manifest, *index).is_some())
-        };
+        let check =
+            move || chunks.iter().all(|index| read_chunk(&files, &id, &manifest, *index).is_some());
         let whole = env.blocking(check).await;
         if !whole {
             self.forget(env, &id).await;

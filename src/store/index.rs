@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend,
-    TableDefinition, TableError,
+    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
+    StorageBackend, TableDefinition, TableError,
 };
 
 use crate::env::{Disk, DiskFile, OpenMode};
@@ -173,6 +173,11 @@ impl View {
         };
         let value = table.get(key).map_err(Error::index)?;
         Ok(value.map(|guard| read(guard.value())))
+    }
+
+    /// Number of entries; it is kept, not counted.
+    pub(crate) fn count(&self, space: Space) -> Result<u64, Error> {
+        self.table(space)?.map_or(Ok(0), |table| table.len().map_err(Error::index))
     }
 
     /// The entries from `from` on, in key order; `None` when the table is empty.

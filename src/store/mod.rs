@@ -252,6 +252,11 @@ impl Store {
         self.shared.cache.put(&self.shared.env, blob, manifest, index, bytes).await;
     }
 
+    /// Whether new bodies are taken.
+    pub fn has_room(&self) -> bool {
+        self.shared.check_room().is_ok() && !self.shared.is_poisoned()
+    }
+
     /// How much of a blob is cached on this disk.
     pub fn cached(&self, blob: &BlobRef) -> CachedShare {
         self.shared.cache.share(blob)

@@ -79,7 +79,11 @@ impl Store {
     }
 
     /// A verified chunk of a held blob, from the disk.
-    pub(crate) async fn held_chunk(&self, blob: &BlobRef, index: u32) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn held_chunk(
+        &self,
+        blob: &BlobRef,
+        index: u32,
+    ) -> Result<Option<Bytes>, Error> {
         let mut last = None;
         for _ in 0..TRIES_MAX {
             let entry = self.shared.entry(&blob.id)?.filter(|entry| entry.root == blob.root);

@@ -89,9 +89,7 @@ impl Store {
         // From here on nothing replays what is damaged.
         self.checkpoint().await?;
         let shared = Arc::clone(&self.shared);
-        for (blob, place) in
-            self.shared.env.blocking(move || shared.blobs_between(&bad)).await?
-        {
+        for (blob, place) in self.shared.env.blocking(move || shared.blobs_between(&bad)).await? {
             checked.moved += u64::from(self.move_body(&blob, place).await?);
         }
         Ok(checked)
@@ -201,9 +199,9 @@ impl Shared {
     fn blobs_between(&self, stretches: &[Stretch]) -> Result<Vec<(BlobRef, Place)>, Error> {
         let all = (Bound::Unbounded, Bound::Unbounded);
         let within = |at: Position| {
-            stretches.iter().any(|(s, from, to)| {
-                at.segment == *s && (*from..*to).contains(&at.offset)
-            })
+            stretches
+                .iter()
+                .any(|(s, from, to)| at.segment == *s && (*from..*to).contains(&at.offset))
         };
         let mut out = Vec::new();
         for row in self.index.view()?.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {

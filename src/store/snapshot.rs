@@ -170,6 +170,11 @@ impl Snapshot {
             && self.view.get(Space::Damaged, &key, |_| ())?.is_none())
     }
 
+    /// How many records there are, of every kind.
+    pub fn record_count(&self) -> Result<u64, Error> {
+        self.view.count(Space::Records)
+    }
+
     /// A held blob that failed a checksum.
     pub fn is_damaged(&self, id: &BlobId) -> Result<bool, Error> {
         Ok(self.view.get(Space::Damaged, &schema::blob_key(id), |_| ())?.is_some())

@@ -40,6 +40,29 @@ async fn three(copies: u8) -> (World, Arc<BucketConfig>) {
     (world, Arc::new(config))
 }
 
+const FOUR: [&str; 4] = ["fra", "iad", "nrt", "syd"];
+
+/// Four nodes that place quickly, and a bucket that keeps so many copies.
+async fn four(copies: u8) -> (World, Arc<BucketConfig>) {
+    let options = ClusterOptions {
+        placement_interval: Duration::from_secs(1),
+        primary_gone_after: Duration::from_secs(60),
+        ..ClusterOptions::default()
+    };
+    let world = World::with(&FOUR, options).await;
+    let config = BucketConfig { copies, ..(*bucket(Ack::Default)).clone() };
+    let name = BucketName::parse("placed").unwrap();
+    world.at("fra").create_bucket(&name, config.clone()).await.unwrap();
+    (world, Arc::new(config))
+}
+
+/// What the order of the holders of `k` is computed from.
+fn name_of(world: &World, config: &BucketConfig) -> Vec<u8> {
+    let row = world.row("fra", config, "k").unwrap();
+    let object = (config.id, key("k"));
+    crate::cluster::migrate::copies_name(&object, row.current().unwrap())
+}
+
 fn placement(world: &World, code: &str, config: &BucketConfig) -> Placement {
     let row = world.row(code, config, "k").unwrap_or_default();
     row.current().map(|version| version.placement.clone()).unwrap_or_default()
@@ -195,4 +218,50 @@ async fn nothing_moves_while_a_region_is_away_for_a_short_time() {
     assert!(verdict.contains("moves are frozen") && verdict.contains(other), "{verdict}");
     world.boot(other).await;
     read_until_primary(&world, &config, reader, &bytes).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_are_made_again_in_bulk_when_a_region_is_gone() {
+    let (mut world, config) = four(3).await;
+    let count = 60_u64;
+    for n in 0..count {
+        put(&world.at("fra"), &config, &format!("k{n}"), &[7; 9_000]).await.unwrap();
+    }
+    let held = |w: &World, n: u64, gone: Option<&str>| {
+        let row = w.row("fra", &config, &format!("k{n}")).unwrap_or_default();
+        let version = row.current().cloned().unwrap();
+        version.placement.held().filter(|r| gone.map(region) != Some(*r)).count()
+    };
+    world.until("three copies each", |w| (0..count).all(|n| held(w, n, None) >= 3)).await;
+    let follower = {
+        let row = world.row("fra", &config, "k0").unwrap();
+        let mut holders = row.current().unwrap().placement.held();
+        holders.find(|r| *r != region("fra")).unwrap().to_string()
+    };
+    world.kill(&follower);
+    let before = world.now();
+    let below = |w: &World| w.at("fra").repair_status().below;
+    world.until("it is counted", |w| below(w) > 0).await;
+    world.until("restored", |w| (0..count).all(|n| held(w, n, Some(&follower)) >= 3)).await;
+    let took = world.now() - before;
+    assert!(took > Duration::from_secs(60) && took < Duration::from_secs(120), "{took:?}");
+    world.until("and nothing is counted", |w| below(w) == 0).await;
+    let status = world.at("fra").repair_status();
+    assert!(status.why.contains(&follower) && status.finished_ms.is_some(), "{status:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_declines_is_left_out_and_the_next_one_makes_the_copy() {
+    let (world, config) = four(3).await;
+    let only_two = BucketConfig { copies: 2, ..(*config).clone() };
+    put(&world.at("fra"), &Arc::new(only_two), "k", &[7; 9_000]).await.unwrap();
+    let first: BTreeSet<RegionId> = holders(&world, "fra", &config);
+    // The region that comes next has no room.
+    let free: Vec<RegionId> = FOUR.map(region).into_iter().filter(|r| !first.contains(r)).collect();
+    let next = crate::logic::copies::rendezvous(&name_of(&world, &config), free.clone())[0];
+    world.fill_disk(&next.to_string()).await;
+    let other = free.into_iter().find(|r| *r != next).unwrap();
+    let holds = |w: &World| holders(w, "fra", &config).contains(&other);
+    world.until("the other one holds it", holds).await;
+    assert!(!holders(&world, "fra", &config).contains(&next));
 }

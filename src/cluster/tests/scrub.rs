@@ -109,11 +109,13 @@ async fn what_no_region_has_is_told_by_name_and_comes_back_with_the_region_that_
     }
     let told = |w: &World| {
         let (named, count) = w.at("fra").damaged().unwrap();
-        count == SIZES.len() && named.iter().all(|damaged| damaged.why.contains("away"))
+        count == SIZES.len() - 1 && named.iter().all(|damaged| damaged.why.contains("away"))
     };
-    world.until("it is told", told).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(told(&world), "{:?}", world.at("fra").damaged());
+    // The smallest one is still in memory, and was mended from there.
     let (named, _) = world.at("fra").damaged().unwrap();
-    for (name, bytes) in &objects {
+    for (name, bytes) in &objects[1..] {
         let damaged = named.iter().find(|d| d.key == Some(key(name))).expect("told by its key");
         assert_eq!(damaged.bucket.as_ref().unwrap().as_str(), BUCKET_NAME);
         assert_eq!(damaged.bytes, bytes.len() as u64);

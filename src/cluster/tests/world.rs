@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ pub fn key(text: &str) -> ObjectKey {
 #[derive(Default)]
 pub struct MemDisk {
     files: Mutex<BTreeMap<PathBuf, Arc<MemFile>>>,
+    full: AtomicBool,
 }
 
 impl MemDisk {
@@ -50,7 +51,7 @@ impl MemDisk {
             let bytes = file.0.lock().unwrap().clone();
             (path.clone(), Arc::new(MemFile(Mutex::new(bytes))))
         });
-        Self { files: Mutex::new(copied.collect()) }
+        Self { files: Mutex::new(copied.collect()), full: AtomicBool::new(false) }
     }
 }
 
@@ -142,7 +143,8 @@ impl Disk for MemDisk {
     }
 
     fn space(&self) -> io::Result<(u64, u64)> {
-        Ok((1 << 40, 1 << 40))
+        let free = if self.full.load(Ordering::Relaxed) { 1 << 34 } else { 1 << 40 };
+        Ok((1 << 40, free))
     }
 }
 
@@ -470,6 +472,12 @@ impl World {
             }
         }
         places
+    }
+
+    /// A node's disk has no more room for new bodies.
+    pub async fn fill_disk(&self, code: &str) {
+        self.nodes[&region(code)].disk.full.store(true, Ordering::Relaxed);
+        self.at(code).store().maintain().await.unwrap();
     }
 
     /// The next boot of this node finds these files.
