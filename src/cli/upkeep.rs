@@ -60,7 +60,7 @@ fn ask<T: serde::de::DeserializeOwned>(what: &str, command: &Steer) -> Result<T,
 fn scrub_rows(scrub: &model::Scrub) -> Vec<Vec<String>> {
     let state = if scrub.stopped { "stopped" } else { &scrub.phase };
     vec![
-        row("region", &scrub.region),
+        row("region", scrub.region),
         row("state", state),
         row("checked", format!("{} of {} blobs", scrub.blobs, scrub.blobs_total)),
         row("read", share(scrub.bytes, scrub.bytes_total)),
@@ -75,7 +75,7 @@ fn scrub_rows(scrub: &model::Scrub) -> Vec<Vec<String>> {
 fn repair_rows(repair: &model::Repair) -> Vec<Vec<String>> {
     let state = if repair.stopped { "stopped" } else { &repair.phase };
     vec![
-        row("region", &repair.region),
+        row("region", repair.region),
         row("state", state),
         row("because", &repair.why),
         row("looked at", format!("{} of {} records", repair.records, repair.records_total)),

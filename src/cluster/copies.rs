@@ -112,7 +112,7 @@ impl Cluster {
             // where that is away or may not keep them, the first of those that may.
             let reachable = || places.iter().filter(|place| place.reachable);
             let origin = reachable().find(|place| place.region == version.stamp.region);
-            if origin.or(reachable().next()).is_some_and(|place| place.region == own) {
+            if origin.or_else(|| reachable().next()).is_some_and(|place| place.region == own) {
                 self.request_copy(own, of).await;
             }
             return Ok(());

@@ -250,14 +250,7 @@ impl Cluster {
         }
         cluster.spawn("gossip", turn.run());
         cluster.spawn("gossip-follower", cluster.clone().follow_gossip(events));
-        cluster.spawn("registers", cluster.registers().keep(cluster.inner.stopping()));
-        cluster.spawn("log-follower", cluster.clone().follow_logs());
-        cluster.spawn("digests", cluster.clone().compare_digests());
-        cluster.spawn("housekeeping", cluster.clone().keep_house());
-        cluster.spawn("placement", cluster.clone().keep_places());
-        cluster.spawn("repair", cluster.clone().run_repair());
-        cluster.spawn("scrub", cluster.clone().run_scrub());
-        cluster.spawn("mending", cluster.clone().mend_damage());
+        cluster.spawn_keepers();
         Ok(cluster)
     }
 }
@@ -321,6 +314,18 @@ impl Cluster {
     /// Makes sure that no stamp up to this one is made again after a restart.
     fn keep_clock(&self, tx: &mut Tx<'_>, stamp: Stamp) -> Result<(), store::Error> {
         tx.put(Table::Local, CLOCK_KEY, &stamp)
+    }
+
+    /// Everything that goes on without a request.
+    fn spawn_keepers(&self) {
+        self.spawn("registers", self.registers().keep(self.inner.stopping()));
+        self.spawn("log-follower", self.clone().follow_logs());
+        self.spawn("digests", self.clone().compare_digests());
+        self.spawn("housekeeping", self.clone().keep_house());
+        self.spawn("placement", self.clone().keep_places());
+        self.spawn("repair", self.clone().run_repair());
+        self.spawn("scrub", self.clone().run_scrub());
+        self.spawn("mending", self.clone().mend_damage());
     }
 
     /// Runs a task until it ends or the node stops, which may be wherever it waits: what must be

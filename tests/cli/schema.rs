@@ -46,7 +46,9 @@ pub fn check(document: &Value, schema: &Value, value: &Value, at: &str) -> Resul
                 return Err(format!("{at} is not one of {rule}"));
             }
             "const" if rule != value => return Err(format!("{at} is not {rule}")),
-            "minimum" if value.as_f64() < rule.as_f64() => return Err(format!("{at} < {rule}")),
+            "minimum" if value.is_number() && value.as_f64() < rule.as_f64() => {
+                return Err(format!("{at} < {rule}"));
+            }
             "enum" | "const" | "minimum" | "maximum" => {}
             "description" | "title" | "default" | "format" | "$schema" => {}
             other => return Err(format!("{at}: the check does not know `{other}`")),
