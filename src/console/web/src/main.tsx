@@ -4,6 +4,10 @@ import { useEffect } from 'preact/hooks';
 import { place, resume, session, signOut, whoami } from './api';
 import { status } from './cluster';
 import { Buckets } from './pages/buckets';
+import { Keys } from './pages/keys';
+import { WorldPage } from './pages/map';
+import { Nodes } from './pages/nodes';
+import { Objects } from './pages/objects';
 import { SignIn } from './pages/signin';
 import { href, route } from './router';
 import { Button, Icon, type IconName, Notes } from './ui';
@@ -11,10 +15,17 @@ import { theme } from './theme';
 
 const PAGES: Record<string, { title: string; nav: string; view: () => preact.JSX.Element }> = {
   buckets: { title: 'Buckets', nav: 'buckets', view: Buckets },
+  objects: { title: 'Objects', nav: 'buckets', view: Objects },
+  map: { title: 'Map', nav: 'map', view: WorldPage },
+  keys: { title: 'Access keys', nav: 'keys', view: Keys },
+  cluster: { title: 'Cluster', nav: 'cluster', view: Nodes },
 };
 
 const NAV: readonly { page: string; label: string; icon: IconName; admin: boolean }[] = [
   { page: 'buckets', label: 'Buckets', icon: 'bucket', admin: false },
+  { page: 'map', label: 'Map', icon: 'map', admin: true },
+  { page: 'keys', label: 'Keys', icon: 'key', admin: true },
+  { page: 'cluster', label: 'Cluster', icon: 'cluster', admin: true },
 ];
 
 function App() {
@@ -66,7 +77,7 @@ function Places() {
   return (
     <label class="place">
       <span>Ask from</span>
-      <select value={place.value} onChange={(event) => (place.value = event.currentTarget.value)}>
+      <select aria-label="Ask from" value={place.value} onChange={(event) => (place.value = event.currentTarget.value)}>
         <option value="">nearest</option>
         {regions.map((region) => <option key={region.code} value={region.code}>{region.code} · {region.city}</option>)}
       </select>

@@ -23,10 +23,14 @@ const MIDDLE = WEST + 180;
 const SCALE = WIDTH / (2 * natural(180, 0)[0]);
 export const HEIGHT = Math.round((natural(0, TOP)[1] - natural(0, BOTTOM)[1]) * SCALE);
 
-export function project(lon: number, lat: number): Point {
-  const turned = ((((lon - WEST) % 360) + 360) % 360) + WEST - MIDDLE;
-  const [x, y] = natural(turned, lat);
+/** For longitudes from `WEST` on. */
+function flat(lon: number, lat: number): Point {
+  const [x, y] = natural(lon - MIDDLE, lat);
   return [WIDTH / 2 + x * SCALE, (natural(0, TOP)[1] - y) * SCALE];
+}
+
+export function project(lon: number, lat: number): Point {
+  return flat(((((lon - WEST) % 360) + 360) % 360) + WEST, lat);
 }
 
 const at = (point: Point) => `${point[0].toFixed(1)} ${point[1].toFixed(1)}`;
@@ -40,7 +44,7 @@ export function land(): string {
     for (let i = 0; i + 1 < steps.length; i += 2) {
       lon += steps[i] ?? 0;
       lat += steps[i + 1] ?? 0;
-      points.push(at(project(Math.max(lon / 5, WEST + 0.01), lat / 5)));
+      points.push(at(flat(Math.min(WEST + 360, Math.max(WEST, lon / 5)), lat / 5)));
     }
     return `M${points.join('L')}Z`;
   }).join('');
@@ -56,7 +60,7 @@ export function graticule(): string {
   }
   for (let lat = -30; lat <= 60; lat += 30) {
     const points: string[] = [];
-    for (let lon = WEST + 0.01; lon < WEST + 360; lon += 6) points.push(at(project(lon, lat)));
+    for (let lon = WEST; lon <= WEST + 360; lon += 6) points.push(at(flat(lon, lat)));
     lines.push(`M${points.join('L')}`);
   }
   return lines.join('');

@@ -32,10 +32,17 @@ const rings = topology.objects.land.geometries
   .map((polygon) => ring(polygon[0]))
   .filter((points) => Math.max(...points.map(([, y]) => y)) > -58)
   .filter((points) => area(points) > 1.5)
-  // The map is cut in the Bering strait, not through Siberia.
+  // Across the date line longitudes go on counting; the map is cut in the Bering strait, at -169.
   .map((points) => {
-    const east = points.every(([x]) => x < -168.9);
-    return east ? points.map(([x, y]) => [x + 360, y]) : points;
+    let turns = 0;
+    const whole = points.map(([x, y], at) => {
+      const step = at ? x - points[at - 1][0] : 0;
+      turns -= step > 180 ? 360 : step < -180 ? -360 : 0;
+      return [x + turns, y];
+    });
+    const middle = (Math.max(...whole.map(([x]) => x)) + Math.min(...whole.map(([x]) => x))) / 2;
+    const shift = middle < -169 ? 360 : middle > 191 ? -360 : 0;
+    return whole.map(([x, y]) => [x + shift, y]);
   });
 const encoded = rings.map((points) => {
   let [lastX, lastY] = [0, 0];

@@ -1,0 +1,88 @@
+import { useState } from 'preact/hooks';
+import { put, s3 } from '../api';
+import { status } from '../cluster';
+import { plural } from '../format';
+import { empty } from '../objects';
+import { go, href } from '../router';
+import { Ask, Field, Switch, tell } from '../ui';
+import * as xml from '../xml';
+import type { Bucket } from './buckets';
+import { encryption } from './settings';
+
+/** A new bucket with its options. */
+export function NewBucket({ onDone, onClose }: { onDone: () => void; onClose: () => void }) {
+  const [name, setName] = useState('');
+  const [only, setOnly] = useState<string[] | null>(null);
+  const [versions, setVersions] = useState(false);
+  const [lock, setLock] = useState(false);
+  const [open, setOpen] = useState(false);
+  const [kind, setKind] = useState('');
+  const regions = status.value?.regions ?? [];
+  const make = async () => {
+    const headers: Record<string, string> = {};
+    if (only?.length) headers['x-godwit-regions'] = only.join(',');
+    if (lock) headers['x-amz-bucket-object-lock-enabled'] = 'true';
+    if (open) headers['x-amz-acl'] = 'public-read';
+    await s3('PUT', name, { headers });
+    if (versions && !lock) await put(name, { versioning: '' }, xml.build('VersioningConfiguration', { Status: 'Enabled' }));
+    if (kind) await put(name, { encryption: '' }, encryption(kind));
+    tell(`${name} is there, in every region.`);
+    onDone();
+    go(href('objects', name));
+  };
+  return (
+    <Ask title="New bucket" action="Make the bucket" ready={name.length > 2 && only?.length !== 0} onDone={make} onClose={onClose}>
+      <Field label="Name" hint="3 to 63 small letters, digits, dots and hyphens. One name in all regions.">
+        <input value={name} autoFocus required minLength={3} maxLength={63} pattern="[a-z0-9][a-z0-9.\-]+[a-z0-9]" spellcheck={false} autocapitalize="none"
+          onInput={(event) => setName(event.currentTarget.value)} />
+      </Field>
+      <fieldset>
+        <legend>Where bytes may be</legend>
+        <label class="switch"><input type="radio" name="where" checked={only === null} onChange={() => setOnly(null)} /><span>Everywhere<small>Objects live where they are read, and move by themselves.</small></span></label>
+        <label class="switch"><input type="radio" name="where" checked={only !== null} onChange={() => setOnly([])} /><span>Only in some regions<small>Readers elsewhere are served from there; nothing is kept outside.</small></span></label>
+        {only !== null && (regions.length ? (
+          <div class="chips">
+            {regions.map(({ code, city }) => (
+              <label class="chip" key={code}>
+                <input type="checkbox" checked={only.includes(code)} onChange={(event) => setOnly(event.currentTarget.checked ? [...only, code] : only.filter((one) => one !== code))} />
+                {code} {city}
+              </label>
+            ))}
+          </div>
+        ) : (
+          <Field label="Regions" hint="Codes with commas"><input onInput={(event) => setOnly(event.currentTarget.value.split(',').map((code) => code.trim()).filter(Boolean))} /></Field>
+        ))}
+      </fieldset>
+      <Switch label="Keep versions" hint="What is overwritten or deleted can be restored." checked={versions || lock} disabled={lock} onChange={setVersions} />
+      <Switch label="Object lock" hint="Versions can be kept from deletion for a time. It cannot be turned off later." checked={lock} onChange={setLock} />
+      <Switch label="Everybody may read" checked={open} onChange={setOpen} />
+      <Field label="Encryption">
+        <select value={kind} onChange={(event) => setKind(event.currentTarget.value)}>
+          <option value="">when a request asks for it</option>
+          <option value="AES256">always, with the keyring's first key</option>
+        </select>
+      </Field>
+    </Ask>
+  );
+}
+
+/** Deletes a bucket, after its name was typed; with what is in it, where that is asked for. */
+export function DeleteBucket({ bucket, onDone, onClose }: { bucket: Bucket; onDone: () => void; onClose: () => void }) {
+  const [typed, setTyped] = useState('');
+  const [all, setAll] = useState(false);
+  const [count, setCount] = useState(0);
+  const run = async () => {
+    if (all) await empty(bucket.name, setCount);
+    await s3('DELETE', bucket.name);
+    tell(`${bucket.name} is gone.`);
+    onDone();
+  };
+  return (
+    <Ask title={`Delete ${bucket.name}?`} action={all ? 'Delete it with everything in it' : 'Delete the empty bucket'} danger ready={typed === bucket.name} onDone={run} onClose={onClose}>
+      <p>The name becomes free for everybody. {(bucket.objects ?? 0) > 0 && `There are ${plural(bucket.objects ?? 0, 'object')} in it.`}</p>
+      <Switch label="Delete all objects, versions and unfinished uploads first" checked={all} onChange={setAll} />
+      <Field label={`Type ${bucket.name} to confirm`}><input value={typed} spellcheck={false} autocapitalize="none" onInput={(event) => setTyped(event.currentTarget.value)} /></Field>
+      <p class="sub" role="status">{count > 0 && `${plural(count, 'version')} deleted`}</p>
+    </Ask>
+  );
+}

@@ -1,0 +1,86 @@
+import { useState } from 'preact/hooks';
+import { admin, place } from '../api';
+import { status } from '../cluster';
+import { ago, bytes, moment } from '../format';
+import { Problem, useEvery, useLoad } from '../ui';
+import { RegionMap } from '../worldmap';
+
+export interface Whereabouts {
+  size: number;
+  primary: string | null;
+  holders: string[];
+  cached: string[];
+  heat: Record<string, number>;
+  moves: { at_ms: number; from: string; to: string; reason: string }[];
+  note: string | null;
+}
+
+export function where(bucket: string, key: string): Promise<Whereabouts> {
+  const query = new URLSearchParams({ bucket, key });
+  return admin<Whereabouts>(`where?${query.toString().replaceAll('+', '%20')}`);
+}
+
+/** Where an object lives: the map, the same as a table, and the moves so far. */
+export function Whereabouts({ bucket, objectKey: key, seconds = 2 }: { bucket: string; objectKey: string; seconds?: number }) {
+  const load = useLoad(() => where(bucket, key), [bucket, key, place.value]);
+  const [chosen, setChosen] = useState('');
+  useEvery(seconds, load.again, [bucket, key]);
+  const found = load.value;
+  const regions = status.value?.regions ?? [];
+  return (
+    <div class="stack">
+      <Problem text={load.error} />
+      {found && regions.length > 0 && <RegionMap regions={regions} found={found} chosen={chosen} onChoose={setChosen} />}
+      {found && <Sides found={found} />}
+      {found?.note && <p class="sub">{found.note}</p>}
+    </div>
+  );
+}
+
+/** The role of a region for one object. */
+export function role(found: Whereabouts, code: string): 'primary' | 'holder' | 'cached' | 'none' {
+  if (found.primary === code) return 'primary';
+  if (found.holders.includes(code)) return 'holder';
+  return found.cached.includes(code) ? 'cached' : 'none';
+}
+
+const WORDS = { primary: 'primary', holder: 'full copy', cached: 'cached', none: 'nothing' } as const;
+
+export function Sides({ found }: { found: Whereabouts }) {
+  const known = status.value?.regions.map((region) => region.code) ?? [];
+  const codes = [...new Set([found.primary ?? '', ...found.holders, ...found.cached, ...Object.keys(found.heat), ...known])].filter(Boolean);
+  const max = Math.max(0.001, ...Object.values(found.heat));
+  return (
+    <>
+      <table class="list">
+        <thead><tr><th>Region</th><th>Has</th><th>Reads of late</th></tr></thead>
+        <tbody>
+          {codes.map((code) => {
+            const kind = role(found, code);
+            const heat = found.heat[code] ?? 0;
+            return (
+              <tr key={code}>
+                <th scope="row">{code} <small>{status.value?.regions.find((one) => one.code === code)?.city}</small></th>
+                <td data-label="Has"><span class={`dot ${kind}`} aria-hidden="true" />{WORDS[kind]}{kind !== 'none' && ` (${bytes(found.size)})`}</td>
+                <td data-label="Reads of late"><meter aria-label={`Heat of ${code}`} min={0} max={max} value={heat} /> {heat.toFixed(1)}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+      {found.moves.length > 0 && (
+        <section aria-label="Moves">
+          <h3>Moves of the primary</h3>
+          <ol class="moves">
+            {found.moves.map((move) => (
+              <li key={move.at_ms}>
+                <strong>{move.from} → {move.to}</strong> <time title={moment(move.at_ms)}>{ago(move.at_ms)}</time>
+                <small>{move.reason}</small>
+              </li>
+            ))}
+          </ol>
+        </section>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,73 @@
+// What every region says of itself, and how much goes through it, asked while somebody looks.
+import { signal } from '@preact/signals';
+import { admin, own, place } from './api';
+import { status, type Status } from './cluster';
+
+/** One look at a region: its view of the others and what it counted. */
+export interface Look {
+  at: number;
+  status: Status;
+  counters: Readonly<Record<string, number>>;
+  /** Requests and bytes a second, oldest first. */
+  requests: readonly number[];
+  bytes: readonly number[];
+}
+
+/** By code; regions that cannot be asked through this address are not there. */
+export const looks = signal<Readonly<Record<string, Look>>>({});
+
+const KEPT = 40;
+
+/** Prometheus text as sums by name. */
+export function counters(text: string): Record<string, number> {
+  const out: Record<string, number> = {};
+  for (const line of text.split('\n')) {
+    const match = /^([a-z0-9_]+)(\{[^}]*\})? (\S+)/.exec(line);
+    if (!match || match[1]!.endsWith('_bucket')) continue;
+    out[match[1]!] = (out[match[1]!] ?? 0) + Number(match[3]);
+  }
+  return out;
+}
+
+async function look(code: string): Promise<void> {
+  const seen = await admin<Status>('status', {}, code);
+  if (seen.region !== code) return;
+  const answer = await fetch('api/admin/metrics', { headers: own({}, code), cache: 'no-store' });
+  if (!answer.ok) return;
+  const now = counters(await answer.text());
+  const at = performance.now();
+  const before = looks.peek()[code];
+  const since = before ? (at - before.at) / 1000 : 0;
+  const rate = (name: string) => (before && since > 0 ? Math.max(0, (now[name] ?? 0) - (before.counters[name] ?? 0)) / since : 0);
+  const grow = (list: readonly number[] | undefined, value: number) => [...(list ?? []), value].slice(-KEPT);
+  looks.value = {
+    ...looks.peek(),
+    [code]: {
+      at,
+      status: seen,
+      counters: now,
+      requests: grow(before?.requests, rate('godwit_s3_requests_total')),
+      bytes: grow(before?.bytes, rate('godwit_s3_sent_bytes_total')),
+    },
+  };
+}
+
+/** Asks every region once. */
+export async function lookAround(): Promise<void> {
+  const codes = (status.peek()?.regions ?? []).map((region) => region.code);
+  for (const code of codes) await look(code).catch(() => undefined);
+}
+
+/** Follows the requests of the region that answers, one JSON document a line. */
+export async function follow(line: (value: Record<string, unknown>) => void, stop: AbortSignal): Promise<void> {
+  const answer = await fetch('api/admin/trace', { headers: own({}, place.peek()), signal: stop, cache: 'no-store' });
+  const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const piece = await reader?.read();
+    if (!piece || piece.done) return;
+    const lines = (rest + piece.value).split('\n');
+    rest = lines.pop() ?? '';
+    for (const text of lines) if (text.trim()) line(JSON.parse(text) as Record<string, unknown>);
+  }
+}
