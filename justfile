@@ -36,6 +36,15 @@ conformance CHECKOUT *ARGS:
     cargo build
     tests/conformance/run.sh {{ CHECKOUT }} {{ ARGS }}
 
+# The console's page, built again into the binary's files: needs node.
+console:
+    cd src/console/web && npm ci && npm run check && npm run build
+
+# The console's pictures, made by its test in Chromium, into the folder given.
+shots FOLDER="target/shots":
+    cd src/console/web && npm ci
+    GODWIT_SHOTS={{ FOLDER }} cargo test --test console -- --nocapture
+
 # Dependencies: bans, licences, sources, advisories.
 deny:
     cargo deny check

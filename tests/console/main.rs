@@ -46,6 +46,9 @@ fn every_feature_works_in_a_browser_and_is_accessible() {
         .env("GODWIT_ENDPOINT", &announced.endpoint)
         .env("GODWIT_KEY", &announced.access_key)
         .env("GODWIT_SECRET", &announced.secret_key);
+    if let Some(shots) = std::env::var_os("GODWIT_SHOTS") {
+        script.env("GODWIT_SHOTS", shots);
+    }
     let output = script.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);

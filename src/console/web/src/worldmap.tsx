@@ -86,7 +86,7 @@ export function RegionMap({ regions, found, chosen, onChoose }: {
         const right = x < 880;
         return (
           <g key={one.code} class={`region ${kind} ${chosen === one.code ? 'chosen' : ''}`} transform={`translate(${x.toFixed(1)} ${y.toFixed(1)})`}
-            role="button" tabIndex={0} aria-label={label} aria-pressed={chosen === one.code} onClick={() => onChoose(one.code)}
+            role="button" tabindex={0} aria-label={label} aria-pressed={chosen === one.code} onClick={() => onChoose(one.code)}
             onKeyDown={(event) => { if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); onChoose(one.code); } }}>
             <circle class="target" r="22" />
             {(kind === 'primary' || kind === 'here') && <circle class="pulse" r="9" />}
