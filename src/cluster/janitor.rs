@@ -1,16 +1,17 @@
 //! Housekeeping between regions: deletions that everybody knows are dropped, logs that everybody
 //! has are cut, pending changes and quarantined ones are tried again.
 //!
-//! Invariant: a tombstone is dropped only when every member said that it applied everything that
+//! Invariant: a deletion (a tombstone, or the note of an erased version) is dropped only when every member said that it applied everything that
 //! anybody had logged after the tombstone was seen here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::limits;
-use crate::store;
+use crate::logic::trim;
+use crate::store::{self, Tx};
 use crate::types::id::Incarnation;
-use crate::types::object::Content;
+use crate::types::object::{Content, Row};
 use crate::types::record::{Record, RecordId, UploadState};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
@@ -19,9 +20,17 @@ use super::Cluster;
 
 pub(super) type Positions = BTreeMap<(RegionId, Incarnation), u64>;
 
-/// Tombstones that were seen, and what every member must have applied before they go.
+/// What nobody needs once every member has passed it.
+enum Spent {
+    /// A deletion and nothing else, as of this stamp.
+    Record(RecordId, Stamp),
+    /// Notes of these erased versions, in a row that has others.
+    Notes(RecordId, Vec<Stamp>),
+}
+
+/// Deletions that were seen, and what every member must have applied before they go.
 struct Batch {
-    rows: Vec<(RecordId, Stamp)>,
+    spent: Vec<Spent>,
     seen_at: Duration,
     /// Taken a while after the rows were seen, when all heads had been heard of again.
     positions: Option<Positions>,
@@ -60,9 +69,9 @@ impl Cluster {
         self.trim_logs().await?;
         let now = self.env().monotonic();
         if sweep.batches.len() < limits::TOMBSTONE_BATCHES
-            && let Some(rows) = self.find_tombstones(&mut sweep.after)?
+            && let Some(spent) = self.find_spent(&mut sweep.after)?
         {
-            sweep.batches.push_back(Batch { rows, seen_at: now, positions: None });
+            sweep.batches.push_back(Batch { spent, seen_at: now, positions: None });
         }
         for batch in &mut sweep.batches {
             if batch.positions.is_none() && now >= batch.seen_at + limits::HEADS_SETTLE {
@@ -75,7 +84,7 @@ impl Cluster {
                 break;
             }
             let batch = sweep.batches.pop_front().expect("looked at above");
-            self.forget(batch.rows).await?;
+            self.forget(batch.spent).await?;
         }
         Ok(())
     }
@@ -97,24 +106,52 @@ impl Cluster {
             | Record::Part(_)
             | Record::Upload(_) => return false,
         };
-        let age_ms = now_ms.saturating_sub(stamp.hlc.ms());
+        self.is_old(stamp, now_ms)
+    }
+
+    fn is_old(&self, deleted: Stamp, now_ms: u64) -> bool {
+        let age_ms = now_ms.saturating_sub(deleted.hlc.ms());
         u128::from(age_ms) >= self.inner.options.tombstone_age.as_millis()
     }
 
-    /// The next page of the walk over all records; `None` when it has no old tombstone.
-    fn find_tombstones(
+    /// The notes of a row that may go once everybody has passed them.
+    fn spent_notes(&self, row: &Row, now_ms: u64) -> Vec<Stamp> {
+        trim::spent(row, |deleted| self.is_old(deleted, now_ms))
+    }
+
+    /// A record from a peer, without what was dropped here before; `None` where nothing is left.
+    pub(super) fn not_spent(
         &self,
-        after: &mut Option<RecordId>,
-    ) -> Result<Option<Vec<(RecordId, Stamp)>>, store::Error> {
+        local: Option<Record>,
+        record: Record,
+        now_ms: u64,
+    ) -> Option<Record> {
+        if local.is_none() && self.is_droppable(&record, now_ms) {
+            return None;
+        }
+        Some(match (local, record) {
+            (Some(Record::Row(local)), Record::Row(row)) => {
+                Record::Row(trim::incoming(&local, row, |at| self.is_old(at, now_ms)))
+            }
+            (_, record) => record,
+        })
+    }
+
+    /// The next page of the walk over all records; `None` when it has no old deletion.
+    fn find_spent(&self, after: &mut Option<RecordId>) -> Result<Option<Vec<Spent>>, store::Error> {
         let now_ms = self.env().now_ms();
         let page = self.inner.store.read()?.records(after.as_ref(), limits::SWEEP_PAGE)?;
         *after = page.last().map(|(id, _)| id.clone());
-        let rows: Vec<(RecordId, Stamp)> = page
-            .into_iter()
-            .filter(|(_, record)| self.is_droppable(record, now_ms))
-            .map(|(id, record)| (id, record.stamp()))
-            .collect();
-        Ok((!rows.is_empty()).then_some(rows))
+        let mut spent = Vec::new();
+        for (id, record) in page {
+            if self.is_droppable(&record, now_ms) {
+                spent.push(Spent::Record(id, record.stamp()));
+            } else if let Record::Row(row) = &record {
+                let notes = self.spent_notes(row, now_ms);
+                spent.extend((!notes.is_empty()).then(|| Spent::Notes(id, notes)));
+            }
+        }
+        Ok((!spent.is_empty()).then_some(spent))
     }
 
     /// The furthest that anybody is in each log.
@@ -142,7 +179,7 @@ impl Cluster {
         })
     }
 
-    async fn forget(&self, rows: Vec<(RecordId, Stamp)>) -> Result<(), store::Error> {
+    async fn forget(&self, spent: Vec<Spent>) -> Result<(), store::Error> {
         let cluster = self.clone();
         let now_ms = self.env().now_ms();
         let dropped = self
@@ -150,18 +187,39 @@ impl Cluster {
             .store
             .write(move |tx| {
                 let mut dropped = 0;
-                for (id, stamp) in rows {
-                    let Some(record) = tx.record(&id)? else { continue };
-                    if record.stamp() == stamp && cluster.is_droppable(&record, now_ms) {
-                        tx.forget(&id)?;
-                        dropped += 1;
-                    }
+                for spent in spent {
+                    dropped += cluster.drop_spent(tx, spent, now_ms)?;
                 }
                 Ok::<_, store::Error>(dropped)
             })
             .await?;
         self.inner.metrics.tombstones_dropped.inc_by(dropped);
         Ok(())
+    }
+
+    /// How many deletions went. What changed since it was seen stays until it is seen again.
+    fn drop_spent(&self, tx: &mut Tx<'_>, spent: Spent, now_ms: u64) -> Result<u64, store::Error> {
+        match spent {
+            Spent::Record(id, stamp) => {
+                let known = tx.record(&id)?;
+                let same = |r: &Record| r.stamp() == stamp && self.is_droppable(r, now_ms);
+                if !known.as_ref().is_some_and(same) {
+                    return Ok(0);
+                }
+                tx.forget(&id)?;
+                Ok(1)
+            }
+            Spent::Notes(id, seen) => {
+                let Some(Record::Row(row)) = tx.record(&id)? else { return Ok(0) };
+                let mut notes = self.spent_notes(&row, now_ms);
+                notes.retain(|note| seen.contains(note));
+                if notes.is_empty() {
+                    return Ok(0);
+                }
+                tx.shorten(&id, &Record::Row(trim::without(row, &notes)))?;
+                Ok(notes.len() as u64)
+            }
+        }
     }
 
     /// Cuts logs: what every member has, except a remainder, and whatever is beyond the horizon.

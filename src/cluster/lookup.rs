@@ -123,11 +123,11 @@ impl Cluster {
             .store
             .write(move |tx| {
                 let mut changed = 0;
-                for record in ready {
-                    let new = tx.record(&record.id)?.is_none();
-                    if new && cluster.is_droppable(&record.record, now_ms) {
-                        continue;
-                    }
+                for mut record in ready {
+                    let local = tx.record(&record.id)?;
+                    let left = cluster.not_spent(local, record.record, now_ms);
+                    let Some(left) = left else { continue };
+                    record.record = left;
                     changed += usize::from(cluster.merge_ready(tx, record, Source::Digest)?);
                 }
                 Ok::<_, store::Error>(changed)

@@ -60,7 +60,8 @@ fn first(incoming: Record) -> Record {
     }
 }
 
-fn rows(local: &Row, incoming: Row) -> Row {
+/// The merge of two states of one row.
+pub(super) fn rows(local: &Row, incoming: Row) -> Row {
     // What an erased version replaced does not come back, whichever of both is learnt first.
     let mut cover = local.covered().union(&incoming.covered());
     let mut erased = local.erased.clone();
@@ -86,7 +87,7 @@ fn rows(local: &Row, incoming: Row) -> Row {
 }
 
 /// Replicas that know the same have the same: a cover that says no more than the rest is left out.
-fn canonical(row: Row) -> Row {
+pub(super) fn canonical(row: Row) -> Row {
     let rest = Row { cover: Cover::default(), ..row };
     let cover = if rest.covered() == row.cover { Cover::default() } else { row.cover };
     Row { cover, ..rest }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::logic::trim;
 use crate::types::bucket::{Ack, BucketConfig, BucketRecord, Location, Versioning};
 use crate::types::bucket::{NameRecord, NameState, SettingKind};
 use crate::types::id::{BlobId, BucketId, Hash, OpId};
@@ -307,6 +308,38 @@ proptest! {
         let both = join(&a, &b);
         let (Record::Row(before), Record::Row(after)) = (&a, &both) else { unreachable!() };
         never_goes_back(before, after)?;
+    }
+
+    /// `whole` is what every region has applied; some drop notes of it and others do not yet.
+    #[test]
+    fn dropped_notes_change_nothing_that_is_seen_in_whatever_order_regions_drop_them(
+        (a, b, c) in three_rows(),
+        drops in any::<[bool; 2]>(),
+    ) {
+        let whole = join(&join(&a, &b), &c);
+        let Record::Row(row) = &whole else { unreachable!() };
+        let old = |at: Stamp| drops[0] || at.hlc.ms() < 6;
+        let spent = trim::spent(row, old);
+        let short = trim::without(row.clone(), &spent);
+        prop_assert_eq!(&short.versions, &row.versions);
+        prop_assert_eq!(short.covered(), row.covered());
+        prop_assert_eq!((short.stamp(), short.made_stamp()), (row.stamp(), row.made_stamp()));
+        prop_assert!(spent.iter().all(|version| !short.erased.contains_key(version)));
+        let again = join(&Record::Row(short.clone()), &whole);
+        prop_assert_eq!(&again, &whole, "a peer's notes come back whole");
+        let taken = trim::incoming(&short, row.clone(), old);
+        let joined = join(&Record::Row(short.clone()), &Record::Row(taken));
+        prop_assert_eq!(joined, Record::Row(short.clone()), "but are not taken in again");
+        // Who has not heard of a deletion yet is told of it.
+        let Record::Row(behind) = &a else { unreachable!() };
+        let told = trim::incoming(behind, row.clone(), old);
+        let Record::Row(told) = join(&a, &Record::Row(told)) else { unreachable!() };
+        prop_assert_eq!(&told.versions, &row.versions);
+        let (one, other) = if drops[1] { (&short, &told) } else { (&told, &short) };
+        let Record::Row(both) = join(&Record::Row(one.clone()), &Record::Row(other.clone())) else {
+            unreachable!()
+        };
+        prop_assert_eq!(&both.versions, &row.versions);
     }
 
     #[test]

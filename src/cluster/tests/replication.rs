@@ -1,12 +1,15 @@
 //! Logs, digests, tombstones and quarantine between nodes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::*;
-use crate::cluster::ClusterOptions;
+use crate::cluster::{Cluster, ClusterOptions, Decide, Unavailable, Write};
 use crate::store::Table;
-use crate::types::bucket::Ack;
-use crate::types::record::RecordId;
+use crate::types::bucket::{Ack, BucketConfig};
+use crate::types::object::{Content, Erased, Marks, Placement, Row, Version};
+use crate::types::record::{Record, RecordId};
+use crate::types::stamp::Stamp;
 
 #[tokio::test(start_paused = true)]
 async fn both_sides_of_a_partition_go_on_alone_and_converge_when_it_heals() {
@@ -154,4 +157,63 @@ async fn a_tombstone_goes_when_everybody_has_it_and_not_before() {
     for code in ["fra", "iad", "nrt"] {
         assert!(world.row(code, &config, "k").is_none(), "{code}: it must not come back");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn notes_of_erased_versions_go_from_a_living_row_when_everybody_has_them() {
+    const CODES: [&str; 3] = ["fra", "iad", "nrt"];
+    let mut world = World::new(&CODES).await;
+    world.options =
+        ClusterOptions { tombstone_age: Duration::from_secs(120), ..ClusterOptions::default() };
+    for code in CODES {
+        world.kill(code);
+        world.boot(code).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let config = bucket(Ack::Default);
+    let fra = world.at("fra");
+    let old = put_version(&fra, &config, "k").await;
+    let kept = put_version(&fra, &config, "k").await;
+    let stamps = |world: &World, code: &str| -> Vec<Stamp> {
+        let row = world.row(code, &config, "k").unwrap_or_default();
+        row.versions.iter().map(|version| version.stamp).collect()
+    };
+    world.until("spread", |w| stamps(w, "nrt") == [kept, old]).await;
+    world.kill("nrt");
+    erase_version(&fra, &config, "k", old).await;
+    let newest = put_version(&fra, &config, "k").await;
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    let notes = |world: &World, code: &str| world.row(code, &config, "k").unwrap().erased.len();
+    assert_eq!((notes(&world, "fra"), notes(&world, "iad")), (1, 1), "nrt has not applied it");
+    world.boot("nrt").await;
+    let everywhere = |w: &World| CODES.iter().all(|code| notes(w, code) == 0);
+    world.until("dropped everywhere", everywhere).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    for code in CODES {
+        assert_eq!(stamps(&world, code), [newest, kept], "{code}");
+        assert_eq!(notes(&world, code), 0, "{code}: it must not come back");
+    }
+}
+
+/// A version as a bucket with versions makes it.
+async fn put_version(cluster: &Cluster, config: &Arc<BucketConfig>, name: &str) -> Stamp {
+    let id = RecordId::Row(config.id, key(name));
+    let subject = id.clone();
+    let decide: Decide<Unavailable> = Box::new(move |_, stamp| {
+        let (replaces, content) = (Stamp::ZERO, Content::Marker);
+        let (marks, placement) = (Marks::default(), Placement::default());
+        let version = Version { stamp, replaces, null: false, content, marks, placement };
+        Ok(vec![(id.clone(), Record::Row(Row::of(version)))])
+    });
+    cluster.write(config, Write { subject, bodies: Vec::new(), decide }).await.unwrap().stamp
+}
+
+async fn erase_version(cluster: &Cluster, config: &Arc<BucketConfig>, name: &str, gone: Stamp) {
+    let id = RecordId::Row(config.id, key(name));
+    let subject = id.clone();
+    let decide: Decide<Unavailable> = Box::new(move |_, stamp| {
+        let erased = [(gone, Erased { at: stamp, replaces: Stamp::ZERO })].into();
+        Ok(vec![(id.clone(), Record::Row(Row { erased, ..Row::default() }))])
+    });
+    cluster.write(config, Write { subject, bodies: Vec::new(), decide }).await.unwrap();
 }
