@@ -18,6 +18,7 @@ pub mod routes;
 mod storage;
 mod tokens;
 mod trace;
+mod undo;
 mod upkeep;
 mod whereabouts;
 

@@ -295,6 +295,82 @@ pub struct TraceLine {
     pub missed: u64,
 }
 
+/// `GET kept`: what can be brought back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptList {
+    pub kept: Vec<Kept>,
+    /// For `after` of the next page; none on the last one, and none over all buckets.
+    pub next: Option<String>,
+}
+
+/// A version that readers do not see.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Kept {
+    pub bucket: String,
+    pub key: String,
+    pub why: KeptWhy,
+    /// Its end, milliseconds since 1970; none while its window has not begun, because not every
+    /// region was heard of since.
+    pub until_ms: Option<u64>,
+    pub version: KeptSide,
+    /// What readers see instead: the winner of a conflict.
+    pub current: Option<KeptSide>,
+}
+
+/// Why a version is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeptWhy {
+    /// Another write at the same time won.
+    Lost,
+    /// It was overwritten or deleted in a bucket with soft delete.
+    Replaced,
+}
+
+/// A version in [`Kept`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptSide {
+    pub version: String,
+    /// Where it was written.
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    /// Milliseconds since 1970.
+    pub made_ms: u64,
+    /// None of a deletion.
+    pub size: Option<u64>,
+    pub etag: Option<String>,
+}
+
+/// `POST restore`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Restore {
+    pub bucket: String,
+    pub key: String,
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+/// The object that is there again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Restored {
+    pub bucket: String,
+    pub key: String,
+    pub size: u64,
+    pub etag: String,
+    pub version: String,
+}
+
+/// `GET keeping`, `PUT keeping`: how long a bucket keeps what writes end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeepingBody {
+    /// Losers of concurrent writes; 0: not at all.
+    pub undo_minutes: u64,
+    /// What is overwritten or deleted, 7 to 90; none: not at all.
+    pub soft_delete_days: Option<u16>,
+}
+
 /// Every refusal of the admin API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {

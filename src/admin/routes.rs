@@ -7,12 +7,13 @@ use crate::s3::error::{Code, S3Error};
 
 use super::api::Api;
 use super::route::{Answer, Call, Role, Route, Verb};
-use super::{cluster, keys, storage, tokens, trace, upkeep, whereabouts};
+use super::{cluster, keys, storage, tokens, trace, undo, upkeep, whereabouts};
 
 /// All rows, by subject. Their order is that of the documents.
 pub(super) const GROUPS: &[(&str, &[Route])] = &[
     ("cluster", cluster::ROUTES),
     ("objects", whereabouts::ROUTES),
+    ("deleted", undo::ROUTES),
     ("storage", storage::ROUTES),
     ("keys", keys::ROUTES),
     ("tokens", tokens::ROUTES),

@@ -82,6 +82,12 @@ impl CliError {
         self
     }
 
+    /// A hint where there is none yet.
+    pub(super) fn or_hint(self, hint: impl Into<String>) -> Self {
+        let hint = self.hint.or_else(|| Some(hint.into()));
+        Self { hint, ..self }
+    }
+
     /// Prints to standard error.
     pub(super) fn print(&self, json: bool) {
         if json {

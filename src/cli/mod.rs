@@ -18,6 +18,7 @@ mod process;
 mod serve;
 mod status;
 mod storage;
+mod undo;
 mod upkeep;
 mod version;
 mod whereabouts;
@@ -54,6 +55,8 @@ enum Command {
     /// Make a cluster, or a token with which a region joins it
     #[command(subcommand)]
     Cluster(cluster::Cluster),
+    /// Show writes that lost against another one made at the same time, or bring one back
+    Conflicts(undo::Conflicts),
     /// Check or show the settings of a node
     #[command(subcommand)]
     Config(config::Config),
@@ -61,6 +64,8 @@ enum Command {
     Dev(dev::Dev),
     /// Ask a node whether it is alive and ready
     Health(health::Health),
+    /// Show or set how long a bucket keeps what is overwritten, deleted or lost
+    Keeping(undo::Keeping),
     /// Make or check the keys of encryption at rest
     #[command(subcommand)]
     Keyring(keyring::Keyring),
@@ -80,6 +85,8 @@ enum Command {
     /// Make a bucket with an access key of its own
     #[command(subcommand)]
     Storage(storage::Storage),
+    /// Bring back what was deleted or overwritten
+    Undelete(undo::Undelete),
     /// Print the version
     Version,
     /// Show where an object lives, who reads it, and why it moved
@@ -112,9 +119,11 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
     let common = cli.common;
     match cli.command {
         Command::Cluster(command) => cluster::run(&common, command),
+        Command::Conflicts(command) => undo::conflicts(&common, command),
         Command::Config(command) => config::run(&common, command),
         Command::Dev(command) => dev::run(&common, command),
         Command::Health(command) => health::run(&common, command),
+        Command::Keeping(command) => undo::keeping(&common, &command),
         Command::Keyring(command) => keyring::run(&common, command),
         Command::Keys(command) => keys::run(&common, command),
         Command::Repair(command) => upkeep::repair(&common, &command),
@@ -122,6 +131,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Serve(command) => serve::run(&common, command),
         Command::Status(command) => status::run(&common, &command),
         Command::Storage(command) => storage::run(&common, command),
+        Command::Undelete(command) => undo::undelete(&common, &command),
         Command::Version => version::run(&common),
         Command::Where(command) => whereabouts::run(&common, &command),
     }

@@ -53,8 +53,8 @@ pub struct Kept {
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeptPage {
     pub kept: Vec<Kept>,
-    /// The last key that was looked at; `None` on the last page.
-    pub next: Option<ObjectKey>,
+    /// The last version of the page; `None` on the last page.
+    pub next: Option<(ObjectKey, Stamp)>,
 }
 
 fn side(version: &Version) -> Side {
@@ -98,29 +98,41 @@ impl Engine {
         self.put_document(bucket, SettingKind::Keeping, &keeping).await
     }
 
-    /// What is kept below a prefix, as far as this region knows.
+    /// What is kept below a prefix, as far as this region knows: after this version of this key,
+    /// with [`Stamp::ZERO`] after the whole key.
     pub async fn kept(
         &self,
         bucket: &BucketName,
         prefix: &str,
-        after: Option<ObjectKey>,
-        max_keys: usize,
+        after: Option<(ObjectKey, Stamp)>,
+        max: usize,
     ) -> Result<KeptPage, Error> {
         let id = self.bucket(bucket).await?.id;
         let prefix = prefix.to_owned();
-        let max = max_keys.clamp(1, limits::KEPT_PAGE);
+        let max = max.min(limits::LIST_KEYS_MAX);
         self.look(move |snapshot| {
-            let after = after.map(|key| RecordId::Row(id, key));
-            let rows = snapshot.kept(Some((id, &prefix)), after.as_ref(), max);
-            let rows = rows.map_err(store_error)?;
-            let mut page = KeptPage { kept: Vec::new(), next: None };
-            let full = rows.len() == max;
-            for (id, row) in rows {
-                let RecordId::Row(_, key) = id else { continue };
-                page.kept.extend(kept_of(&key, &row));
-                page.next = full.then_some(key);
+            let mut kept = Vec::new();
+            if let Some((key, stamp)) = &after
+                && let Some(row) = snapshot.row(id, key).map_err(store_error)?
+            {
+                kept.extend(kept_of(key, &row).filter(|kept| kept.version.stamp < *stamp));
             }
-            Ok(page)
+            let mut after = after.map(|(key, _)| RecordId::Row(id, key));
+            while kept.len() <= max {
+                let rows = snapshot.kept(Some((id, &prefix)), after.as_ref(), limits::KEPT_PAGE);
+                let rows = rows.map_err(store_error)?;
+                let Some((last, _)) = rows.last() else { break };
+                after = Some(last.clone());
+                for (id, row) in &rows {
+                    let RecordId::Row(_, key) = id else { continue };
+                    kept.extend(kept_of(key, row));
+                }
+            }
+            let more = kept.len() > max;
+            kept.truncate(max);
+            let next = kept.last().filter(|_| more);
+            let next = next.map(|kept| (kept.key.clone(), kept.version.stamp));
+            Ok(KeptPage { kept, next })
         })
         .await
     }

@@ -12,6 +12,7 @@ mod offline;
 mod s3;
 mod schema;
 mod trace;
+mod undo;
 
 use std::fs;
 use std::path::Path;

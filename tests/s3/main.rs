@@ -30,5 +30,6 @@ mod regions;
 mod replication;
 mod table;
 mod tagging;
+mod undelete;
 mod versioning;
 mod website;

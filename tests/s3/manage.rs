@@ -26,6 +26,7 @@ async fn a_bucket_is_shown_as_json() {
         "name": "bucket", "storage_class": "STANDARD", "type": 0, "tier_sizes": {},
         "acl_settings": {"allow_object_acl": true}, "acl_list_objects": "false",
         "object_regions": "", "estimated_size": 5, "estimated_unique_rows": 2, "estimated_rows": 2,
+        "soft_delete": {"enabled": false, "retention_days": 7},
     });
     for (key, body) in [("a", "old"), ("a", "abc"), ("b", "de")] {
         client.put(&format!("/bucket/{key}"), body).await.expect(200);

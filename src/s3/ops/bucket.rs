@@ -16,6 +16,7 @@ use crate::types::bucket::Location;
 
 use super::acl::of_new_bucket;
 use super::params::{self, account};
+use super::undelete;
 
 pub(super) static OPS: &[Op] = &[
     Op {
@@ -71,6 +72,7 @@ async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         .header("x-amz-bucket-object-lock-enabled")?
         .is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let (acl, ownership) = of_new_bucket(ctx, &req).await?;
+    let keeping = undelete::asked(&req)?;
     let name = req.bucket()?.clone();
     let location = places(&req)?;
     let plain = location.iter().all(|place| ANYWHERE.contains(&place.as_str()));
@@ -90,6 +92,9 @@ async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
             }
             if let Some(acl) = acl {
                 ctx.engine().put_bucket_acl(req.bucket()?, &acl).await?;
+            }
+            if let Some(days) = keeping {
+                undelete::keep(ctx, req.bucket()?, days).await?;
             }
         }
     }

@@ -19,7 +19,6 @@ const FIELD: &str = "A form names the regions of its object in a field of this n
                      covers.";
 const QUERY: &str = "Queries over metadata are not implemented.";
 const SNAPSHOTS: &str = "Snapshots of buckets are not implemented.";
-const UNDELETE: &str = "Soft deletion is not implemented.";
 const V2: When = When::QueryIs("list-type", "2");
 
 /// One row: a name of our own, how it is recognised, and why it is refused.
@@ -52,8 +51,6 @@ refused! {
         [When::Header("x-tigris-fork-source-bucket")] CreateBucket FORKS;
     "CreateBucket with X-Tigris-Snapshot" Put Bucket
         [When::Header("x-tigris-snapshot")] CreateBucket SNAPSHOTS;
-    "CreateBucket with X-Tigris-Soft-Delete" Put Bucket
-        [When::Header("x-tigris-soft-delete")] CreateBucket UNDELETE;
     "DeleteObject with x-amz-if-match-last-modified-time" Delete Object
         [When::Header("x-amz-if-match-last-modified-time")] DeleteObject DIRECTORY;
     "DeleteObject with x-amz-if-match-size" Delete Object

@@ -36,7 +36,7 @@ use super::acl::{of_bucket, refuse_lists};
 use super::bucket::region_of;
 use super::params::{account, non_empty};
 use super::policy::is_public;
-use super::{cors, lifecycle, notification, ownership};
+use super::{cors, lifecycle, notification, ownership, undelete};
 
 /// Whether anyone may list the bucket.
 const LISTING: &str = "x-amz-acl-public-list-objects-enabled";
@@ -140,6 +140,11 @@ async fn show(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     if let Some(found) = found {
         out["lifecycle_rules"] = found.rules.iter().map(shown_rule).collect();
     }
+    let keeping = engine.keeping(bucket).await?;
+    out["soft_delete"] = json!({
+        "enabled": keeping.soft_delete_days.is_some(),
+        "retention_days": keeping.soft_delete_days.unwrap_or(limits::SOFT_DELETE_DAYS_DEFAULT),
+    });
     if let Some(found) = notification::as_json(ctx, bucket).await? {
         out["object_notifications"] = found;
     }
@@ -260,6 +265,8 @@ enum Change {
     Cors(Option<Vec<CorsRule>>),
     Lifecycle(Option<Lifecycle>),
     Notifications(Vec<notify::Rule>),
+    /// Days; `None`: off.
+    SoftDelete(Option<u16>),
 }
 
 impl Change {
@@ -270,6 +277,8 @@ impl Change {
             Self::Cors(_) => Action::PutBucketCORS,
             Self::Lifecycle(_) => Action::PutLifecycleConfiguration,
             Self::Notifications(_) => Action::PutBucketNotification,
+            // Whoever may let it go may say how long it is kept.
+            Self::SoftDelete(_) => Action::PutLifecycleConfiguration,
         }
     }
 
@@ -289,6 +298,7 @@ impl Change {
                 engine.put_setting(bucket, SettingKind::Lifecycle, None).await?;
             }
             Self::Notifications(rules) => engine.put_notifications(bucket, rules).await?,
+            Self::SoftDelete(days) => undelete::keep(ctx, bucket, days).await?,
         }
         Ok(())
     }
@@ -321,6 +331,7 @@ async fn patch(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
             "object_notifications" => {
                 Some(Change::Notifications(notification::of_json(ctx, bucket, value).await?))
             }
+            "soft_delete" => Some(Change::SoftDelete(undelete::of_json(value_of(value)?)?)),
             "object_regions" => {
                 let config = ctx.engine().bucket_config(bucket).await?;
                 same_regions(&value, &config.location)?;

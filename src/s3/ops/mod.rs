@@ -28,6 +28,7 @@ mod rename;
 mod replication;
 mod service;
 mod tagging;
+mod undelete;
 mod versioning;
 mod website;
 
@@ -67,6 +68,7 @@ pub(super) static GROUPS: &[&[Op]] = &[
     replication::OPS,
     service::OPS,
     tagging::OPS,
+    undelete::OPS,
     versioning::OPS,
     website::OPS,
 ];
