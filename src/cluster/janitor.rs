@@ -1,8 +1,8 @@
 //! Housekeeping between regions: deletions that everybody knows are dropped, logs that everybody
 //! has are cut, pending changes and quarantined ones are tried again.
 //!
-//! Invariant: a deletion (a tombstone, or the note of an erased version) is dropped only when every member said that it applied everything that
-//! anybody had logged after the tombstone was seen here.
+//! Invariant: a deletion (a tombstone, or the note of an erased version) is dropped only when every
+//! member said that it applied everything that anybody had logged after it was seen here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
