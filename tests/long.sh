@@ -10,12 +10,13 @@ case ${1:-} in
   clients) cargo test --test clients -- --include-ignored --test-threads=2 ;;
   crash)   GODWIT_CRASH_ROUNDS=${2:-1000} cargo test --release --test crash -- --nocapture ;;
   latency) cargo test --test wan -- --ignored --nocapture round_trips counter ;;
+  models)  GODWIT_LONG=1 cargo test --release --lib register::tests ;;
   reclaim) GODWIT_LONG=1 cargo test --release --test store full_size -- --nocapture ;;
   sim)     GODWIT_SEEDS=${2:-2000} cargo test --release --test sim -- --nocapture ;;
   soak)    GODWIT_SOAK_MINUTES=${2:-21} cargo test --test wan -- --ignored --nocapture a_long_time ;;
   store)   GODWIT_SEEDS=${2:-2000} cargo test --release --test store ;;
   *)
-    echo "usage: just long bench|chaos|clients|crash|latency|reclaim|sim|soak|store [how many]" >&2
+    echo "usage: just long bench|chaos|clients|crash|latency|models|reclaim|sim|soak|store [how many]" >&2
     exit 2
     ;;
 esac

@@ -31,6 +31,8 @@ pub enum Op<V> {
     PutIfMatch { expected: V, new: V },
     /// If-Match on a deletion.
     DeleteIfMatch(V),
+    /// If-Match: * on a deletion.
+    DeleteIfPresent,
     /// A strong read.
     Read,
 }
@@ -130,7 +132,7 @@ type State = usize;
 const NOTHING: State = 0;
 const UNNAMED: State = 1;
 
-/// An operation on numbered values. `tell`: what it must have found, for a definite one.
+/// What an operation with its answer does to numbered values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Effect {
     Write(State),
@@ -144,6 +146,8 @@ enum Effect {
     Is(State),
     /// Refused creation: something was there.
     Present,
+    /// Something was there and is gone.
+    Clear,
     Nothing,
 }
 
@@ -156,6 +160,7 @@ impl Effect {
             Self::Not(other) => (state != other).then_some(state),
             Self::Is(same) => (state == same).then_some(state),
             Self::Present => (state != NOTHING).then_some(state),
+            Self::Clear => (state != NOTHING).then_some(NOTHING),
             Self::Nothing => Some(state),
         }
     }
@@ -205,6 +210,8 @@ impl<'a, V: Clone + Debug + Eq + Hash> Search<'a, V> {
                 (Op::DeleteIfMatch(expected), _) => {
                     Effect::WriteIf { expected: state(expected), new: NOTHING }
                 }
+                (Op::DeleteIfPresent, Answer::Refused) => Effect::Is(NOTHING),
+                (Op::DeleteIfPresent, _) => Effect::Clear,
                 (Op::Read, Answer::Saw(value)) => Effect::Is(maybe(value)),
                 (Op::Read, _) => Effect::Nothing,
             };
@@ -306,7 +313,10 @@ fn numbers<V: Clone + Eq + Hash>(events: &[Event<V>]) -> HashMap<V, State> {
         let named = match (&event.op, &event.answer) {
             (Op::PutIfMatch { expected, .. } | Op::DeleteIfMatch(expected), _) => Some(expected),
             (Op::Read, Answer::Saw(value)) => value.as_ref(),
-            (Op::Plain(_) | Op::Put(_) | Op::PutIfAbsent(_) | Op::Read, _) => None,
+            (
+                Op::Plain(_) | Op::Put(_) | Op::PutIfAbsent(_) | Op::DeleteIfPresent | Op::Read,
+                _,
+            ) => None,
         };
         if let Some(value) = named {
             let next = numbers.len() + UNNAMED + 1;

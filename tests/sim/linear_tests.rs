@@ -2,7 +2,7 @@
 //! and agrees with a search that tries every order.
 
 use super::linear::Answer::{self, Done, Refused, Saw, Unknown};
-use super::linear::Op::{self, DeleteIfMatch, Plain, Put, Read};
+use super::linear::Op::{self, DeleteIfMatch, DeleteIfPresent, Plain, Put, Read};
 use super::linear::{Explained, Fault, History};
 
 type Line = (usize, usize, Op<u8>, Answer<u8>);
@@ -197,12 +197,13 @@ fn random_lines(dice: &mut Dice) -> Vec<Line> {
     let line = |n: u64| {
         let new = n as u8 + 1;
         let other = dice.below(count) as u8 + 1;
-        let op = match dice.below(7) {
+        let op = match dice.below(8) {
             0 => Plain(Some(new)),
             1 => Put((dice.below(3) > 0).then_some(new)),
             2 => create(new),
             3 => swap(other, new),
             4 => DeleteIfMatch(other),
+            5 => DeleteIfPresent,
             _ => Read,
         };
         let answer = match (&op, dice.below(4)) {
@@ -224,6 +225,7 @@ fn effect(op: &Op<u8>, answer: &Answer<u8>, now: Option<u8>) -> Option<Option<u8
         Op::PutIfAbsent(new) => (now.is_none(), Some(*new)),
         Op::PutIfMatch { expected, new } => (now == Some(*expected), Some(*new)),
         DeleteIfMatch(expected) => (now == Some(*expected), None),
+        DeleteIfPresent => (now.is_some(), None),
         Read => (true, now),
     };
     match answer {

@@ -119,7 +119,7 @@ impl Caller {
             Op::PutIfMatch { new, .. } => {
                 self.client.call("PUT", &path).body(body(*new)).header("if-match", &step.etag)
             }
-            Op::Plain(_) | Op::Put(_) => unreachable!("not chosen"),
+            Op::Plain(_) | Op::Put(_) | Op::DeleteIfPresent => unreachable!("not chosen"),
         };
         let answer = ask(call).await;
         let etag = answer.as_ref().and_then(|answer| answer.header("etag")).map(str::to_owned);

@@ -7,16 +7,18 @@
 //!
 //! Not here: sending, storing, waiting. [`acceptor::Cell`] turns a question and its state into an
 //! answer and a new state, which must be on stable storage before the answer leaves.
-//! [`proposer::Proposer`] is driven by answers; its documentation says how.
+//! [`proposer::Proposer`] is driven by answers; its documentation says how. [`change`] says who the
+//! voters are, and how they change.
 
 pub mod acceptor;
+pub mod change;
 pub mod proposer;
 mod record;
 
 #[cfg(test)]
-mod exhaustive;
-#[cfg(test)]
 mod random;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
