@@ -31,7 +31,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("quinn", &["net"]),
     ("foca", &["logic"]),
     ("crdts", &["types", "logic"]),
-    ("quick_xml", &["s3"]),
+    ("quick_xml", &["s3", "cli"]),
     ("hyper", &["s3", "admin", "console", "node", "cli"]),
     ("aws_sigv4", &["s3", "cli", "engine", "admin", "console"]),
     ("clap", &["cli", "main"]),

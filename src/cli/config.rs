@@ -10,12 +10,14 @@ use crate::config::{self, SETTINGS};
 #[derive(Subcommand)]
 pub(super) enum Config {
     /// Read the settings and the regions, and say what is wrong with them
+    #[command(after_help = "Examples:\n  godwit config check --all-regions")]
     Check {
         /// Check the regions' files alone, not the settings of one node
         #[arg(long)]
         all_regions: bool,
     },
     /// Print the settings in force, secrets left out
+    #[command(after_help = "Examples:\n  godwit config show\n  godwit config show --json")]
     Show,
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::output;
+use super::output::{self, Colour};
 
 /// Exit codes, the same for all commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,12 @@ pub(super) enum Exit {
     /// Network, no node, no majority.
     Unavailable = 6,
     Throttled = 7,
+    /// Some of many things failed; each was told.
+    Partial = 8,
     /// The cluster works, but not all of it (`status`).
     Degraded = 10,
+    /// Ctrl-C.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -32,6 +36,37 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
+    pub(super) const ALL: &[Self] = &[
+        Self::Ok,
+        Self::Failure,
+        Self::Usage,
+        Self::NotFound,
+        Self::Denied,
+        Self::Conflict,
+        Self::Unavailable,
+        Self::Throttled,
+        Self::Partial,
+        Self::Degraded,
+        Self::Interrupted,
+    ];
+
+    /// For the page of the command line.
+    pub(super) fn what(self) -> &'static str {
+        match self {
+            Self::Ok => "it worked",
+            Self::Failure => "it failed in another way than those below",
+            Self::Usage => "the command is wrong, or was not confirmed; nothing was done",
+            Self::NotFound => "there is no such bucket, object, key or setting",
+            Self::Denied => "the key is wrong, or may not do this",
+            Self::Conflict => "something is there already, or a condition does not hold",
+            Self::Unavailable => "no node answers, or it cannot keep its promise now; try again",
+            Self::Throttled => "too many requests; try again later",
+            Self::Partial => "some of many things failed; each was told",
+            Self::Degraded => "`status --check`, `doctor`: the cluster works, but not all of it",
+            Self::Interrupted => "Ctrl-C or SIGTERM",
+        }
+    }
+
     /// The exit code that fits the status of an HTTP answer.
     pub(super) fn of_status(status: u16) -> Self {
         match status {
@@ -88,6 +123,23 @@ impl CliError {
         Self { hint, ..self }
     }
 
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do, where that is known.
+    pub(super) fn way_on(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Says what it is about.
+    pub(super) fn about(mut self, what: &str) -> Self {
+        if !self.message.contains(what) {
+            self.message = format!("{what}: {}", self.message);
+        }
+        self
+    }
+
     /// Prints to standard error.
     pub(super) fn print(&self, json: bool) {
         if json {
@@ -100,9 +152,10 @@ impl CliError {
             output::note(&json!({ "error": error }).to_string());
             return;
         }
-        output::note(&format!("error: {} [{}]", self.message, self.code));
+        let label = output::coloured(Colour::Red, "error:");
+        output::note(&format!("{label} {} [{}]", self.message, self.code));
         if let Some(hint) = &self.hint {
-            output::note(&format!("hint: {hint}"));
+            output::note(&format!("{} {hint}", output::coloured(Colour::Cyan, "hint:")));
         }
         if let Some(id) = &self.request_id {
             output::note(&format!("request id: {id}"));

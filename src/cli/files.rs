@@ -18,6 +18,15 @@ pub(super) fn text(path: &Path) -> Result<String, CliError> {
     fs::read_to_string(path).map_err(|error| CliError::file(path, &error))
 }
 
+/// A file's text, or that of standard input where the file is `-`.
+pub(super) fn text_or_input(path: &Path) -> Result<String, CliError> {
+    if path == Path::new("-") {
+        return std::io::read_to_string(std::io::stdin())
+            .map_err(|error| CliError::file(path, &error));
+    }
+    text(path)
+}
+
 /// The settings of a node from `file` (none: defaults) and the environment.
 pub(super) fn settings(file: Option<&Path>) -> Result<Config, CliError> {
     let read = match file {

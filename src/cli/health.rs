@@ -7,6 +7,7 @@ use super::error::{CliError, Exit};
 use super::{Common, output};
 
 #[derive(Args)]
+#[command(after_help = "Examples:\n  godwit health\n  godwit health live")]
 pub(super) struct Health {
     /// What to ask
     #[arg(value_enum, default_value_t = What::Ready)]

@@ -13,11 +13,13 @@ use crate::node;
 pub(super) enum Keyring {
     /// Print one line of a keyring with a new random key. The first line of a keyring is what
     /// SSE-S3 encrypts with from now on; lines below stay for the objects that they encrypted
+    #[command(after_help = "Examples:\n  godwit keyring new first")]
     New {
         /// What the key is called; SSE-KMS names it so too
         name: String,
     },
     /// Read the keyring of the settings, and print the names of its keys, the first in use first
+    #[command(after_help = "Examples:\n  godwit keyring check")]
     Check,
 }
 

@@ -14,6 +14,9 @@ use crate::types::record::BucketRole;
 #[derive(Subcommand)]
 pub(super) enum Keys {
     /// Make an access key; its secret is shown this once
+    #[command(
+        after_help = "Examples:\n  godwit keys create --bucket demo\n  godwit keys create --bucket demo=read-only"
+    )]
     Create {
         #[command(flatten)]
         scope: Scope,
@@ -24,11 +27,13 @@ pub(super) enum Keys {
         endpoint: Endpoint,
     },
     /// List the access keys of the account
+    #[command(after_help = "Examples:\n  godwit keys ls")]
     Ls {
         #[command(flatten)]
         endpoint: Endpoint,
     },
     /// Give an access key other roles and another policy in place of those that it has
+    #[command(after_help = "Examples:\n  godwit keys set $OTHER_KEY --bucket demo=read-only")]
     Set {
         /// The key that is meant
         #[arg(value_name = "ACCESS_KEY")]
@@ -42,6 +47,7 @@ pub(super) enum Keys {
         endpoint: Endpoint,
     },
     /// End an access key for good
+    #[command(after_help = "Examples:\n  godwit keys revoke $OTHER_KEY")]
     Revoke {
         /// The key that is meant
         #[arg(value_name = "ACCESS_KEY")]

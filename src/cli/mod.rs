@@ -3,23 +3,33 @@
 //! Invariant: results go to standard output, everything else to standard error; the exit code says
 //! what kind of failure it was; a message says what to do next.
 
+mod bucket;
 mod client;
 mod cluster;
 mod config;
 mod connection;
 mod dev;
+mod doctor;
 mod error;
 mod files;
 mod health;
 mod keyring;
 mod keys;
+mod link;
+pub mod manual;
+mod objects;
 mod output;
 mod process;
+mod region;
+mod s3;
 mod serve;
+mod settings;
 mod status;
 mod storage;
 mod undo;
 mod upkeep;
+mod top;
+mod trace;
 mod version;
 mod whereabouts;
 
@@ -45,21 +55,47 @@ struct Common {
     /// Print one JSON object instead of text
     #[arg(long, global = true)]
     json: bool,
+    /// Print results alone: no progress, no summaries
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Do not ask before something is destroyed
+    #[arg(short, long, global = true)]
+    yes: bool,
     /// Settings file of a node
-    #[arg(short, long, global = true, env = "GODWIT_CONFIG", value_name = "FILE")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "GODWIT_CONFIG",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
     config: Option<std::path::PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make, list, show, change and delete buckets
+    #[command(subcommand)]
+    Bucket(bucket::Bucket),
+    /// Write an object to standard output
+    Cat(objects::Cat),
     /// Make a cluster, or a token with which a region joins it
     #[command(subcommand)]
     Cluster(cluster::Cluster),
     /// Show writes that lost against another one made at the same time, or bring one back
     Conflicts(undo::Conflicts),
+    /// Print the completions of a shell
+    Completions(manual::Completions),
     /// Check or show the settings of a node
     #[command(subcommand)]
     Config(config::Config),
+    /// Copy files and objects
+    Cp(objects::Cp),
+    /// Look for what usually goes wrong
+    Doctor(doctor::Doctor),
+    /// Count the objects and bytes below a prefix
+    Du(objects::Du),
     /// Start a whole cluster on this machine
     Dev(dev::Dev),
     /// Ask a node whether it is alive and ready
@@ -78,8 +114,23 @@ enum Command {
     /// Check everything that a node holds, or see how far that is
     #[command(subcommand)]
     Scrub(upkeep::Steer),
+    /// List buckets, or the objects of one
+    Ls(objects::Ls),
+    /// Print a manual page
+    Man(manual::Man),
+    /// Move files and objects: copy, then delete the source
+    Mv(objects::Cp),
+    /// Make a URL that is good for a while without a key
+    Presign(objects::Presign),
+    /// Look at the regions of a cluster
+    #[command(subcommand)]
+    Region(region::Region),
+    /// Delete objects
+    Rm(objects::Rm),
     /// Run one node
     Serve(serve::Serve),
+    /// Show what is known of an object
+    Stat(objects::Stat),
     /// Show the regions as a node sees them
     Status(status::Status),
     /// Make a bucket with an access key of its own
@@ -87,6 +138,12 @@ enum Command {
     Storage(storage::Storage),
     /// Bring back what was deleted or overwritten
     Undelete(undo::Undelete),
+    /// Make a folder or prefix like another
+    Sync(objects::Sync),
+    /// Show what a node does, again and again
+    Top(top::Top),
+    /// Show the requests of a node as they end
+    Trace(trace::Trace),
     /// Print the version
     Version,
     /// Show where an object lives, who reads it, and why it moved
@@ -115,9 +172,30 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The commands as clap knows them.
+fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 fn run(cli: Cli) -> Result<Exit, CliError> {
     let common = cli.common;
     match cli.command {
+        Command::Bucket(command) => bucket::run(&common, &command),
+        Command::Completions(command) => manual::completions(&command),
+        Command::Doctor(command) => doctor::run(&common, &command),
+        Command::Man(command) => manual::man(&common, &command),
+        Command::Region(command) => region::run(&common, &command),
+        Command::Top(command) => top::run(&common, &command),
+        Command::Trace(command) => trace::run(&common, &command),
+        Command::Cat(command) => objects::cat(&common, &command),
+        Command::Cp(command) => objects::copy(&common, &command),
+        Command::Du(command) => objects::du(&common, &command),
+        Command::Ls(command) => objects::ls(&common, &command),
+        Command::Mv(command) => objects::mv(&common, &command),
+        Command::Presign(command) => objects::presign(&common, &command),
+        Command::Rm(command) => objects::rm(&common, &command),
+        Command::Stat(command) => objects::stat(&common, &command),
+        Command::Sync(command) => objects::sync(&common, &command),
         Command::Cluster(command) => cluster::run(&common, command),
         Command::Conflicts(command) => undo::conflicts(&common, command),
         Command::Config(command) => config::run(&common, command),

@@ -43,7 +43,7 @@ pub(super) fn run(
 }
 
 /// Listens from now on: a signal that comes during the start is not lost.
-fn stop() -> std::io::Result<Stop> {
+pub(super) fn stop() -> std::io::Result<Stop> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(Box::pin(async move {

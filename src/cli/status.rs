@@ -8,6 +8,7 @@ use super::{Common, output};
 use crate::admin::model::{self, PeerState, RegionStatus};
 
 #[derive(Args)]
+#[command(after_help = "Examples:\n  godwit status\n  godwit status --check --json")]
 pub(super) struct Status {
     /// Exit with 10 when a region is away or behind
     #[arg(long)]
@@ -48,7 +49,7 @@ fn replication(replication: &model::Replication) -> Vec<String> {
     lines
 }
 
-fn row(region: &RegionStatus) -> Vec<String> {
+pub(super) fn row(region: &RegionStatus) -> Vec<String> {
     let state = match region.state {
         PeerState::Away => "away",
         PeerState::Connected => "connected",

@@ -14,6 +14,9 @@ pub(super) enum Storage {
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  godwit storage create\n  godwit storage create --format rclone"
+)]
 pub(super) struct Create {
     /// Name of the bucket; one is made up without it
     name: Option<String>,

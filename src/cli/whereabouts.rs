@@ -9,6 +9,7 @@ use crate::admin::model;
 use crate::types::region::RegionId;
 
 #[derive(Args)]
+#[command(after_help = "Examples:\n  godwit where s3://demo/notes.txt")]
 pub(super) struct Where {
     /// The object: s3://BUCKET/KEY
     #[arg(value_parser = location)]

@@ -3,9 +3,12 @@
 #![allow(unreachable_pub, reason = "modules of a test program")]
 
 mod admin;
+mod cluster;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../clients/dev.rs"]
 mod dev;
+mod manual;
+mod objects;
 mod offline;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../dev/s3.rs"]
@@ -15,10 +18,11 @@ mod trace;
 mod undo;
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use dev::Dev;
@@ -47,8 +51,7 @@ fn text(bytes: &[u8]) -> &str {
 /// One region in a process, and a folder for files.
 struct World {
     dev: Dev,
-    /// Its log, and what tests put there.
-    #[expect(dead_code, reason = "kept until the end")]
+    /// Its log, and the files of the test, in a folder that commands run in.
     folder: TempDir,
 }
 
@@ -60,7 +63,44 @@ impl World {
     fn with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dev = Dev::start(arguments, &folder.path().join("godwit.log"));
+        fs::create_dir(folder.path().join("work")).unwrap();
         Self { dev, folder }
+    }
+
+    /// A file of the test, by its name in the folder.
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("work").join(name)
+    }
+
+    /// A command in the folder, with the first key.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = godwit(arguments);
+        command.current_dir(self.file("")).envs(self.dev.variables()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What a command prints that has to work.
+    #[track_caller]
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    }
+
+    /// The document that a command prints with `--json`.
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> Value {
+        let shown = self.ok(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&shown).unwrap_or_else(|why| panic!("{arguments:?}: {why}: {shown}"))
+    }
+
+    /// Stops it, and demands that it ends well.
+    fn end(self) {
+        self.dev.stop();
     }
 
     /// A client with the first key.

@@ -118,7 +118,8 @@ pub fn send_plain(
     extra: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
-    let mut stream = TcpStream::connect(host.trim_start_matches("http://")).unwrap();
+    let host = host.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).unwrap();
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     for (name, value) in extra {
         head.push_str(&format!("{name}: {value}\r\n"));
