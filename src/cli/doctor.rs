@@ -126,7 +126,7 @@ fn regions(settings: &Config) -> Finding {
 }
 
 fn disk(data: &Path) -> Result<Finding, CliError> {
-    let there = data.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let there = data.ancestors().find(|folder| folder.exists()).unwrap_or_else(|| Path::new("/"));
     let runtime =
         node::env::runtime().map_err(|error| CliError::new(Exit::Failure, "Failure", error))?;
     let env = node::env::real(runtime.handle(), there);

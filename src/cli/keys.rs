@@ -14,9 +14,8 @@ use crate::types::record::BucketRole;
 #[derive(Subcommand)]
 pub(super) enum Keys {
     /// Make an access key; its secret is shown this once
-    #[command(
-        after_help = "Examples:\n  godwit keys create --bucket demo\n  godwit keys create --bucket demo=read-only"
-    )]
+    #[command(after_help = "Examples:\n  godwit keys create --bucket demo\n  \
+                      godwit keys create --bucket demo=read-only")]
     Create {
         #[command(flatten)]
         scope: Scope,

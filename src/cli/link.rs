@@ -206,7 +206,7 @@ impl Link {
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         let hash = hex::encode(digest(&SHA256, &ask.body));
         let body = SignableBody::Precomputed(hash);
-        let signed = self.sign(credentials, settings, &ask.method, &target, &ask.headers, body)?;
+        let signed = self.sign(credentials, settings, ask, &target, body)?;
         for (name, value) in signed.headers() {
             let name = HeaderName::from_bytes(name.as_bytes())?;
             request.headers_mut().insert(name, HeaderValue::from_str(value)?);
@@ -223,7 +223,7 @@ impl Link {
             settings.expires_in = Some(lifetime);
             settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
             let (target, body) = (ask.target(), SignableBody::UnsignedPayload);
-            let signed = self.sign(credentials, settings, &ask.method, &target, &[], body)?;
+            let signed = self.sign(credentials, settings, ask, &target, body)?;
             let url = format!("{}://{}{target}", self.scheme(), self.authority());
             let mut request = Request::builder().method(&ask.method).uri(url).body(())?;
             signed.apply_to_request_http1x(&mut request);
@@ -236,9 +236,8 @@ impl Link {
         &self,
         credentials: &Credentials,
         settings: SigningSettings,
-        method: &Method,
+        ask: &Ask,
         target: &str,
-        headers: &[(&'static str, String)],
         body: SignableBody<'_>,
     ) -> Result<SigningInstructions, Box<dyn std::error::Error>> {
         let identity = credentials.clone().into();
@@ -250,8 +249,8 @@ impl Link {
             .settings(settings)
             .build()?;
         let url = format!("{}://{}{target}", self.scheme(), self.authority());
-        let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
-        let signable = SignableRequest::new(method.as_str(), url, headers, body)?;
+        let headers = ask.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let signable = SignableRequest::new(ask.method.as_str(), url, headers, body)?;
         Ok(sign(signable, &params.into())?.into_parts().0)
     }
 }

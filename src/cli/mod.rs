@@ -119,6 +119,12 @@ enum Command {
     /// Print a manual page
     Man(manual::Man),
     /// Move files and objects: copy, then delete the source
+    #[command(
+        long_about = "Moves a file or an object, or with -r everything below a folder or a prefix: \
+                      copies it, and deletes the source of what was copied.",
+        after_help = "Examples:\n  godwit mv photo.jpg s3://demo/\n  \
+                      godwit mv -r s3://demo/all s3://demo/old"
+    )]
     Mv(objects::Cp),
     /// Make a URL that is good for a while without a key
     Presign(objects::Presign),

@@ -71,7 +71,7 @@ async fn below(
     let keys = plan::objects(&mover.s3, at).map_ok(|object| object.key);
     let keys = keys.try_filter(|key| std::future::ready(takes(key)));
     let batches = keys.ready_chunks(BATCH).map(|keys| keys.into_iter().collect());
-    delete_batches(mover, at, batches, width, dry_run).await
+    Box::pin(delete_batches(mover, at, batches, width, dry_run)).await
 }
 
 /// Deletes everything of a bucket: versions, delete markers, and uploads under way.

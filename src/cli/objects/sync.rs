@@ -3,7 +3,6 @@
 //! Invariant: nothing is deleted unless everything at the source was listed.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 
 use clap::Args;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -127,7 +126,7 @@ fn wanted(
         }
         (_, Place::Local(folder)) => {
             let file = file_below(folder, &entry.relative);
-            (file.unwrap_or_else(PathBuf::new), entry.etag.as_ref())
+            (file.unwrap_or_default(), entry.etag.as_ref())
         }
         _ => return Ok(entry.etag != there.and_then(|there| there.etag.clone())),
     };
