@@ -26,10 +26,10 @@ mod serve;
 mod settings;
 mod status;
 mod storage;
-mod undo;
-mod upkeep;
 mod top;
 mod trace;
+mod undo;
+mod upkeep;
 mod version;
 mod whereabouts;
 

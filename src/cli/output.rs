@@ -146,7 +146,7 @@ pub(super) fn table(rows: &[Vec<String>]) {
 /// A moment as a person reads it; `-` for none.
 pub(super) fn time(at_ms: Option<u64>) -> String {
     let seconds = at_ms.and_then(|ms| i64::try_from(ms / 1000).ok());
-    let moment = seconds.and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
+    let moment = seconds.and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
     let format = time::format_description::well_known::Rfc3339;
     moment.and_then(|moment| moment.format(&format).ok()).unwrap_or_else(|| "-".to_owned())
 }
