@@ -6,12 +6,14 @@ use crate::cluster::Unavailable;
 use crate::engine::{Error, RegionView};
 
 use super::api::Api;
-use super::model::{BucketLag, PeerState, RegionStatus, Replication, Status};
+use super::model::{BucketLag, NodeFigures, PeerState, RegionStatus, Replication, Status};
 use super::route::{Call, Route, route};
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "status", Admin, status, () => Status, [],
         "The regions as the node that answers sees them."),
+    route!(GET "node", Admin, node, () => NodeFigures, [],
+        "Disk, caches and clock of the node that answers."),
     route!(GET "metrics", Admin, metrics, () => metrics String, [],
         "The metrics of the node that answers, as its operations port gives them to Prometheus."),
 ];
@@ -40,6 +42,25 @@ fn replication(api: &Api) -> Result<Replication, Error> {
 #[allow(clippy::unused_async, reason = "every row has this shape")]
 async fn metrics(api: &Api, _: &Call<'_>, (): ()) -> Result<String, Error> {
     Ok(api.metrics.text())
+}
+
+#[allow(clippy::unused_async, reason = "every row has this shape")]
+async fn node(api: &Api, _: &Call<'_>, (): ()) -> Result<NodeFigures, Error> {
+    let stats = api.engine.cluster().store().stats();
+    Ok(NodeFigures {
+        region: api.engine.region(),
+        now_ms: api.engine.env().now_ms(),
+        disk_total_bytes: stats.disk_total_bytes,
+        disk_free_bytes: stats.disk_free_bytes,
+        segment_bytes: stats.segment_bytes,
+        segment_live_bytes: stats.segment_live_bytes,
+        cache_bytes: stats.cache_bytes,
+        memory_cache_bytes: stats.memory_cache_bytes,
+        commits: stats.commits,
+        changes: stats.changes,
+        corrupt_reads: stats.corrupt_reads,
+        poisoned: stats.poisoned,
+    })
 }
 
 fn region_status(view: RegionView) -> RegionStatus {

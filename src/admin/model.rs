@@ -47,6 +47,31 @@ pub struct BucketLag {
     pub lag_ms: u64,
 }
 
+/// `GET node`: disk, caches and clock of the node that answers. The disk's figures are those of its
+/// last housekeeping, seconds ago.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeFigures {
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    /// Its clock: milliseconds since 1970.
+    pub now_ms: u64,
+    pub disk_total_bytes: u64,
+    pub disk_free_bytes: u64,
+    /// Segment files, and of their bytes those that are live bodies.
+    pub segment_bytes: u64,
+    pub segment_live_bytes: u64,
+    /// Cached copies of what other regions hold, and chunks in memory.
+    pub cache_bytes: u64,
+    pub memory_cache_bytes: u64,
+    /// Group commits since the node started, and the changes in them.
+    pub commits: u64,
+    pub changes: u64,
+    /// Reads that failed their checksum.
+    pub corrupt_reads: u64,
+    /// A sync failed: the node writes nothing more until it is started again.
+    pub poisoned: bool,
+}
+
 /// `GET scrub`: how far a node has checked what it holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scrub {

@@ -55,15 +55,19 @@ pub(super) fn mark_page(headers: &mut HeaderMap) {
     mark(headers);
 }
 
-/// Headers of what comes from a bucket: saved when it is opened, never run.
-pub(super) fn mark_object(headers: &mut HeaderMap) {
+/// Headers of what comes from a bucket: saved when it is opened, never run. An answer without bytes
+/// keeps what the object says of itself, for the page to show.
+pub(super) fn mark_object(headers: &mut HeaderMap, method: &Method) {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(OBJECT));
+    mark(headers);
+    if method == Method::HEAD {
+        return;
+    }
     let stated = headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes);
     if !stated.is_some_and(|stated| stated.starts_with(b"attachment")) {
         headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    mark(headers);
 }
 
 fn mark(headers: &mut HeaderMap) {
@@ -117,11 +121,14 @@ mod tests {
     #[test]
     fn a_stored_page_is_saved_and_not_shown() {
         let mut all = headers(&[("content-disposition", "inline; filename=x.html")]);
-        mark_object(&mut all);
+        mark_object(&mut all, &Method::GET);
         assert_eq!(all["content-disposition"], "attachment");
         assert_eq!(all["content-security-policy"], OBJECT);
         let mut all = headers(&[("content-disposition", "attachment; filename=\"y\"")]);
-        mark_object(&mut all);
+        mark_object(&mut all, &Method::GET);
         assert_eq!(all["content-disposition"], "attachment; filename=\"y\"");
+        let mut all = headers(&[("cache-control", "max-age=60")]);
+        mark_object(&mut all, &Method::HEAD);
+        assert_eq!(all["cache-control"], "max-age=60");
     }
 }

@@ -150,8 +150,9 @@ impl Console {
             };
         }
         let Some(target) = target(&request) else { return Err(NOT_FOUND) };
+        let method = request.method().clone();
         let mut response = self.enter(&session.key, request, &target, client).await?;
-        guard::mark_object(response.headers_mut());
+        guard::mark_object(response.headers_mut(), &method);
         Ok(response)
     }
 

@@ -102,3 +102,95 @@ impl Sessions {
 fn name(cookie: &str) -> Name {
     *blake3::hash(cookie.as_bytes()).as_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use crate::env::{BoxFuture, Clock};
+
+    use super::*;
+
+    /// Stands until it is moved.
+    #[derive(Default)]
+    struct Hand(AtomicU64);
+
+    impl Hand {
+        fn wait(&self, time: Duration) {
+            self.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+        }
+    }
+
+    impl Clock for Hand {
+        fn now_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.now_ms())
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    fn sessions() -> (Sessions, Arc<Hand>) {
+        let clock = Arc::new(Hand::default());
+        let real =
+            crate::node::env::real(&tokio::runtime::Handle::current(), Path::new("/nowhere"));
+        (Sessions::new(Env { clock: clock.clone(), ..real }), clock)
+    }
+
+    fn key() -> Key {
+        Key { id: AccessKeyId("GWKEY".into()), secret: SecretKey("secret".into()) }
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_when_it_was_idle_for_long() {
+        let (sessions, clock) = sessions();
+        let (cookie, session) = sessions.begin(key());
+        assert_eq!(cookie.len(), 64);
+        assert!(session.is_token(session.token.as_bytes()) && !session.is_token(b""));
+        clock.wait(limits::SESSION_IDLE_MAX / 2);
+        assert!(sessions.find(&cookie).is_some(), "it is kept alive by being used");
+        clock.wait(limits::SESSION_IDLE_MAX - Duration::from_millis(1));
+        assert!(sessions.find(&cookie).is_some());
+        clock.wait(limits::SESSION_IDLE_MAX);
+        assert!(sessions.find(&cookie).is_none());
+        assert!(sessions.lock().is_empty(), "its secret is gone");
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_when_it_is_old_however_much_it_is_used() {
+        let (sessions, clock) = sessions();
+        let (cookie, _) = sessions.begin(key());
+        let step = limits::SESSION_IDLE_MAX / 2;
+        let mut used = 0;
+        while sessions.find(&cookie).is_some() {
+            clock.wait(step);
+            used += 1;
+            assert!(used < 1000, "it never ends");
+        }
+        assert_eq!(step * used, limits::SESSION_LIFE_MAX);
+    }
+
+    #[tokio::test]
+    async fn sessions_have_a_bound_and_the_idlest_makes_room() {
+        let (sessions, clock) = sessions();
+        let (idle, _) = sessions.begin(key());
+        let (busy, _) = sessions.begin(key());
+        clock.wait(Duration::from_secs(1));
+        assert!(sessions.find(&busy).is_some());
+        for _ in 0..limits::SESSIONS_MAX - 1 {
+            sessions.begin(key());
+        }
+        assert_eq!(sessions.lock().len(), limits::SESSIONS_MAX);
+        assert!(sessions.find(&idle).is_none());
+        assert!(sessions.find(&busy).is_some());
+        sessions.end(&busy);
+        assert!(sessions.find(&busy).is_none());
+    }
+}

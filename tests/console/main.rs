@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "modules of a test program")]
 
 #[path = "../clients/dev.rs"]
+#[allow(dead_code, reason = "this test needs a part of it")]
 mod dev;
 
 use std::path::{Path, PathBuf};

@@ -13,10 +13,18 @@ export interface Region {
   queued: number;
   voter: boolean;
 }
+/** Changes of the region that answers that another one has not applied. */
+export interface Lag {
+  bucket: string;
+  region: string;
+  changes: number;
+  lag_ms: number;
+}
 export interface Status {
   version: string;
   region: string;
   regions: Region[];
+  replication?: { below_copies: number; damaged: number; buckets: Lag[] };
 }
 
 /** `null` for keys that may not ask. */

@@ -3,10 +3,45 @@ import { signal } from '@preact/signals';
 import { admin, own, place } from './api';
 import { status, type Status } from './cluster';
 
+export interface Node {
+  now_ms: number;
+  disk_total_bytes: number;
+  disk_free_bytes: number;
+  segment_bytes: number;
+  segment_live_bytes: number;
+  cache_bytes: number;
+  memory_cache_bytes: number;
+  corrupt_reads: number;
+  poisoned: boolean;
+}
+export interface Scrub {
+  phase: string;
+  stopped: boolean;
+  finished_ms: number | null;
+  next_ms: number;
+  bytes: number;
+  bytes_total: number;
+  damaged_total: number;
+}
+export interface Repair {
+  phase: string;
+  stopped: boolean;
+  finished_ms: number | null;
+  records: number;
+  records_total: number;
+  below_copies: number;
+  making: number;
+}
+
 /** One look at a region: its view of the others and what it counted. */
 export interface Look {
   at: number;
   status: Status;
+  node: Node | null;
+  /** How far its clock is ahead of this computer's, milliseconds, give or take half the way. */
+  clock: number | null;
+  scrub: Scrub | null;
+  repair: Repair | null;
   counters: Readonly<Record<string, number>>;
   /** Requests and bytes a second, oldest first. */
   requests: readonly number[];
@@ -34,6 +69,13 @@ async function look(code: string): Promise<void> {
   if (seen.region !== code) return;
   const answer = await fetch('api/admin/metrics', { headers: own({}, code), cache: 'no-store' });
   if (!answer.ok) return;
+  const asked = Date.now();
+  const [node, scrub, repair] = await Promise.all([
+    admin<Node>('node', {}, code).catch(() => null),
+    admin<Scrub>('scrub', {}, code).catch(() => null),
+    admin<Repair>('repair', {}, code).catch(() => null),
+  ]);
+  const clock = node && node.now_ms - (asked + Date.now()) / 2;
   const now = counters(await answer.text());
   const at = performance.now();
   const before = looks.peek()[code];
@@ -45,6 +87,10 @@ async function look(code: string): Promise<void> {
     [code]: {
       at,
       status: seen,
+      node,
+      clock,
+      scrub,
+      repair,
       counters: now,
       requests: grow(before?.requests, rate('godwit_s3_requests_total')),
       bytes: grow(before?.bytes, rate('godwit_s3_sent_bytes_total')),

@@ -352,6 +352,7 @@ const drawer = async (name, tab) => {
 
 await step('metadata, tags and access of an object are changed', async () => {
   await drawer('notes.md', 'metadata');
+  await page.getByLabel('cache-control').fill('max-age=60');
   await page.getByLabel('content-type').fill('text/markdown');
   await button('Add').click();
   await page.getByLabel('Name 1').fill('season');
@@ -359,7 +360,7 @@ await step('metadata, tags and access of an object are changed', async () => {
   await button('Save metadata').click();
   await tell('Metadata saved.');
   const head = await ask('HEAD', 'api/s3/photos/notes.md');
-  must(head.headers['x-amz-meta-season'] === 'spring' && head.headers['content-type'] === 'text/markdown', JSON.stringify(head.headers));
+  must(head.headers['x-amz-meta-season'] === 'spring' && head.headers['content-type'] === 'text/markdown' && head.headers['cache-control'] === 'max-age=60', JSON.stringify(head.headers));
   await drawer('notes.md', 'tags');
   await button('Add').click();
   await page.getByLabel('Name 1').fill('kind');
@@ -385,7 +386,12 @@ await step('an older version is restored, a deletion undone', async () => {
   await ask('DELETE', 'api/s3/photos/story.txt');
   await drawer('story.txt', 'about');
   await drawer('story.txt', 'versions');
-  await button('Undelete').click();
+  await go('objects/photos');
+  await button('Deleted').click();
+  await accessible('what was deleted');
+  await button('Undelete story.txt').click();
+  await page.getByText('Nothing that could be brought back').waitFor();
+  await button('Close').click();
   await eventually('it is there again', async () => (await ask('GET', 'api/s3/photos/story.txt')).text === 'first');
 });
 
@@ -496,6 +502,11 @@ await step('an object moves to where it is read, while one looks', async () => {
   await page.getByRole('region', { name: 'Moves' }).getByText('iad → nrt').waitFor();
   await accessible('an object that moved');
   await button('nrt').click();
+  await page.getByLabel('Watch an object or a prefix').selectOption('films/');
+  await page.getByText('All 1 objects below it').waitFor();
+  const row = page.getByRole('row').filter({ has: page.getByRole('rowheader', { name: 'nrt', exact: true }) });
+  must((await row.locator('td').first().innerText()) === '1', 'its one primary is in nrt');
+  await accessible('a prefix on the map');
 });
 
 await step('the drawer of an object says where it lives', async () => {
@@ -553,6 +564,9 @@ await step('the cluster page tells of members, lag, counters and live requests',
   await page.getByRole('columnheader', { name: 'from nrt' }).waitFor();
   await eventually('every region was asked', async () => (await page.getByText('not known here').count()) === 0);
   await page.getByRole('rowheader', { name: 'Primaries moved' }).waitFor();
+  await eventually('every node tells its disk', async () => (await page.getByText(/ free$/).count()) === 3);
+  await page.getByRole('button', { name: 'Scrub now' }).first().click();
+  await tell(/scrub in \w+: started/);
   await button('Watch').click();
   await eventually('a request is shown', async () => {
     await ask('GET', 'api/s3/photos/notes.md');

@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { place, s3 } from '../api';
 import { status } from '../cluster';
-import { ago, bytes, count, moment, plural } from '../format';
+import { ago, bytes, count, duration, moment, plural } from '../format';
 import { href } from '../router';
 import { Button, Empty, Icon, Problem, useEvery, useLoad } from '../ui';
 import { DeleteBucket, NewBucket } from './newbucket';
@@ -45,6 +45,14 @@ async function usage(bucket: Bucket): Promise<Bucket> {
   } catch {
     return bucket;
   }
+}
+
+/** Whether the other regions have what was written here. */
+function late(bucket: string) {
+  const lags = (status.value?.replication?.buckets ?? []).filter((lag) => lag.bucket === bucket);
+  if (!lags.length) return <span class="even">even</span>;
+  const worst = Math.max(...lags.map((lag) => lag.lag_ms));
+  return <span class="late" title={lags.map((lag) => `${lag.region}: ${plural(lag.changes, 'change')}`).join(', ')}>{plural(lags.length, 'region')} behind by {duration(worst / 1000)}</span>;
 }
 
 /** Buckets that are asked for their usage at the same time, and at most. */
@@ -104,7 +112,7 @@ export function Buckets() {
       )}
       {shown.length > 0 && (
         <table class="list">
-          <thead><tr><th>Name</th><th>Location</th><th class="num">Objects</th><th class="num">Size</th><th>Created</th><th class="tools"><span class="hidden">Actions</span></th></tr></thead>
+          <thead><tr><th>Name</th><th>Location</th><th class="num">Objects</th><th class="num">Size</th>{status.value && <th>Elsewhere</th>}<th>Created</th><th class="tools"><span class="hidden">Actions</span></th></tr></thead>
           <tbody>
             {shown.map((bucket) => (
               <tr key={bucket.name}>
@@ -112,6 +120,7 @@ export function Buckets() {
                 <td data-label="Location">{bucket.regions.length ? bucket.regions.join(', ') : 'everywhere'}</td>
                 <td data-label="Objects" class="num">{bucket.objects === undefined ? '–' : count(bucket.objects)}</td>
                 <td data-label="Size" class="num">{bucket.size === undefined ? '–' : bytes(bucket.size)}</td>
+                {status.value && <td data-label="Elsewhere">{late(bucket.name)}</td>}
                 <td data-label="Created" title={moment(bucket.created)}>{ago(bucket.created)}</td>
                 <td class="tools">
                   <a class="button quiet bare" href={href('objects', bucket.name, '', { settings: 'access' })} aria-label={`Settings of ${bucket.name}`}><Icon name="settings" /></a>

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { document as fetched, path, reason, Refused, s3, session } from '../api';
+import { document as fetched, path, put, reason, Refused, s3, session } from '../api';
 import { status } from '../cluster';
 import { ago, bytes, moment } from '../format';
 import { copy, tags as putTags, type Version, versions } from '../objects';
@@ -61,7 +61,7 @@ function About({ bucket, objectKey: key }: Of) {
     ['Entity tag', at('etag').replaceAll('"', '')],
     ['Version', at('x-amz-version-id')],
     ['Encryption', at('x-amz-server-side-encryption')],
-    ['Cache', at('cache-control') === 'private, no-store' ? '' : at('cache-control')],
+    ['Cache', at('cache-control')],
     ['Lock', [at('x-amz-object-lock-mode'), at('x-amz-object-lock-retain-until-date')].filter(Boolean).join(' until ')],
     ['Legal hold', at('x-amz-object-lock-legal-hold')],
     ['Expires', at('x-amz-expiration')],
@@ -199,26 +199,32 @@ const KINDS = /^x-amz-meta-/;
 
 function Metadata({ bucket, objectKey: key, onChange }: Of & { onChange: () => void }) {
   const head = useLoad(() => s3('HEAD', bucket, { key }), [bucket, key]);
-  const [type, setType] = useState('');
-  useEffect(() => setType(head.value?.headers.get('content-type') ?? ''), [head.value]);
+  const [fields, setFields] = useState<Record<string, string>>({});
+  useEffect(() => setFields(Object.fromEntries(FIELDS.map((name) => [name, head.value?.headers.get(name) ?? '']))), [head.value]);
   if (!head.value) return head.error ? <Problem text={head.error} /> : <p class="sub">Loading …</p>;
   const pairs = [...head.value.headers].filter(([name]) => KINDS.test(name)).map(([name, value]) => [name.replace(KINDS, ''), value] as [string, string]);
   const save = async (all: [string, string][]) => {
     const headers: Record<string, string> = {
       'x-amz-copy-source': `/${path(bucket, key).replace(/^api\/s3\//, '')}`,
       'x-amz-metadata-directive': 'REPLACE',
-      'content-type': type,
     };
+    for (const name of FIELDS) if (fields[name]) headers[name] = fields[name];
     for (const [name, value] of all) headers[`x-amz-meta-${name}`] = value;
+    const access = await (await s3('GET', bucket, { key, query: { acl: '' } })).text();
     const answer = xml.parse(await (await s3('PUT', bucket, { key, headers })).text());
     if (answer.localName === 'Error') throw new Refused(500, xml.text(answer, 'Code'), xml.text(answer, 'Message'));
+    // A copy is its writer's alone; whoever else was granted something keeps it.
+    const granted = xml.all(xml.find(xml.parse(access), 'AccessControlList'), 'Grant').length > 1;
+    if (granted) await put(bucket, { acl: '' }, access, key);
     head.again();
     onChange();
   };
   return (
     <>
-      <p class="sub">A change writes the object again under its key: the same bytes, new headers. Nothing is moved.</p>
-      <Field label={FIELDS[0]}><input value={type} spellcheck={false} onInput={(event) => setType(event.currentTarget.value)} /></Field>
+      <p class="sub">A change writes the object again under its key: the same bytes, new headers.</p>
+      {FIELDS.map((name) => (
+        <Field key={name} label={name}><input value={fields[name] ?? ''} spellcheck={false} onInput={(event) => setFields({ ...fields, [name]: event.currentTarget.value })} /></Field>
+      ))}
       <Pairs label="Metadata" pairs={pairs} onSave={save} />
     </>
   );

@@ -8,7 +8,7 @@ import { looks, lookAround } from '../traffic';
 import { Button, Empty, Field, Icon, Problem, useEvery, useLoad } from '../ui';
 import { RegionMap } from '../worldmap';
 import { buckets } from './buckets';
-import { Sides, where } from './whereabouts';
+import { Sides, type Spread, spread, where } from './whereabouts';
 
 const STATES = { here: 'answers you', connected: 'connected', away: 'away' } as const;
 
@@ -19,27 +19,56 @@ export function WorldPage() {
   const chosen = query.get('region') ?? '';
   useEvery(3, () => { void refresh(); void lookAround(); });
   useEffect(() => void lookAround(), [regions.length]);
-  const found = useLoad(async () => (bucket && key ? where(bucket, key) : undefined), [bucket, key, place.value]);
+  const prefix = key.endsWith('/');
+  const found = useLoad(async () => (bucket && key && !prefix ? where(bucket, key) : undefined), [bucket, key, place.value]);
   useEvery(1, found.again, [bucket, key]);
+  const below = useLoad(async () => (bucket && prefix ? spread(bucket, key) : undefined), [bucket, key, place.value]);
+  useEvery(6, below.again, [bucket, key]);
   const choose = (code: string) => go(href('map', bucket, key, code && code !== chosen ? { region: code } : {}));
   if (!status.value) return <Empty icon="map" title="The map needs an admin key"><p>Your key has a scope; what it may see of the cluster is where its own objects live, in each object's drawer.</p></Empty>;
   const region = regions.find((one) => one.code === chosen);
-  const watched = bucket && key ? found.value : undefined;
+  const object = bucket && key && !prefix ? found.value : undefined;
+  const watched = object ?? (prefix ? below.value?.as : undefined);
   return (
     <>
       <div class="head">
         <div>
-          <h1>{key ? key.split('/').at(-1) : 'Map'}</h1>
+          <h1>{key ? key.split('/').filter(Boolean).at(-1) : 'Map'}</h1>
           <p class="sub">{key ? <>Where <span class="mono">s3://{bucket}/{key}</span> lives, live. <a href={href('map')}>Show all regions</a></> : `${regions.length} regions, one store. Objects move to where they are read.`}</p>
         </div>
         <Watch bucket={bucket} objectKey={key} />
       </div>
-      <Problem text={found.error} />
+      <Problem text={found.error || below.error} />
       <RegionMap regions={regions} found={watched} chosen={chosen} onChoose={choose} />
       <Legend object={watched !== undefined} />
       {region && <RegionCard region={region} onClose={() => choose('')} />}
-      {watched && <Readers bucket={bucket} objectKey={key} size={watched.size} regions={regions} />}
-      {watched ? <><Sides found={watched} />{watched.note && <p class="sub note">{watched.note}</p>}</> : <Regions regions={regions} chosen={chosen} onChoose={choose} />}
+      {object && <Readers bucket={bucket} objectKey={key} size={object.size} regions={regions} />}
+      {object && <><Sides found={object} />{object.note && <p class="sub note">{object.note}</p>}</>}
+      {prefix && below.value && <Below of={below.value} />}
+      {!key && <Regions regions={regions} chosen={chosen} onChoose={choose} />}
+    </>
+  );
+}
+
+/** What each region has of a prefix. */
+function Below({ of }: { of: Spread }) {
+  return (
+    <>
+      <p class="sub">{of.more ? `The first ${of.objects} objects below it` : `All ${of.objects} objects below it`}, {bytes(of.as.size)}.</p>
+      <table class="list">
+        <thead><tr><th>Region</th><th class="num">Primaries</th><th class="num">Full copies</th><th class="num">Cached</th><th class="num">Reads of late</th></tr></thead>
+        <tbody>
+          {Object.entries(of.regions).sort(([a], [b]) => (a < b ? -1 : 1)).map(([code, one]) => (
+            <tr key={code}>
+              <th scope="row">{code}</th>
+              <td data-label="Primaries" class="num">{one.primaries}</td>
+              <td data-label="Full copies" class="num">{one.copies}</td>
+              <td data-label="Cached" class="num">{one.cached}</td>
+              <td data-label="Reads of late" class="num">{one.heat.toFixed(1)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
     </>
   );
 }
@@ -132,7 +161,11 @@ function Spark({ values }: { values: readonly number[] }) {
 function Watch({ bucket, objectKey }: { bucket: string; objectKey: string }) {
   const [from, setFrom] = useState(bucket);
   const names = useLoad(buckets, []);
-  const keys = useLoad(async () => (from ? (await list(from, '', '', '')).items.slice(0, 200) : []), [from]);
+  const keys = useLoad(async () => {
+    if (!from) return [];
+    const [folders, all] = await Promise.all([list(from, ''), list(from, '', '', '')]);
+    return [...folders.items.filter((item) => item.kind === 'folder'), ...all.items.slice(0, 200)];
+  }, [from]);
   useEffect(() => setFrom(bucket), [bucket]);
   return (
     <div class="actions watch">
@@ -142,7 +175,7 @@ function Watch({ bucket, objectKey }: { bucket: string; objectKey: string }) {
           {names.value?.map((one) => <option key={one.name}>{one.name}</option>)}
         </select>
       </Field>
-      <Field label="Watch an object">
+      <Field label="Watch an object or a prefix">
         <select value={objectKey} disabled={!from} onChange={(event) => go(href('map', from, event.currentTarget.value))}>
           <option value="">choose …</option>
           {objectKey && <option key={objectKey}>{objectKey}</option>}

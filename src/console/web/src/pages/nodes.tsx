@@ -1,9 +1,10 @@
 import { useEffect, useState } from 'preact/hooks';
 import { place, reason } from '../api';
 import { refresh, status } from '../cluster';
-import { bytes, count, millis } from '../format';
+import { admin } from '../api';
+import { ago, bytes, count, millis } from '../format';
 import { follow, looks, lookAround } from '../traffic';
-import { Button, Empty, Problem, Switch, useEvery } from '../ui';
+import { attempt, Button, Empty, Problem, Switch, useEvery } from '../ui';
 import { Tile } from './map';
 
 interface Line {
@@ -91,6 +92,8 @@ export function Nodes() {
           </table>
         </div>
       </section>
+      {known && <Disks codes={codes} />}
+      {known && <Upkeep codes={codes} />}
       {known && (
         <section>
           <h2>Counted since each node started</h2>
@@ -114,6 +117,79 @@ export function Nodes() {
       )}
       <Requests />
     </>
+  );
+}
+
+/** What each node keeps, where, and what its clock says. */
+function Disks({ codes }: { codes: readonly string[] }) {
+  const all = looks.value;
+  return (
+    <section>
+      <h2>Nodes</h2>
+      <div class="scroll" tabIndex={0} role="region" aria-label="Disks, caches and clocks">
+        <table class="list">
+          <thead><tr><th>Node</th><th>Disk</th><th class="num">Bodies in segments</th><th class="num">Cached from others</th><th class="num">In memory</th><th class="num">Clock</th><th class="num">Bad reads</th></tr></thead>
+          <tbody>
+            {codes.map((code) => {
+              const { node, clock } = all[code] ?? {};
+              if (!node) return <tr key={code}><th scope="row">{code}</th><td data-label="Disk" colSpan={6}>cannot be asked through this address</td></tr>;
+              const used = node.disk_total_bytes - node.disk_free_bytes;
+              return (
+                <tr key={code}>
+                  <th scope="row">{code} {node.poisoned && <span class="chip bad">takes no writes: its disk failed</span>}</th>
+                  <td data-label="Disk"><meter aria-label={`Disk of ${code}`} min={0} max={Math.max(1, node.disk_total_bytes)} high={node.disk_total_bytes * 0.9} value={used} /> {bytes(node.disk_free_bytes)} free</td>
+                  <td data-label="Bodies in segments" class="num">{bytes(node.segment_live_bytes)} <small>of {bytes(node.segment_bytes)}</small></td>
+                  <td data-label="Cached from others" class="num">{bytes(node.cache_bytes)}</td>
+                  <td data-label="In memory" class="num">{bytes(node.memory_cache_bytes)}</td>
+                  <td data-label="Clock" class={`num ${Math.abs(clock ?? 0) > 2000 ? 'late' : ''}`}>{clock === null || clock === undefined ? '–' : `${clock <= -50 ? '−' : '+'}${(Math.abs(clock) / 1000).toFixed(1)} s`}</td>
+                  <td data-label="Bad reads" class={`num ${node.corrupt_reads ? 'late' : ''}`}>{count(node.corrupt_reads)}</td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+      <p class="sub">Clocks are compared with this computer's; two that agree show the same.</p>
+    </section>
+  );
+}
+
+/** Scrub and repair of each node: how far, what was found, and their switches. */
+function Upkeep({ codes }: { codes: readonly string[] }) {
+  const all = looks.value;
+  const turn = async (code: string, what: 'scrub' | 'repair', stopped: boolean) => {
+    const verb = stopped ? 'start' : 'stop';
+    await attempt(admin(`${what}/${verb}`, { method: 'POST' }, code), `${what} in ${code}: ${stopped ? 'started' : 'stopped'}.`);
+    await lookAround();
+  };
+  return (
+    <section>
+      <h2>Scrub and repair</h2>
+      <div class="scroll" tabIndex={0} role="region" aria-label="Scrub and repair">
+        <table class="list">
+          <thead><tr><th>Node</th><th>Scrub reads what is held</th><th>Repair compares with others</th><th class="num">Damaged</th><th class="num">Too few copies</th><th class="tools"><span class="hidden">Actions</span></th></tr></thead>
+          <tbody>
+            {codes.map((code) => {
+              const { scrub, repair } = all[code] ?? {};
+              if (!scrub || !repair) return null;
+              return (
+                <tr key={code}>
+                  <th scope="row">{code}</th>
+                  <td data-label="Scrub">{scrub.stopped ? 'stopped' : scrub.phase === 'resting' ? `resting${scrub.finished_ms ? `, done ${ago(scrub.finished_ms)}` : ''}` : <><meter aria-label={`Scrub of ${code}`} min={0} max={Math.max(1, scrub.bytes_total)} value={scrub.bytes} /> {scrub.phase}</>}</td>
+                  <td data-label="Repair">{repair.stopped ? 'stopped' : repair.phase === 'resting' ? `resting${repair.finished_ms ? `, done ${ago(repair.finished_ms)}` : ''}` : <><meter aria-label={`Repair of ${code}`} min={0} max={Math.max(1, repair.records_total)} value={repair.records} /> {repair.phase}</>}</td>
+                  <td data-label="Damaged" class={`num ${scrub.damaged_total ? 'late' : ''}`}>{count(scrub.damaged_total)}</td>
+                  <td data-label="Too few copies" class={`num ${repair.below_copies ? 'late' : ''}`}>{count(repair.below_copies)}</td>
+                  <td class="tools">
+                    <Button look="quiet" onClick={() => turn(code, 'scrub', scrub.stopped || scrub.phase === 'resting')}>{scrub.stopped || scrub.phase === 'resting' ? 'Scrub now' : 'Stop scrub'}</Button>
+                    <Button look="quiet" onClick={() => turn(code, 'repair', repair.stopped || repair.phase === 'resting')}>{repair.stopped || repair.phase === 'resting' ? 'Repair now' : 'Stop repair'}</Button>
+                  </td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+    </section>
   );
 }
 

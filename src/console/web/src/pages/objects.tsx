@@ -2,10 +2,10 @@ import { signal } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { path, place, reason, s3 } from '../api';
 import { ago, bytes, moment, plural } from '../format';
-import { copy, every, type Item, list, remove, rename } from '../objects';
+import { copy, every, type Item, list, remove, rename, versions } from '../objects';
 import { go, href, route } from '../router';
 import { add, dropped, finished, picked } from '../upload';
-import { Ask, Button, Empty, Field, Icon, Problem, tell } from '../ui';
+import { Ask, attempt, Button, Dialog, Empty, Field, Icon, Problem, tell, useLoad } from '../ui';
 import { buckets } from './buckets';
 import { Details } from './details';
 import { Settings } from './settings';
@@ -22,7 +22,7 @@ export function Objects() {
   const [state, setState] = useState<'loading' | 'ready'>('loading');
   const [error, setError] = useState('');
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  const [asking, setAsking] = useState<'' | 'folder' | 'delete' | 'move' | 'copy'>('');
+  const [asking, setAsking] = useState<'' | 'folder' | 'delete' | 'move' | 'copy' | 'deleted'>('');
   const [renamed, setRenamed] = useState<Item | null>(null);
   const [round, setRound] = useState(0);
   const [over, setOver] = useState(false);
@@ -91,6 +91,7 @@ export function Objects() {
           <Search key={prefix} bucket={bucket} prefix={prefix} />
           <Button icon="refresh" aria-label="Refresh" onClick={again} />
           <Button icon="settings" onClick={() => show({ settings: 'access' })}>Settings</Button>
+          <Button icon="history" onClick={() => setAsking('deleted')}>Deleted</Button>
           <Button icon="folder" onClick={() => setAsking('folder')}>New folder</Button>
           <Pick label="Folder" folder onPick={take} />
           <Pick label="Upload" onPick={take} />
@@ -119,6 +120,7 @@ export function Objects() {
       {over && <div class="dropzone" aria-hidden="true">Drop to upload to {bucket}/{prefix}</div>}
       <Uploads />
       {asking === 'folder' && <NewFolder bucket={bucket} prefix={prefix} onDone={again} onClose={() => setAsking('')} />}
+      {asking === 'deleted' && <Deleted bucket={bucket} prefix={prefix} onDone={again} onClose={() => setAsking('')} />}
       {asking === 'delete' && <Remove bucket={bucket} items={selected} onDone={() => { setChosen(new Set()); again(); }} onClose={() => setAsking('')} />}
       {(asking === 'copy' || asking === 'move') && (
         <Transfer move={asking === 'move'} bucket={bucket} prefix={prefix} items={selected}
@@ -263,6 +265,33 @@ function NewFolder({ bucket, prefix, onDone, onClose }: { bucket: string; prefix
         <input value={name} autoFocus required onInput={(event) => setName(event.currentTarget.value)} />
       </Field>
     </Ask>
+  );
+}
+
+/** What was deleted below a prefix and can be had again, because the bucket keeps versions. */
+function Deleted({ bucket, prefix, onDone, onClose }: { bucket: string; prefix: string; onDone: () => void; onClose: () => void }) {
+  const load = useLoad(async () => (await versions(bucket, prefix, '')).filter((one) => one.marker && one.latest), [bucket, prefix]);
+  const undelete = async (key: string, versionId: string) => {
+    if (await attempt(s3('DELETE', bucket, { key, query: { versionId } }), `${key} is back.`)) {
+      load.again();
+      onDone();
+    }
+  };
+  return (
+    <Dialog wide title={`Deleted below ${bucket}/${prefix}`} onClose={onClose}>
+      <Problem text={load.error} />
+      {load.value?.length === 0 && <p>Nothing that could be brought back. Deleted objects are kept where the bucket keeps versions.</p>}
+      {load.value && load.value.length > 0 && (
+        <ul class="plain">
+          {load.value.map((one) => (
+            <li class="version" key={one.key}>
+              <span><strong>{one.key}</strong><small>deleted {ago(one.modified)}</small></span>
+              <Button icon="history" aria-label={`Undelete ${one.key}`} onClick={() => undelete(one.key, one.id)}>Undelete</Button>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Dialog>
   );
 }
 

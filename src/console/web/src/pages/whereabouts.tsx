@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { admin, place } from '../api';
 import { status } from '../cluster';
 import { ago, bytes, moment } from '../format';
+import { list } from '../objects';
 import { Problem, useEvery, useLoad } from '../ui';
 import { RegionMap } from '../worldmap';
 
@@ -18,6 +19,50 @@ export interface Whereabouts {
 export function where(bucket: string, key: string): Promise<Whereabouts> {
   const query = new URLSearchParams({ bucket, key });
   return admin<Whereabouts>(`where?${query.toString().replaceAll('+', '%20')}`);
+}
+
+/** The objects of a prefix that are looked at, and how many at the same time. */
+const SPREAD_MAX = 24;
+const SPREAD_AT_ONCE = 4;
+
+/** What each region has of the objects below a prefix. */
+export interface Spread {
+  objects: number;
+  more: boolean;
+  regions: Record<string, { primaries: number; copies: number; cached: number; heat: number }>;
+  /** The same as one object would look. */
+  as: Whereabouts;
+}
+
+export async function spread(bucket: string, prefix: string): Promise<Spread> {
+  const page = await list(bucket, prefix, '', '');
+  const keys = page.items.slice(0, SPREAD_MAX);
+  const found: Whereabouts[] = [];
+  const left = [...keys];
+  const lane = async () => {
+    for (let item = left.pop(); item; item = left.pop()) found.push(await where(bucket, item.key));
+  };
+  await Promise.all(Array.from({ length: SPREAD_AT_ONCE }, lane));
+  const regions: Spread['regions'] = {};
+  const of = (code: string) => (regions[code] ??= { primaries: 0, copies: 0, cached: 0, heat: 0 });
+  for (const one of found) {
+    if (one.primary) of(one.primary).primaries += 1;
+    for (const code of one.holders) of(code).copies += 1;
+    for (const code of one.cached) of(code).cached += 1;
+    for (const [code, heat] of Object.entries(one.heat)) of(code).heat += heat;
+  }
+  const most = Object.entries(regions).sort(([, a], [, b]) => b.primaries - a.primaries)[0];
+  const has = (part: 'copies' | 'cached') => Object.keys(regions).filter((code) => regions[code]![part] > 0);
+  const as: Whereabouts = {
+    size: found.reduce((sum, one) => sum + one.size, 0),
+    primary: most && most[1].primaries > 0 ? most[0] : null,
+    holders: has('copies'),
+    cached: has('cached'),
+    heat: Object.fromEntries(Object.entries(regions).map(([code, one]) => [code, one.heat])),
+    moves: found.flatMap((one) => one.moves).sort((a, b) => b.at_ms - a.at_ms).slice(0, 8),
+    note: null,
+  };
+  return { objects: found.length, more: page.items.length > SPREAD_MAX || page.next !== '', regions, as };
 }
 
 /** Where an object lives: the map, the same as a table, and the moves so far. */
