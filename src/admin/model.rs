@@ -47,14 +47,14 @@ pub struct BucketLag {
     pub lag_ms: u64,
 }
 
-/// `GET node`: disk, caches and clock of the node that answers. The disk's figures are those of its
-/// last housekeeping, seconds ago.
+/// `GET node`: disk, caches and clock of the node that answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeFigures {
     #[schemars(with = "String")]
     pub region: RegionId,
     /// Its clock: milliseconds since 1970.
     pub now_ms: u64,
+    /// As of the last housekeeping, seconds ago.
     pub disk_total_bytes: u64,
     pub disk_free_bytes: u64,
     /// Segment files, and of their bytes those that are live bodies.
