@@ -52,6 +52,8 @@ struct World {
     fault: Option<(Fault, u64)>,
     capacity: u64,
     debt: Duration,
+    /// How many times slower than usual it is.
+    slowness: u32,
     syncs: BTreeMap<PathBuf, u64>,
 }
 
@@ -113,6 +115,7 @@ impl SimDisk {
             fault: None,
             capacity: u64::MAX,
             debt: Duration::ZERO,
+            slowness: 1,
             syncs: BTreeMap::new(),
         })))
     }
@@ -159,6 +162,11 @@ impl SimDisk {
     /// Bytes in all files that have a name.
     pub(crate) fn used(&self) -> u64 {
         self.world().used()
+    }
+
+    /// From now on everything takes so many times as long.
+    pub(crate) fn set_slowness(&self, times: u32) {
+        self.world().slowness = times;
     }
 
     /// Flips one bit of a file, as decay does.
@@ -231,7 +239,8 @@ impl World {
     }
 
     fn charge(&mut self, fixed: Duration, bytes: usize) {
-        self.debt += fixed + Duration::from_micros(bytes as u64 / BYTES_PER_MICRO);
+        let cost = fixed + Duration::from_micros(bytes as u64 / BYTES_PER_MICRO);
+        self.debt += cost * self.slowness;
     }
 
     fn name(&mut self, change: NameChange) {

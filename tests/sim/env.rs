@@ -4,39 +4,57 @@
 //! Everything runs on one current-thread runtime whose clock is paused: time moves only when
 //! nothing else can run, so that a seed fixes the whole run.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use godwit::env::{BoxFuture, Clock, Rng, Tasks};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Wall time at the start of every run: a fixed day.
 const EPOCH_MS: u64 = 1_800_000_000_000;
 
-/// One node's clock: virtual time plus an offset that a nemesis may change.
+/// One node's clock: virtual time plus an offset, and a rate, that a nemesis may change.
 pub(crate) struct SimClock {
     start: Instant,
-    skew_ms: AtomicI64,
+    wrong: Mutex<Wrong>,
+}
+
+/// How a clock goes wrong.
+struct Wrong {
+    skew_ms: i64,
+    /// Milliseconds that it gains in a thousand seconds, since a moment.
+    drift: i64,
+    since: Instant,
 }
 
 impl SimClock {
     pub(crate) fn new(start: Instant) -> Arc<Self> {
-        Arc::new(Self { start, skew_ms: AtomicI64::new(0) })
+        let wrong = Wrong { skew_ms: 0, drift: 0, since: start };
+        Arc::new(Self { start, wrong: Mutex::new(wrong) })
     }
 
-    pub(crate) fn set_skew_ms(&self, skew_ms: i64) {
-        self.skew_ms.store(skew_ms, Ordering::Relaxed);
+    /// From now on it is so much ahead, and gains `drift` milliseconds in a thousand seconds.
+    pub(crate) fn set_wrong(&self, skew_ms: i64, drift: i64) {
+        *self.wrong.lock().unwrap() = Wrong { skew_ms, drift, since: Instant::now() };
+    }
+
+    fn skew_ms(&self) -> i64 {
+        let wrong = self.wrong.lock().unwrap();
+        let since_ms = i64::try_from(wrong.since.elapsed().as_millis()).unwrap();
+        wrong.skew_ms + since_ms * wrong.drift / 1_000_000
     }
 }
 
 impl Clock for SimClock {
     fn now_ms(&self) -> u64 {
         let elapsed_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap();
-        (EPOCH_MS + elapsed_ms).saturating_add_signed(self.skew_ms.load(Ordering::Relaxed))
+        (EPOCH_MS + elapsed_ms).saturating_add_signed(self.skew_ms())
     }
 
     fn monotonic(&self) -> Duration {
@@ -77,9 +95,37 @@ impl Rng for SimRng {
 #[derive(Default)]
 pub(crate) struct SimTasks {
     running: Mutex<Vec<AbortHandle>>,
+    /// Until then nothing of the node runs, as if its process were stopped.
+    paused: Arc<Mutex<Option<Instant>>>,
+}
+
+/// Runs a task, but not while its node is paused.
+async fn unless_paused(paused: Arc<Mutex<Option<Instant>>>, mut task: BoxFuture<'static, ()>) {
+    let mut nap: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(move |context| {
+        loop {
+            if let Some(sleep) = &mut nap
+                && sleep.as_mut().poll(context).is_pending()
+            {
+                return Poll::Pending;
+            }
+            let until = (*paused.lock().unwrap()).filter(|until| *until > Instant::now());
+            match until {
+                Some(until) => nap = Some(Box::pin(sleep_until(until))),
+                None => break,
+            }
+        }
+        nap = None;
+        task.as_mut().poll(context)
+    })
+    .await;
 }
 
 impl SimTasks {
+    pub(crate) fn pause(&self, until: Instant) {
+        *self.paused.lock().unwrap() = Some(until);
+    }
+
     pub(crate) fn kill(&self) {
         for task in self.running.lock().unwrap().drain(..) {
             task.abort();
@@ -93,6 +139,7 @@ impl Tasks for SimTasks {
         if running.len() > 1000 {
             running.retain(|task| !task.is_finished());
         }
+        let task = unless_paused(Arc::clone(&self.paused), task);
         running.push(tokio::task::spawn(task).abort_handle());
     }
 

@@ -134,5 +134,7 @@ impl Ledger {
 /// The body of an attempt: its number, over and over. At least eight bytes.
 pub(crate) fn pattern(attempt: usize, len: usize) -> Vec<u8> {
     assert!(len >= 8);
-    (attempt as u64).to_le_bytes().into_iter().cycle().take(len).collect()
+    let mut bytes = (attempt as u64).to_le_bytes().repeat(len.div_ceil(8));
+    bytes.truncate(len);
+    bytes
 }

@@ -30,6 +30,8 @@ struct State {
     break_one_in: u64,
     /// One datagram in so many is lost; 0: none.
     lose_one_in: u64,
+    /// How much longer every message from or to a region takes.
+    slow: BTreeMap<RegionId, Duration>,
 }
 
 /// All links of one world.
@@ -66,6 +68,7 @@ impl SimNet {
     pub(crate) fn heal(&self) {
         let mut state = self.state.lock().unwrap();
         state.cuts.clear();
+        state.slow.clear();
         state.break_one_in = 0;
         state.lose_one_in = 0;
     }
@@ -76,9 +79,15 @@ impl SimNet {
         state.lose_one_in = lose_one_in;
     }
 
-    fn delay(&self) -> Duration {
+    pub(crate) fn slow_down(&self, region: RegionId, by: Duration) {
+        self.state.lock().unwrap().slow.insert(region, by);
+    }
+
+    fn delay(&self, from: RegionId, to: RegionId) -> Duration {
         let jitter_us = self.rng.below(self.one_way.as_micros() as u64 / 4 + 1);
-        self.one_way + Duration::from_micros(jitter_us)
+        let state = self.state.lock().unwrap();
+        let slow = [from, to].iter().filter_map(|region| state.slow.get(region)).sum::<Duration>();
+        self.one_way + Duration::from_micros(jitter_us) + slow
     }
 
     fn reachable(&self, from: RegionId, to: RegionId) -> Option<Endpoint> {
@@ -112,10 +121,10 @@ impl SimPeers {
             return Err(PeerError::Unreachable);
         }
         if net.draws(|s| s.break_one_in) {
-            tokio::time::sleep(net.delay()).await;
+            tokio::time::sleep(net.delay(me, to)).await;
             return Err(PeerError::Broken);
         }
-        tokio::time::sleep(net.delay()).await;
+        tokio::time::sleep(net.delay(me, to)).await;
         let Some(peer) = net.reachable(me, to) else {
             return std::future::pending().await;
         };
@@ -130,7 +139,7 @@ impl SimPeers {
         let Ok(reply) = reply.await else {
             return Err(PeerError::Broken);
         };
-        tokio::time::sleep(net.delay()).await;
+        tokio::time::sleep(net.delay(to, me)).await;
         if net.draws(|s| s.break_one_in) {
             return Err(PeerError::Broken);
         }
@@ -167,7 +176,7 @@ impl Peers for SimPeers {
             return;
         }
         tokio::task::spawn(async move {
-            tokio::time::sleep(net.delay()).await;
+            tokio::time::sleep(net.delay(me, to)).await;
             if let Some(peer) = net.reachable(me, to) {
                 peer.handler.datagram(me, data);
             }

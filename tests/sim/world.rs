@@ -141,8 +141,20 @@ impl World {
         node.disk.crash();
     }
 
-    pub(crate) fn skew(&self, region: RegionId, skew_ms: i64) {
-        self.nodes[&region].clock.set_skew_ms(skew_ms);
+    /// A clock goes wrong, or right again: so much ahead, and so much a thousand seconds.
+    pub(crate) fn skew(&self, region: RegionId, skew_ms: i64, drift: i64) {
+        self.nodes[&region].clock.set_wrong(skew_ms, drift);
+    }
+
+    /// Nothing of a node runs for a while, and then all of it goes on.
+    pub(crate) fn pause(&self, region: RegionId, pause: Duration) {
+        if let Some(life) = &self.nodes[&region].life {
+            life.tasks.pause(Instant::now() + pause);
+        }
+    }
+
+    pub(crate) fn slow_disk(&self, region: RegionId, times: u32) {
+        self.nodes[&region].disk.set_slowness(times);
     }
 
     pub(crate) fn engine(&self, region: RegionId) -> Engine {

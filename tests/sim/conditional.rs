@@ -1,0 +1,161 @@
+//! Creations, changes and deletions on conditions, and plain writes beside them, from all regions on
+//! few keys, in the same storm: the history of each key is linearizable.
+//!
+//! Off unless `GODWIT_CONDITIONAL` is set, for as long as conditions are judged at the row of the
+//! region that a request enters by: so they are found to be not linearizable within few seeds.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use godwit::engine::body::WholeBody;
+use godwit::engine::{Attributes, Engine, Error, PutObject, VersionRef};
+use godwit::logic::precondition::{Conditions, ETagMatch};
+use godwit::types::region::RegionId;
+use md5::{Digest, Md5};
+
+use super::ledger::pattern;
+use super::linear::{Answer, Fault, History, Op};
+use super::world::World;
+use super::{bucket, key, owner, read};
+
+const KEYS: [&str; 2] = ["x/1", "x/2"];
+/// Attempts of this workload carry other numbers than those of the ledger.
+const FIRST_ATTEMPT: usize = 1 << 40;
+
+pub(crate) fn is_on() -> bool {
+    std::env::var_os("GODWIT_CONDITIONAL").is_some()
+}
+
+#[derive(Default)]
+struct Asked {
+    attempts: usize,
+    histories: BTreeMap<&'static str, History<String>>,
+}
+
+/// What clients asked and were told.
+#[derive(Clone, Default)]
+pub(crate) struct Conditional(Arc<Mutex<Asked>>);
+
+fn etag(body: &[u8]) -> String {
+    hex::encode(Md5::digest(body))
+}
+
+fn answer(told: Result<(), Error>) -> Answer<String> {
+    match told {
+        Ok(()) => Answer::Done,
+        Err(Error::PreconditionFailed(_) | Error::NoSuchKey) => Answer::Refused,
+        Err(Error::Unavailable { .. } | Error::Internal(_) | Error::Conflict(_)) => Answer::Unknown,
+        Err(error) => panic!("a good request was answered {error}"),
+    }
+}
+
+impl Conditional {
+    /// One request of one client at a region that is up.
+    pub(crate) fn client(&self, world: &World, region: RegionId) {
+        let (engine, this) = (world.engine(region), self.clone());
+        let name = KEYS[usize::try_from(world.rng.below(KEYS.len() as u64)).unwrap()];
+        let what = world.rng.below(8);
+        let len = usize::try_from(8 + world.rng.below(2) * 6000).unwrap();
+        world.run_on(region, async move { this.request(engine, name, what, len).await });
+    }
+
+    async fn request(&self, engine: Engine, name: &'static str, what: u64, len: usize) {
+        // What a client that has just read the key here would expect of it.
+        let known = match read(&engine, name).await {
+            Ok(read) => read.map(|(_, body)| etag(&body)),
+            Err(_) => return,
+        };
+        let body = {
+            let mut asked = self.0.lock().unwrap();
+            asked.attempts += 1;
+            pattern(FIRST_ATTEMPT + asked.attempts, len)
+        };
+        let new = etag(&body);
+        let any = Conditions::default();
+        let matching = |etag: &String| Conditions {
+            if_match: Some(ETagMatch::OneOf(vec![etag.clone()])),
+            ..Conditions::default()
+        };
+        match (what, known) {
+            (0, _) => self.put(engine, name, body, Op::Plain(Some(new)), any).await,
+            (1 | 2, Some(known)) => {
+                let conditions = matching(&known);
+                self.delete(engine, name, Op::DeleteIfMatch(known), conditions).await;
+            }
+            (3..=7, Some(known)) => {
+                let conditions = matching(&known);
+                let op = Op::PutIfMatch { expected: known, new };
+                self.put(engine, name, body, op, conditions).await;
+            }
+            (_, _) => {
+                let absent = Conditions { if_none_match: Some(ETagMatch::Any), ..any };
+                self.put(engine, name, body, Op::PutIfAbsent(new), absent).await;
+            }
+        }
+    }
+
+    fn begin(&self, name: &'static str, op: Op<String>) -> usize {
+        self.0.lock().unwrap().histories.entry(name).or_default().begin(op)
+    }
+
+    fn end(&self, name: &'static str, operation: usize, answer: Answer<String>) {
+        let mut asked = self.0.lock().unwrap();
+        asked.histories.get_mut(name).expect("it began").end(operation, answer);
+    }
+
+    async fn put(
+        &self,
+        engine: Engine,
+        name: &'static str,
+        body: Vec<u8>,
+        op: Op<String>,
+        conditions: Conditions,
+    ) {
+        let operation = self.begin(name, op);
+        let (bucket, attributes) = (bucket(), Attributes::default());
+        let put = PutObject { bucket, key: key(name), owner: owner(), attributes, conditions };
+        let mut body = WholeBody::new(Bytes::from(body));
+        let told = engine.put_object(put, &mut body).await.map(drop);
+        self.end(name, operation, answer(told));
+    }
+
+    async fn delete(
+        &self,
+        engine: Engine,
+        name: &'static str,
+        op: Op<String>,
+        conditions: Conditions,
+    ) {
+        let operation = self.begin(name, op);
+        let version = VersionRef::Current;
+        let told = engine.delete_object(&bucket(), &key(name), version, conditions, false).await;
+        self.end(name, operation, answer(told.map(drop)));
+    }
+
+    /// What a region shows when all agree.
+    pub(crate) async fn read_all(&self, engine: &Engine) {
+        for name in KEYS {
+            let shown = read(engine, name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            let operation = self.begin(name, Op::Read);
+            self.end(name, operation, Answer::Saw(shown.map(|(_, body)| etag(&body))));
+        }
+    }
+
+    /// Every history is linearizable.
+    pub(crate) fn check(&self) -> String {
+        let asked = self.0.lock().unwrap();
+        for (name, history) in &asked.histories {
+            match history.check() {
+                Ok(_) => {}
+                Err(Fault::NotLinearizable(story)) => {
+                    panic!("{name} is not linearizable:\n{story}")
+                }
+                Err(Fault::TooHard(story)) => panic!("{name} could not be checked:\n{story}"),
+            }
+        }
+        let operations: usize = asked.histories.values().map(History::len).sum();
+        let definite: usize = asked.histories.values().map(History::definite).sum();
+        format!("{definite} of {operations} conditional operations answered")
+    }
+}
