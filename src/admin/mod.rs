@@ -6,6 +6,7 @@
 //! answered without.
 
 mod api;
+mod backup;
 mod cluster;
 pub(crate) mod health;
 mod hint;

@@ -396,6 +396,43 @@ pub struct KeepingBody {
     pub soft_delete_days: Option<u16>,
 }
 
+/// `POST backup/create`, `POST backup/restore`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupTask {
+    /// An absolute path on the node's machine.
+    pub path: String,
+}
+
+/// `GET backup`: a backup or a restore of the node that answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Backup {
+    pub state: BackupState,
+    /// It brings back; else it makes a backup.
+    pub restores: bool,
+    pub path: String,
+    pub started_ms: u64,
+    pub records: u64,
+    pub blobs: u64,
+    pub bytes: u64,
+    /// Bodies that other regions hold alone.
+    pub absent: u64,
+    /// Why it failed.
+    pub why: Option<String>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BackupState {
+    /// There was none since the node started.
+    #[default]
+    None,
+    Running,
+    Done,
+    Failed,
+}
+
 /// Every refusal of the admin API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {

@@ -7,7 +7,7 @@ use crate::s3::error::{Code, S3Error};
 
 use super::api::Api;
 use super::route::{Answer, Call, Role, Route, Verb};
-use super::{cluster, keys, storage, tokens, trace, undo, upkeep, whereabouts};
+use super::{backup, cluster, keys, storage, tokens, trace, undo, upkeep, whereabouts};
 
 /// All rows, by subject. Their order is that of the documents.
 pub(super) const GROUPS: &[(&str, &[Route])] = &[
@@ -15,6 +15,7 @@ pub(super) const GROUPS: &[(&str, &[Route])] = &[
     ("objects", whereabouts::ROUTES),
     ("deleted", undo::ROUTES),
     ("storage", storage::ROUTES),
+    ("backup", backup::ROUTES),
     ("keys", keys::ROUTES),
     ("tokens", tokens::ROUTES),
     ("requests", trace::ROUTES),

@@ -137,6 +137,14 @@ impl Client {
         Ok((answer.status, answer.body))
     }
 
+    /// Between two looks at something that takes a while.
+    pub(super) fn wait(&self, time: std::time::Duration) -> Result<(), CliError> {
+        self.run(async {
+            self.link.env.sleep(time).await;
+            Ok(())
+        })
+    }
+
     fn admin<T: DeserializeOwned>(&self, ask: Ask) -> Result<T, CliError> {
         decode(&self.link, &self.run(self.link.ask(&ask))?)
     }

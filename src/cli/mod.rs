@@ -3,6 +3,7 @@
 //! Invariant: results go to standard output, everything else to standard error; the exit code says
 //! what kind of failure it was; a message says what to do next.
 
+mod backup;
 mod bucket;
 mod client;
 mod cluster;
@@ -75,6 +76,9 @@ struct Common {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write, check or restore backups
+    #[command(subcommand)]
+    Backup(backup::Backup),
     /// Make, list, show, change and delete buckets
     #[command(subcommand)]
     Bucket(bucket::Bucket),
@@ -202,6 +206,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Rm(command) => objects::rm(&common, &command),
         Command::Stat(command) => objects::stat(&common, &command),
         Command::Sync(command) => objects::sync(&common, &command),
+        Command::Backup(command) => backup::run(&common, command),
         Command::Cluster(command) => cluster::run(&common, command),
         Command::Conflicts(command) => undo::conflicts(&common, command),
         Command::Config(command) => config::run(&common, command),

@@ -129,6 +129,12 @@ pub(super) fn when(ms: u64) -> String {
     format!("{} {hour:02}:{minute:02}:{second:02}", time.date())
 }
 
+/// A line of a terminal that the next one replaces; nothing ends it.
+pub(super) fn progress(text: &str) {
+    let mut error = io::stderr().lock();
+    let _ = write!(error, "\r\x1b[K{text}").and_then(|()| error.flush());
+}
+
 /// Rows with their columns in line.
 pub(super) fn table(rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

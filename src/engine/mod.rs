@@ -6,6 +6,7 @@
 
 mod access;
 mod acl;
+mod backup;
 pub mod body;
 mod bucket;
 mod copy;
@@ -55,6 +56,7 @@ pub use crate::cluster::{Source, Whereabouts};
 pub use crate::logic::lifecycle::Due;
 pub use access::NewAccessKey;
 pub use acl::BucketRules;
+pub use backup::{BackupKind, BackupStatus};
 pub use bucket::{ANYWHERE, BucketInfo, BucketsPage, CreateBucket, ListBuckets};
 pub use copy::{Copied, CopyObject, CopySource};
 pub use delete::{Deleted, Deletion, DeletionOutcome};
@@ -107,6 +109,7 @@ pub struct Engine {
     keyring: Arc<Keyring>,
     buckets: Arc<KnownBuckets>,
     prefetches: prefetch::Prefetches,
+    backups: backup::Backups,
     /// Of access keys.
     policies: scope::Policies,
     /// Why it makes changes, for those who are told of them.
@@ -124,8 +127,8 @@ impl Engine {
     fn plain(cluster: Cluster, options: Options) -> Self {
         let (keyring, buckets, because) = (Arc::default(), Arc::default(), Because::default());
         let (policies, prefetches) = (scope::Policies::default(), prefetch::Prefetches::default());
-        let courier = None;
-        Self { cluster, options, keyring, buckets, prefetches, policies, because, courier }
+        let (courier, backups) = (None, backup::Backups::default());
+        Self { cluster, options, keyring, buckets, prefetches, backups, policies, because, courier }
     }
 
     /// The same engine, which has events delivered.

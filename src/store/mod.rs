@@ -25,6 +25,7 @@ use crate::types::id::{BlobId, Incarnation};
 use crate::types::object::BlobRef;
 use crate::types::region::RegionId;
 
+pub mod backup;
 mod blobs;
 mod cache;
 mod checkpoint;

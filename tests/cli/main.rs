@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "modules of a test program")]
 
 mod admin;
+mod backup;
 mod cluster;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../clients/dev.rs"]

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod backup;
 mod encryption;
 mod lifecycle;
 mod meaning;
