@@ -241,6 +241,12 @@ fn aws_sdk_for_rust_does_the_whole_round() {
 
 #[test]
 #[ignore = "long: just long clients"]
+fn boto3_makes_an_object_of_the_most_parts() {
+    run(Source::Pip, "boto3 with 10,000 parts", "python", &[&script("many_parts.py")]);
+}
+
+#[test]
+#[ignore = "long: just long clients"]
 fn boto_2_does_the_whole_round() {
     run(Source::PipLong, "boto 2", "python", &[&script("boto2_client.py")]);
 }

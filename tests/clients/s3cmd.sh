@@ -74,6 +74,32 @@ if fetch "http://localhost:$HOST_PORT/$bucket/tree/hello.txt" 2>denied; then fai
 s3 expire --expiry-days=3 --expiry-prefix=tree/ "s3://$bucket"
 has "expiration rule" "$(s3 info "s3://$bucket" | tr '[:upper:]' '[:lower:]')"
 s3 dellifecycle "s3://$bucket"
+lacks "<Rule>" "$(s3 getlifecycle "s3://$bucket" 2>&1 || true)"
+rule="<ID>old</ID><Filter><Prefix>tree/</Prefix></Filter><Status>Enabled</Status>"
+rule="<Rule>$rule<Expiration><Days>5</Days></Expiration></Rule>"
+echo "<LifecycleConfiguration>$rule</LifecycleConfiguration>" >lifecycle.xml
+s3 setlifecycle lifecycle.xml "s3://$bucket"
+shown=$(s3 getlifecycle "s3://$bucket")
+has "<Prefix>tree/</Prefix>" "$shown"
+has "<Days>5</Days>" "$shown"
+s3 dellifecycle "s3://$bucket"
+
+s3 ws-create --ws-index=start.html --ws-error=lost.html "s3://$bucket"
+shown=$(s3 ws-info "s3://$bucket")
+has "start.html" "$shown"
+has "lost.html" "$shown"
+s3 ws-delete "s3://$bucket"
+lacks "start.html" "$(s3 ws-info "s3://$bucket" 2>&1 || true)"
+
+# Destinations are the node's to name, and this one has none: an empty setting, or a refusal.
+echo "<NotificationConfiguration/>" >notification.xml
+s3 setnotification notification.xml "s3://$bucket"
+lacks "<Event>" "$(s3 getnotification "s3://$bucket")"
+topic="<Topic>arn:aws:sns:auto:0:nowhere</Topic><Event>s3:ObjectCreated:*</Event>"
+echo "<NotificationConfiguration><TopicConfiguration>$topic</TopicConfiguration></NotificationConfiguration>" >notification.xml
+if s3 setnotification notification.xml "s3://$bucket" 2>denied; then fail "took a topic that is not there"; fi
+has "InvalidArgument" "$(cat denied)"
+s3 delnotification "s3://$bucket"
 
 s3 modify --add-header=x-amz-meta-shape:round --mime-type=text/x-thing "s3://$bucket/hello.txt"
 info=$(s3 info "s3://$bucket/hello.txt")
