@@ -148,7 +148,9 @@ impl Cluster {
                 spent.push(Spent::Record(id, record.stamp()));
             } else if let Record::Row(row) = &record {
                 let notes = self.spent_notes(row, now_ms);
-                spent.extend((!notes.is_empty()).then(|| Spent::Notes(id, notes)));
+                if !notes.is_empty() {
+                    spent.push(Spent::Notes(id, notes));
+                }
             }
         }
         Ok((!spent.is_empty()).then_some(spent))
