@@ -374,6 +374,12 @@ pub const LAGS_TOLD_MAX: usize = 100;
 /// A region that declined a copy is not asked for others for this long.
 pub const DECLINED_KEPT: Duration = Duration::from_secs(30);
 
+/// What checking one record reads, about.
+pub const RECORD_BYTES_ABOUT: u64 = 512;
+
+/// Damaged records of the index that are remembered until they are replaced.
+pub const BAD_RECORDS_MAX: usize = 10_000;
+
 /// Damaged things that are told by name, and objects that are named for one of them.
 pub const DAMAGED_NAMED_MAX: usize = 100;
 pub const NAMERS_MAX: usize = 16;

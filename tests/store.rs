@@ -487,6 +487,87 @@ fn a_flipped_bit_is_found_never_served_and_healed_by_a_new_copy() {
     }
 }
 
+/// Where these bytes are in the index.
+fn in_index(disk: &SimDisk, bytes: &[u8]) -> Vec<usize> {
+    let data = disk.bytes(Path::new("/data/index.redb"));
+    let windows = data.windows(bytes.len()).enumerate();
+    windows.filter(|(_, window)| *window == bytes).map(|(at, _)| at).collect()
+}
+
+#[test]
+fn a_flipped_bit_of_the_index_is_never_taken_for_a_record_and_is_replaced() {
+    let patterns: [&[u8]; 2] = [b"a-key-to-find", b"0123456789abcdef0123456789abcdef"];
+    let history = || {
+        let disk = SimDisk::new(41);
+        doors::life(async {
+            let (store, _) = open(&disk).await;
+            for n in 1..=40_u64 {
+                put(&store, &format!("k{n:02}"), n, 0, 10).await.unwrap();
+            }
+            put(&store, "a-key-to-find", 50, 0, 10).await.unwrap();
+            store.close().await.unwrap();
+        });
+        disk
+    };
+    let (mut refused, mut places) = (0, 0);
+    for pattern in patterns {
+        let count = in_index(&history(), pattern).len();
+        assert!(count > 0, "the index has it");
+        for place in 0..count {
+            let disk = history();
+            let at = in_index(&disk, pattern)[place];
+            disk.flip(Path::new("/data/index.redb"), at + 5, 1);
+            places += 1;
+            doors::life(async {
+                let (store, _) = open(&disk).await;
+                let names = (1..=40).map(|n| (format!("k{n:02}"), n));
+                for (name, n) in names.chain([("a-key-to-find".to_owned(), 50)]) {
+                    let read = store.read().unwrap().row(BUCKET, &key(&name));
+                    match read {
+                        Ok(row) => assert_eq!(row.unwrap().stamp(), stamp(n), "{name}"),
+                        Err(error) => {
+                            assert!(matches!(error, Error::Corrupt(_)), "{error}");
+                            refused += 1;
+                            let blob = put_bytes(n);
+                            heal(&store, &name, object(n, 0, &[blob])).await;
+                        }
+                    }
+                    assert_eq!(usage(&store).objects, 41, "counted once");
+                }
+                for leaf in 0..=u16::MAX {
+                    store.check_records(leaf).await.unwrap();
+                }
+                assert_eq!(store.bad_records(), []);
+                store.close().await.unwrap();
+            });
+            doors::life(async {
+                let (store, _) = open(&disk).await;
+                let row = store.read().unwrap().row(BUCKET, &key("a-key-to-find")).unwrap();
+                assert_eq!(row.unwrap().stamp(), stamp(50));
+            });
+        }
+    }
+    assert!(refused >= 3 && places > refused, "{refused} of {places}");
+}
+
+/// The blob that `put` makes of ten bytes.
+fn put_bytes(n: u64) -> BlobRef {
+    let manifest = Manifest::of(&body(n, 10));
+    BlobRef { id: blob_id(n), len: 10, root: manifest.root() }
+}
+
+/// What repair does with a record that another region has.
+async fn heal(store: &Store, name: &str, record: Record) {
+    assert!(store.bad_records().contains(&row_id(name)), "{name} is noted");
+    let sound = store.digests_of(&row_id(name)).unwrap();
+    assert!(sound.contains(&godwit::store::digest_of(&row_id(name), &record)), "{name}");
+    // Nothing is changed on top of it before.
+    let write = merge(store, name, tombstone(1000, 999)).await;
+    assert!(matches!(write, Err(Error::Corrupt(_))), "{name}: {write:?}");
+    assert!(store.replace_record(row_id(name), record).await.unwrap());
+    assert!(store.read().unwrap().row(BUCKET, &key(name)).unwrap().is_some());
+}
+
 #[test]
 fn damage_inside_the_synced_log_is_reported_and_what_follows_is_applied() {
     let disk = SimDisk::new(9);

@@ -77,7 +77,7 @@ pub struct NodeFigures {
 pub struct Scrub {
     #[schemars(with = "String")]
     pub region: RegionId,
-    /// `resting`, `blobs`, `log` or `cache`.
+    /// `resting`, `blobs`, `log`, `index` or `cache`.
     pub phase: String,
     pub stopped: bool,
     /// Of the pass under way, or else the last one; 1970 before the first.

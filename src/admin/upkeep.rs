@@ -40,6 +40,7 @@ async fn scrub(api: &Api, _: &Call<'_>, (): ()) -> Result<Scrub, Error> {
         ScrubPhase::Resting => "resting",
         ScrubPhase::Blobs => "blobs",
         ScrubPhase::Log => "log",
+        ScrubPhase::Index => "index",
         ScrubPhase::Cache => "cache",
     };
     let progress = status.progress;

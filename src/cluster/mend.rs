@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::env::Class;
 use crate::limits;
-use crate::net::message::VersionOf;
+use crate::logic::merge;
+use crate::net::message::{Request, Response, VersionOf};
 use crate::store::{self, SealedBlob, Source, Tx};
 use crate::types::id::{BlobId, BucketId};
 use crate::types::name::{BucketName, ObjectKey};
@@ -21,6 +23,7 @@ use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
+use super::batch;
 use super::copies::set_holding;
 use super::error::ReadError;
 use super::fetch::Wanted;
@@ -90,8 +93,54 @@ impl Cluster {
         }
     }
 
+    /// Gets sound records for those that do not fit their digests: the state that this region had,
+    /// where a peer has it too. Another state is taken only when every region was asked, and said.
+    async fn mend_records(&self) -> Result<(), store::Error> {
+        for id in self.store().bad_records().into_iter().take(limits::DAMAGED_PAGE) {
+            let sound = self.store().digests_of(&id)?;
+            let (mut exact, mut merged, mut asked_all) = (None, None::<Record>, true);
+            for info in self.others() {
+                let Some(record) = self.record_of(info.id, &id).await else {
+                    asked_all = false;
+                    continue;
+                };
+                let Some(record) = record else { continue };
+                if sound.contains(&store::digest_of(&id, &record)) {
+                    exact = Some(record);
+                    break;
+                }
+                merged = Some(match merged {
+                    Some(other) => merge::merge(Some(other), record).record,
+                    None => record,
+                });
+            }
+            let same = exact.is_some();
+            let found = exact.or(merged.filter(|_| asked_all));
+            let Some(record) = found else {
+                tracing::error!(?id, "a damaged record is nowhere else yet; it is not served");
+                continue;
+            };
+            if self.store().replace_record(id.clone(), record).await? {
+                self.inner.metrics.damage_mended.inc();
+                tracing::warn!(?id, same, "a damaged record was replaced by another region's");
+            }
+        }
+        Ok(())
+    }
+
+    /// A record as a peer has it; `None`: it cannot be asked.
+    async fn record_of(&self, peer: RegionId, id: &RecordId) -> Option<Option<Record>> {
+        let request = Request::Records(vec![id.clone()]);
+        let answer = self.call(peer, Class::Repair, &request, limits::PUSH_TIMEOUT).await;
+        let Ok(Response::Records(mut records)) = answer else { return None };
+        let Some(carried) = records.pop()? else { return Some(None) };
+        let (found, record) = batch::decode(&carried.entry).ok()?;
+        (found == *id).then_some(Some(record))
+    }
+
     /// Tries what is due.
     async fn mend_all(&self) -> Result<(), store::Error> {
+        self.mend_records().await?;
         let damaged = self.store().read()?.damaged(limits::DAMAGED_PAGE)?;
         self.inner.metrics.damaged.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
         self.inner.mending.lock().retain(|id, _| damaged.iter().any(|blob| blob.id == *id));
@@ -232,11 +281,32 @@ impl Cluster {
     /// What is damaged here and not mended yet, by name, and how much there is of it.
     pub fn damaged(&self) -> Result<(Vec<Damaged>, usize), store::Error> {
         let damaged = self.store().read()?.damaged(limits::DAMAGED_PAGE)?;
-        let mut named = Vec::new();
+        let mut named = self.name_records()?;
+        let count = damaged.len() + named.len();
         for blob in damaged.iter().take(limits::DAMAGED_NAMED_MAX) {
             named.extend(self.name_damaged(blob)?);
         }
-        Ok((named, damaged.len()))
+        Ok((named, count))
+    }
+
+    /// Damaged records of the index.
+    fn name_records(&self) -> Result<Vec<Damaged>, store::Error> {
+        let bad = self.store().bad_records();
+        if bad.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names = self.bucket_names()?;
+        let named = bad.into_iter().take(limits::DAMAGED_NAMED_MAX).map(|id| {
+            let (bucket, key) = match id {
+                RecordId::Row(bucket, key) => (names.get(&bucket).cloned(), Some(key)),
+                RecordId::Bucket(bucket) => (names.get(&bucket).cloned(), None),
+                RecordId::Name(name) => (Some(name), None),
+                RecordId::AccessKey(_) | RecordId::Part(..) | RecordId::Upload(_) => (None, None),
+            };
+            let why = "its record in the index is damaged".to_owned();
+            Damaged { bucket, key, version: None, bytes: 0, lost: false, why }
+        });
+        Ok(named.collect())
     }
 
     /// Names of the buckets that are in use.

@@ -30,6 +30,7 @@ pub enum ScrubPhase {
     Resting,
     Blobs,
     Log,
+    Index,
     Cache,
 }
 
@@ -201,7 +202,10 @@ impl Cluster {
             state.kept.progress.bytes_total = held.bytes;
         }
         tracing::info!(blobs = held.blobs, bytes = held.bytes, "scrub reads everything");
-        let whole = self.scrub_blobs().await? && self.scrub_log().await && self.scrub_cache().await;
+        let whole = self.scrub_blobs().await?
+            && self.scrub_log().await
+            && self.scrub_index().await
+            && self.scrub_cache().await;
         if !whole {
             return Ok(());
         }
@@ -289,6 +293,30 @@ impl Cluster {
                 }
             };
         }
+        true
+    }
+
+    /// Compares every record with its digest.
+    async fn scrub_index(&self) -> bool {
+        self.inner.scrub.lock().phase = Some(ScrubPhase::Index);
+        let known = self.store().bad_records().len();
+        for leaf in 0..=u16::MAX {
+            if !self.inner.scrub.is_on() {
+                return false;
+            }
+            match self.store().check_records(leaf).await {
+                // A leaf of an empty store costs nothing.
+                Ok(0) => {}
+                Ok(count) => self.pay_for_scrub(count * limits::RECORD_BYTES_ABOUT).await,
+                Err(why) => {
+                    tracing::warn!(%why, "the index could not be checked");
+                    self.inner.scrub.lock().kept.progress.errors += 1;
+                    return true;
+                }
+            }
+        }
+        let found = self.store().bad_records().len().saturating_sub(known);
+        (0..found).for_each(|_| self.found_damage());
         true
     }
 

@@ -4,12 +4,13 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::types::name::{AccessKeyId, AccountId, BucketName};
+use crate::types::object::HoldState;
 use crate::types::record::{AccessKeyRecord, Record, RecordId};
 use crate::types::region::{RegionId, RegionInfo, Role};
 use crate::types::usage::Usage;
 
 use super::index::{store_error, walk};
-use super::{Engine, Error};
+use super::{Engine, Error, ObjectInfo};
 
 /// One member, as this region sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +40,26 @@ pub struct Copies {
     pub regions: Vec<RegionId>,
 }
 
+/// Whether a region has a version's bytes, durably.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyState {
+    Held,
+    /// None is kept there.
+    None,
+    /// On its way.
+    Pending,
+}
+
+impl CopyState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::None => "none",
+            Self::Pending => "pending",
+        }
+    }
+}
+
 impl Engine {
     /// How much is in a bucket, as far as changes have arrived in this region.
     pub async fn usage(&self, bucket: &BucketName) -> Result<Usage, Error> {
@@ -56,6 +77,36 @@ impl Engine {
         let regions: Vec<RegionId> =
             members.regions().filter(may_hold).map(|info| info.id).collect();
         Ok(Copies { count: usize::from(config.copies).min(regions.len()), regions })
+    }
+
+    /// Every region that may have a version's bytes, and whether it does: what it says of itself in
+    /// the record; of bytes that ride in the record, whether it has applied everything of here.
+    pub async fn replication_of(
+        &self,
+        bucket: &BucketName,
+        info: &ObjectInfo,
+    ) -> Result<Vec<(RegionId, CopyState)>, Error> {
+        let config = self.bucket(bucket).await?;
+        let (meta, own) = (&info.meta, self.region());
+        let peers = self.cluster.status();
+        let caught_up = |region: RegionId| {
+            let peer = peers.iter().find(|peer| peer.region == region);
+            region == own
+                || region == info.version.region
+                || peer.is_some_and(|peer| peer.behind == 0)
+        };
+        let state = |region: RegionId| match info.placement.holders.get(&region) {
+            _ if meta.rides || meta.parts.is_empty() => match caught_up(region) {
+                true => CopyState::Held,
+                false => CopyState::Pending,
+            },
+            Some(holding) if holding.state == HoldState::Held => CopyState::Held,
+            Some(_) | None => CopyState::None,
+        };
+        let members = self.cluster.members();
+        let may_hold = members.regions().filter(|info| info.role != Role::Cache);
+        let allowed = may_hold.filter(|region| config.allows(meta, region.id));
+        Ok(allowed.map(|region| (region.id, state(region.id))).collect())
     }
 
     /// All members, by code.

@@ -62,7 +62,7 @@ pub use copy::{Copied, CopyObject, CopySource};
 pub use delete::{Deleted, Deletion, DeletionOutcome};
 pub use error::Error;
 pub use expire::{Expirer, ExpiryMetrics, Passed};
-pub use insight::{Copies, PeerView, RegionView};
+pub use insight::{Copies, CopyState, PeerView, RegionView};
 use known::KnownBuckets;
 pub use listing::{ListObjects, ListVersions, ObjectsPage, VersionsPage};
 pub use lock::LockState;

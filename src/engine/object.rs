@@ -100,6 +100,7 @@ pub struct ObjectInfo {
     pub version_id: Option<String>,
     pub meta: Arc<ObjectMeta>,
     pub marks: Marks,
+    pub placement: Placement,
     /// The bytes that were asked for.
     pub range: Range<u64>,
     /// They were asked for as a range or as a part.
@@ -362,6 +363,7 @@ fn select(
         version_id,
         meta: meta.clone(),
         marks,
+        placement: version.placement.clone(),
         range,
         partial,
         parts_count,

@@ -30,12 +30,22 @@ pub(crate) fn leaf_of(record_key: &[u8]) -> u16 {
 
 /// The digest of a record and its state; the key keeps others from crafting sums that cancel out.
 pub(crate) fn digest_of(record_key: &[u8], record: &Record) -> Leaf {
+    digest_of_bytes(record_key, &schema::encode(record))
+}
+
+/// The digest of a record by its id.
+pub fn digest_of_record(id: &RecordId, record: &Record) -> [u8; 32] {
+    digest_of(&schema::record_key(id), record)
+}
+
+/// The same of a record as it is stored.
+pub(crate) fn digest_of_bytes(record_key: &[u8], stored: &[u8]) -> Leaf {
     const CONTEXT: &str = "godwit 2026 record digest";
     let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
     let len = u32::try_from(record_key.len()).expect("keys of records are short");
     hasher.update(&len.to_le_bytes());
     hasher.update(record_key);
-    hasher.update(&schema::encode(record));
+    hasher.update(stored);
     *hasher.finalize().as_bytes()
 }
 

@@ -4,12 +4,13 @@
 //! durable commit carries the log position that it has reached. Reads are snapshots. Closing makes
 //! nothing durable: redb would otherwise keep its last commits without their log position.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redb::{
     Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
@@ -17,10 +18,13 @@ use redb::{
 };
 
 use crate::env::{Disk, DiskFile, OpenMode};
+use crate::limits;
+use crate::types::record::Record;
 
+use super::digest;
 use super::error::Error;
 use super::layer::Overlay;
-use super::schema::Space;
+use super::schema::{self, Space};
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Opened = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -79,7 +83,11 @@ pub(crate) struct Index {
     /// Commits since the last durable one.
     ahead: AtomicBool,
     frozen: Arc<AtomicBool>,
+    bad: BadRecords,
 }
+
+/// Keys of records that do not fit their digests, up to a bound.
+pub(crate) type BadRecords = Arc<Mutex<BTreeSet<Vec<u8>>>>;
 
 impl Drop for Index {
     fn drop(&mut self) {
@@ -106,13 +114,19 @@ impl Index {
             .set_cache_size(cache_bytes)
             .create_with_backend(Backend { file, frozen: Arc::clone(&frozen) })
             .map_err(Error::index)?;
-        Ok(Self { database, ahead: AtomicBool::new(false), frozen })
+        let bad = BadRecords::default();
+        Ok(Self { database, ahead: AtomicBool::new(false), frozen, bad })
     }
 
     /// A snapshot.
     pub(crate) fn view(&self) -> Result<View, Error> {
         let transaction = self.database.begin_read().map_err(Error::index)?;
-        Ok(View { transaction, tables: Default::default() })
+        Ok(View { transaction, tables: Default::default(), bad: Arc::clone(&self.bad) })
+    }
+
+    /// What was found not to fit its digest.
+    pub(crate) fn bad(&self) -> &BadRecords {
+        &self.bad
     }
 
     /// Applies a batch in one transaction. Visible at once; durable with the next durable commit.
@@ -144,6 +158,7 @@ impl Index {
 pub(crate) struct View {
     transaction: ReadTransaction,
     tables: [OnceLock<Option<Opened>>; Space::ALL.len()],
+    bad: BadRecords,
 }
 
 impl View {
@@ -173,6 +188,31 @@ impl View {
         };
         let value = table.get(key).map_err(Error::index)?;
         Ok(value.map(|guard| read(guard.value())))
+    }
+
+    /// A record, compared with its digest, which is in another part of the index: bytes that decay
+    /// in either are told from sound ones, and a record that cannot be found although it should be
+    /// there from one that is not there.
+    pub(crate) fn record(&self, key: &[u8]) -> Result<Option<Record>, Error> {
+        let leaf_key = schema::leaf_key(digest::leaf_of(key), key);
+        let expected = self.get(Space::Leaves, &leaf_key, <[u8]>::to_vec)?;
+        let found = self.get(Space::Records, key, |stored| {
+            let digest = digest::digest_of_bytes(key, stored);
+            (expected.as_deref() == Some(digest.as_slice())).then(|| schema::decode(stored))
+        })?;
+        match found {
+            None if expected.is_none() => Ok(None),
+            Some(Some(record)) => record.map(Some),
+            None | Some(None) => Err(self.note_bad(key)),
+        }
+    }
+
+    fn note_bad(&self, key: &[u8]) -> Error {
+        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        if bad.len() < limits::BAD_RECORDS_MAX && bad.insert(key.to_vec()) {
+            tracing::error!(key = %key.escape_ascii(), "a record in the index is damaged");
+        }
+        Error::corrupt("a record in the index does not fit its digest")
     }
 
     /// Number of entries; it is kept, not counted.

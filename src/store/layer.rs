@@ -209,11 +209,17 @@ impl<'a> Layer<'a> {
         key: &[u8],
         value: Option<Vec<u8>>,
     ) -> Result<(), Error> {
+        let mut value = value;
         match space {
             Space::Records => {
-                let old = self.record(key)?;
                 let new = value.as_deref().map(schema::decode).transpose()?;
-                self.derive_record(key, old.as_ref(), new.as_ref())?;
+                match self.record(key) {
+                    Ok(old) => self.derive_record(key, old.as_ref(), new.as_ref())?,
+                    Err(Error::Corrupt(_)) => self.derive_over_damage(key, new.as_ref())?,
+                    Err(error) => return Err(error),
+                }
+                // An older program's bytes become those that the digest is made of.
+                value = new.as_ref().map(schema::encode);
             }
             Space::Blobs => self.derive_blob(key, value.as_deref())?,
             Space::Log => self.derive_head(key, value.is_some())?,
@@ -259,7 +265,11 @@ impl<'a> Layer<'a> {
     }
 
     pub(crate) fn record(&self, key: &[u8]) -> Result<Option<Record>, Error> {
-        self.get(Space::Records, key, schema::decode)?.transpose()
+        let over = self.top.get(Space::Records, key).or_else(|| self.kept.get(Space::Records, key));
+        match over {
+            Some(value) => value.map(schema::decode).transpose(),
+            None => self.view.record(key),
+        }
     }
 
     pub(crate) fn blob_entry(&self, id: &BlobId) -> Result<Option<BlobEntry>, Error> {
@@ -281,6 +291,25 @@ impl<'a> Layer<'a> {
         self.derive_refs(Space::Records, key, &blobs(old), &blobs(new));
         self.derive_usage(key, old, new)?;
         self.derive_kept(key, old, new);
+        self.derive_leaf(key, new)?;
+        let settings =
+            |record: Option<&Record>| matches!(record, Some(Record::Bucket(_) | Record::Name(_)));
+        self.effects.settings |= settings(old) || settings(new);
+        Ok(())
+    }
+
+    /// A record takes the place of one that cannot be read: what follows from it is new, and what
+    /// is in its bucket stays as it was counted. References of the old one that the new one does not
+    /// have keep their blobs, which is safe.
+    fn derive_over_damage(&mut self, key: &[u8], new: Option<&Record>) -> Result<(), Error> {
+        let blobs = new.map(blobs_of).unwrap_or_default();
+        self.derive_refs(Space::Records, key, &BTreeSet::new(), &blobs);
+        self.derive_leaf(key, new)?;
+        self.effects.settings |= matches!(new, Some(Record::Bucket(_) | Record::Name(_)));
+        Ok(())
+    }
+
+    fn derive_leaf(&mut self, key: &[u8], new: Option<&Record>) -> Result<(), Error> {
         let leaf = digest::leaf_of(key);
         let leaf_key = schema::leaf_key(leaf, key);
         let before = self.get(Space::Leaves, &leaf_key, |bytes| Leaf::try_from(bytes))?;
@@ -288,9 +317,6 @@ impl<'a> Layer<'a> {
         let after = new.map(|record| digest::digest_of(key, record));
         self.top.put(Space::Leaves, leaf_key, after.map(|digest| digest.to_vec()));
         self.effects.leaves.push((leaf, before, after));
-        let settings =
-            |record: Option<&Record>| matches!(record, Some(Record::Bucket(_) | Record::Name(_)));
-        self.effects.settings |= settings(old) || settings(new);
         Ok(())
     }
 

@@ -48,7 +48,7 @@ mod usage;
 mod writer;
 
 pub use blobs::{BlobWriter, Manifest, SealedBlob};
-pub use digest::DigestView;
+pub use digest::{DigestView, digest_of_record as digest_of};
 pub use error::Error;
 pub use schema::Table;
 pub use scrub::{CacheChecked, Held, LogChecked, LogMark};

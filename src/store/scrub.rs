@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use crate::types::id::BlobId;
 use crate::types::object::BlobRef;
+use crate::types::record::{Record, RecordId};
 
 use super::blobs::{self, SealedBlob};
 use super::codec::Kind;
+use super::digest;
 use super::error::Error;
 use super::schema::{self, BlobEntry, Place, Space};
 use super::segment::{Found, Position, Reader};
@@ -93,6 +95,46 @@ impl Store {
             checked.moved += u64::from(self.move_body(&blob, place).await?);
         }
         Ok(checked)
+    }
+
+    /// Compares the records of one leaf of the digest tree with their digests; answers how many. What
+    /// does not fit is noted.
+    pub async fn check_records(&self, leaf: u16) -> Result<u64, Error> {
+        let shared = Arc::clone(&self.shared);
+        self.shared.env.blocking(move || shared.check_records(leaf)).await
+    }
+
+    /// Records that do not fit their digests.
+    pub fn bad_records(&self) -> Vec<RecordId> {
+        let bad = lock(self.shared.index.bad());
+        bad.iter().filter_map(|key| schema::record_id(key).ok()).collect()
+    }
+
+    /// What this region's index says of a record that is damaged: the digest that it should have,
+    /// and that of the bytes that are there. One of the two is sound.
+    pub fn digests_of(&self, id: &RecordId) -> Result<Vec<[u8; 32]>, Error> {
+        let key = schema::record_key(id);
+        let view = self.shared.index.view()?;
+        let leaf_key = schema::leaf_key(digest::leaf_of(&key), &key);
+        let expected = view.get(Space::Leaves, &leaf_key, |bytes| bytes.try_into().ok())?;
+        let stored =
+            view.get(Space::Records, &key, |bytes| digest::digest_of_bytes(&key, bytes))?;
+        Ok(expected.flatten().into_iter().chain(stored).collect())
+    }
+
+    /// Puts a sound record in the place of a damaged one.
+    pub async fn replace_record(&self, id: RecordId, record: Record) -> Result<bool, Error> {
+        let key = schema::record_key(&id);
+        let shared = Arc::clone(&self.shared);
+        self.write(move |tx| {
+            let damaged = matches!(tx.layer.record(&key), Err(Error::Corrupt(_)));
+            if damaged {
+                tx.layer.change(Space::Records, &key, Some(schema::encode(&record)))?;
+            }
+            lock(shared.index.bad()).remove(&key);
+            Ok(damaged)
+        })
+        .await
     }
 
     /// Copies a body to the end of the log if it is whole.
@@ -214,6 +256,23 @@ impl Shared {
             }
         }
         Ok(out)
+    }
+
+    fn check_records(&self, leaf: u16) -> Result<u64, Error> {
+        let view = self.index.view()?;
+        let prefix = leaf.to_be_bytes();
+        let end = schema::prefix_end(&prefix);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut count = 0;
+        for row in view.range(Space::Leaves, Bound::Included(&prefix), to)?.into_iter().flatten() {
+            let (key, _) = row.map_err(Error::index)?;
+            count += 1;
+            match view.record(&key.value()[prefix.len()..]) {
+                Ok(_) | Err(Error::Corrupt(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(count)
     }
 
     fn count_held(&self) -> Result<Held, Error> {

@@ -32,11 +32,11 @@ impl Snapshot {
     }
 
     pub fn record(&self, id: &RecordId) -> Result<Option<Record>, Error> {
-        self.decoded(Space::Records, &schema::record_key(id))
+        self.view.record(&schema::record_key(id))
     }
 
     pub fn row(&self, bucket: BucketId, key: &ObjectKey) -> Result<Option<Row>, Error> {
-        let record = self.decoded(Space::Records, &schema::row_key(bucket, key))?;
+        let record = self.view.record(&schema::row_key(bucket, key))?;
         record.map(into_row).transpose()
     }
 

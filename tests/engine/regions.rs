@@ -1,8 +1,9 @@
 //! Three nodes: what was written at one is read at the others.
 
-use godwit::engine::{Error, ListObjects};
+use godwit::engine::{CopyState, Error, ListObjects};
 use godwit::logic::listing::{Entry, Query};
 use godwit::logic::precondition::Conditions;
+use godwit::types::region::RegionId;
 
 use crate::common::node::{Node, eventually};
 use crate::user::*;
@@ -212,4 +213,25 @@ async fn the_objects_of_a_list_are_fetched_ahead_of_their_readers() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_version_is_held_is_told_by_region() {
+    let nodes = three().await;
+    put(&nodes[0].engine, "small", "rides with its row").await.unwrap();
+    put(&nodes[0].engine, "large", vec![3_u8; 2_000_000]).await.unwrap();
+    let states = async |name: &str| {
+        let info = nodes[0].engine.head_object(&get_of(name)).await.unwrap();
+        nodes[0].engine.replication_of(&bucket(), &info).await.unwrap()
+    };
+    let held = |states: &[(RegionId, CopyState)]| {
+        states.iter().filter(|(_, state)| *state == CopyState::Held).count()
+    };
+    assert!(held(&states("large").await) >= 2, "as many as acknowledged it");
+    assert_eq!(states("large").await.len(), 3);
+    eventually(&nodes[0].env, "the small one is everywhere", || async {
+        held(&states("small").await) == 3
+    })
+    .await;
+    assert!(nodes[0].cluster.bucket_lag().unwrap().is_empty());
 }

@@ -119,7 +119,10 @@ async fn head(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
     let reply = with_source(object_head(&req, &info)?, None, took)?;
     let mut reply = with_expiry(ctx, &req, &info, reply)?;
     reply.announced_len = Some(info.range.end - info.range.start);
-    Ok(reply)
+    let copies = ctx.engine().replication_of(req.bucket()?, &info).await?;
+    let copies: Vec<String> =
+        copies.iter().map(|(region, state)| format!("{region}={}", state.as_str())).collect();
+    reply.text("x-godwit-replication", &copies.join(", "))
 }
 
 /// What a GET or HEAD asks for.
