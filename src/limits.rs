@@ -377,6 +377,9 @@ pub const DECLINED_KEPT: Duration = Duration::from_secs(30);
 /// What checking one record reads, about.
 pub const RECORD_BYTES_ABOUT: u64 = 512;
 
+/// The last changes of a log in which the last stamp of its region is looked for.
+pub const LAST_STAMP_CHANGES: u64 = 256;
+
 /// Damaged records of the index that are remembered until they are replaced.
 pub const BAD_RECORDS_MAX: usize = 10_000;
 

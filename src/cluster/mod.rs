@@ -37,6 +37,7 @@ mod copies;
 mod error;
 mod events;
 mod fetch;
+mod floor;
 mod forward;
 mod grown;
 mod heat;
@@ -191,11 +192,13 @@ impl Cluster {
         let incarnation = store.incarnation();
         let (running, ended) = mpsc::channel(1);
         let mut clock = Clock::new(region);
+        let mut new_disk = false;
         let own_head = {
             let snapshot = store.read()?;
-            if let Some(last) = snapshot.get::<Stamp>(Table::Local, CLOCK_KEY)? {
+            match snapshot.get::<Stamp>(Table::Local, CLOCK_KEY)? {
                 // A clock that went back does not make stamps a second time.
-                let _ = clock.stamp(0, last);
+                Some(last) => drop(clock.stamp(0, last)),
+                None => new_disk = true,
             }
             let heads = snapshot.heads()?;
             let own = heads.iter().find(|(log, _)| *log == (region, incarnation));
@@ -251,6 +254,9 @@ impl Cluster {
         cluster.spawn("gossip", turn.run());
         cluster.spawn("gossip-follower", cluster.clone().follow_gossip(events));
         cluster.spawn_keepers();
+        if new_disk {
+            cluster.spawn("clock", cluster.clone().raise_clock());
+        }
         Ok(cluster)
     }
 }

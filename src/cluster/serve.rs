@@ -55,6 +55,7 @@ impl Cluster {
     async fn answer(&self, from: RegionId, request: Request) -> Result<Response, store::Error> {
         Ok(match request {
             Request::Ping => Response::Pong,
+            Request::LastStamp => Response::LastStamp(self.last_stamp_of(from)?),
             Request::Forward(question) => self.forwarded(question).await,
             Request::LogPush(batch) if batch.origin != from => {
                 Response::Declined("only its origin pushes a log".to_owned())

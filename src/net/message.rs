@@ -84,6 +84,8 @@ pub enum Request {
     },
     /// A question of the engine there to the engine here.
     Forward(Bytes),
+    /// My disk is new: what is the last stamp of my region that you know?
+    LastStamp,
 }
 
 /// The answer to a [`Request`].
@@ -123,6 +125,7 @@ pub enum Response {
     Confirmed(bool),
     Whereabouts(KnownHere),
     Forwarded(Bytes),
+    LastStamp(Stamp),
 }
 
 /// The version of the messages: the first byte of each.
@@ -202,6 +205,7 @@ impl Response {
             Self::Confirmed(_) => "Confirmed",
             Self::Whereabouts(_) => "Whereabouts",
             Self::Forwarded(_) => "Forwarded",
+            Self::LastStamp(_) => "LastStamp",
         }
     }
 }

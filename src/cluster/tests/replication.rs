@@ -217,3 +217,81 @@ async fn erase_version(cluster: &Cluster, config: &Arc<BucketConfig>, name: &str
     });
     cluster.write(config, Write { subject, bodies: Vec::new(), decide }).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_comes_back_empty_with_a_slow_clock_goes_on_above_its_old_stamps() {
+    let mut world = World::new(&["fra", "iad", "nrt"]).await;
+    let config = bucket(Ack::Default);
+    for n in 0..5 {
+        put(&world.at("fra"), &config, &format!("k{n}"), b"old").await.unwrap();
+    }
+    let old = world.row("fra", &config, "k4").unwrap().stamp();
+    assert_eq!(old.region, region("fra"));
+    world.until("nrt has it", |w| w.row("nrt", &config, "k4").is_some()).await;
+    world.kill("fra");
+    world.replace_disk("fra", Arc::default());
+    // Less than what its peers' changes may be ahead.
+    world.skew("fra", -300);
+    world.boot("fra").await;
+    world.until("fra is above it", |w| w.at("fra").stamp(Stamp::ZERO) > old).await;
+    world.until("fra has its rows again", |w| w.row("fra", &config, "k4").is_some()).await;
+    put(&world.at("fra"), &config, "k4", b"new").await.unwrap();
+    for code in ["fra", "iad", "nrt"] {
+        let new = |w: &World| w.row(code, &config, "k4").is_some_and(|row| row.stamp() > old);
+        world.until("the new write wins", new).await;
+        assert_eq!(get(&world.at(code), &config, "k4").await.unwrap().0, b"new");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_lost_under_load_comes_back_empty_and_nothing_answered_is_lost() {
+    let options = ClusterOptions {
+        placement_interval: Duration::from_secs(1),
+        primary_gone_after: Duration::from_secs(30),
+        ..ClusterOptions::default()
+    };
+    let mut world = World::with(&["fra", "iad", "nrt"], options).await;
+    let config = bucket(Ack::Default);
+    let name = crate::types::name::BucketName::parse("loaded").unwrap();
+    world.at("fra").create_bucket(&name, (*config).clone()).await.unwrap();
+    let answered = Arc::new(std::sync::Mutex::new(Vec::<(String, usize)>::new()));
+    for (writer, code) in ["fra", "iad", "nrt"].into_iter().enumerate() {
+        let (cluster, config, answered) = (world.at(code), config.clone(), answered.clone());
+        world.run_on(code, async move {
+            for n in 0..40_usize {
+                let (name, len) = (format!("w{writer}-{n}"), [900, 30_000, 400_000][n % 3]);
+                if put(&cluster, &config, &name, &vec![7; len]).await.is_ok() {
+                    answered.lock().unwrap().push((name, len));
+                }
+                cluster.env().sleep(Duration::from_millis(50)).await;
+            }
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    world.kill("fra");
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    let answered = answered.lock().unwrap().clone();
+    assert!(answered.len() > 80, "{} writes", answered.len());
+    for (name, len) in &answered {
+        for code in ["iad", "nrt"] {
+            let read = get(&world.at(code), &config, name).await.unwrap();
+            assert_eq!(read.0.len(), *len, "{name} at {code}");
+        }
+    }
+    world.replace_disk("fra", Arc::default());
+    world.boot("fra").await;
+    let has_all = |w: &World| {
+        let mut all = answered.iter().filter(|(_, len)| *len > 4096);
+        all.all(|(name, _)| {
+            let row = w.row("fra", &config, name);
+            let version = row.as_ref().and_then(|row| row.object());
+            version.is_some_and(|(version, _)| version.placement.held().count() == 3)
+        })
+    };
+    world.until("three copies of everything, without being asked", has_all).await;
+    world.kill_links("fra", &["iad", "nrt"]);
+    for (name, len) in &answered {
+        let read = get(&world.at("fra"), &config, name).await.unwrap();
+        assert_eq!(read.0.len(), *len, "{name} in the new fra");
+    }
+}

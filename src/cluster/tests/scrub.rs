@@ -196,3 +196,35 @@ async fn a_pass_begins_by_itself_when_it_is_due_and_spreads_over_its_interval() 
     let status = world.at("fra").scrub_status();
     assert!(status.finished_ms.is_some() && status.progress.blobs == 4, "{status:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_decays_in_the_index_is_refused_and_replaced_by_another_regions() {
+    for place in 0..4 {
+        let mut world = World::new(&["fra", "iad", "nrt"]).await;
+        let config = bucket(Ack::Default);
+        for n in 0..30_u64 {
+            put(&world.at("fra"), &config, &format!("k{n}"), &body(n, 300)).await.unwrap();
+        }
+        let name = "a-key-to-find";
+        put(&world.at("fra"), &config, name, &body(99, 300)).await.unwrap();
+        world.until("iad has it", |w| w.row("iad", &config, name).is_some()).await;
+        world.at("fra").store().close().await.unwrap();
+        let sound = world.row("iad", &config, name).unwrap();
+        world.kill("fra");
+        let found = world.decay_index("fra", name.as_bytes(), place);
+        world.boot("fra").await;
+        match world.at("fra").store().read().unwrap().row(config.id, &key(name)) {
+            Ok(row) => assert_eq!(row, Some(sound.clone()), "place {place} of {found}"),
+            Err(why) => assert!(why.to_string().contains("damaged"), "{why}"),
+        }
+        world.at("fra").start_scrub().await.unwrap();
+        let rested = |w: &World| w.at("fra").scrub_status().finished_ms.is_some();
+        world.until("the pass ends", rested).await;
+        let whole = |w: &World| {
+            let row = w.at("fra").store().read().unwrap().row(config.id, &key(name));
+            row.is_ok_and(|row| row == Some(sound.clone()))
+        };
+        world.until("it is whole again", whole).await;
+        assert_eq!(world.at("fra").damaged().unwrap(), (Vec::new(), 0), "place {place}");
+    }
+}
