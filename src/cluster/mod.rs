@@ -191,16 +191,9 @@ impl Cluster {
         let region = store.region();
         let incarnation = store.incarnation();
         let (running, ended) = mpsc::channel(1);
-        let mut clock = Clock::new(region);
-        let mut new_disk = false;
+        let (clock, new_disk) = kept_clock(&store)?;
         let own_head = {
-            let snapshot = store.read()?;
-            match snapshot.get::<Stamp>(Table::Local, CLOCK_KEY)? {
-                // A clock that went back does not make stamps a second time.
-                Some(last) => drop(clock.stamp(0, last)),
-                None => new_disk = true,
-            }
-            let heads = snapshot.heads()?;
+            let heads = store.read()?.heads()?;
             let own = heads.iter().find(|(log, _)| *log == (region, incarnation));
             own.map_or(0, |(_, last)| *last)
         };
@@ -364,6 +357,17 @@ impl Cluster {
         self.heard_from(to);
         Response::decode(&bytes).map_err(|why| PeerError::Refused(why.to_string()))
     }
+}
+
+/// The clock as it was when this node stopped, and whether it never ran on this disk. One that went
+/// back does not make stamps a second time.
+fn kept_clock(store: &Store) -> Result<(Clock, bool), store::Error> {
+    let mut clock = Clock::new(store.region());
+    let last: Option<Stamp> = store.read()?.get(Table::Local, CLOCK_KEY)?;
+    if let Some(last) = last {
+        clock.stamp(0, last);
+    }
+    Ok((clock, last.is_none()))
 }
 
 /// Waits for the end of the node.
