@@ -192,11 +192,9 @@ impl Cluster {
         let incarnation = store.incarnation();
         let (running, ended) = mpsc::channel(1);
         let (clock, new_disk) = kept_clock(&store)?;
-        let own_head = {
-            let heads = store.read()?.heads()?;
-            let own = heads.iter().find(|(log, _)| *log == (region, incarnation));
-            own.map_or(0, |(_, last)| *last)
-        };
+        let heads = store.read()?.heads()?;
+        let own = heads.iter().find(|(log, _)| *log == (region, incarnation));
+        let own_head = own.map_or(0, |(_, last)| *last);
         let members = Members::adopt(&store, members).await?;
         let registers = register::RegisterState::open(&env, &store).await?;
         let stop = watch::channel(false).0;
