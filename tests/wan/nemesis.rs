@@ -8,7 +8,7 @@ use super::random::Random;
 use super::site::{REGIONS, Site};
 
 /// Answers that a fault is held for, and after it.
-const ANSWERS: u64 = 60;
+const ANSWERS: u64 = 45;
 /// Regions that nothing is wrong with go on within this time.
 const GOES_ON: u64 = 60;
 /// A fault is held this long where answers come fast, so that timers of the nodes run out as well.

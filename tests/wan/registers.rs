@@ -18,6 +18,10 @@ const KEYS: usize = 2;
 /// Operations on a key before another takes its place: long histories are hard to judge.
 const OPERATIONS: usize = 80;
 
+/// Whether plain writes take part. A long run showed one that a strong read had seen and that a
+/// condition, judged without it, then wrote over (docs/roadmap.md).
+const PLAIN: bool = false;
+
 /// Each write's number is its value.
 type Value = u64;
 
@@ -76,9 +80,9 @@ pub async fn run(
     let seen = HashMap::new();
     let mut caller = Caller { region, client, random, seen, registers, progress };
     while !caller.progress.ended() {
-        caller.step().await;
-        // Leaves the machine to the others; nothing is waited for.
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        let pause = if caller.step().await { 30 } else { 500 };
+        // Leaves the machine to the others, and a node that is away some time.
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
 
@@ -94,32 +98,41 @@ impl Caller {
         let key = open[self.random.below(open.len())];
         keys.values += 1;
         let (value, seen) = (keys.values, self.seen.get(&key).cloned());
-        let (op, etag) = match (self.random.below(10), seen) {
-            (2, Some((expected, etag))) => (Op::DeleteIfMatch(expected), etag),
-            (3 | 4, _) => (Op::PutIfAbsent(value), String::new()),
+        let (op, etag) = match (self.random.below(20), seen) {
+            (4 | 5, Some((expected, etag))) => (Op::DeleteIfMatch(expected), etag),
+            (6..=8, _) => (Op::PutIfAbsent(value), String::new()),
+            (9, _) => (Op::Put(Some(value)), String::new()),
+            (10, _) => (Op::Put(None), String::new()),
+            (12, _) => (Op::DeleteIfPresent, String::new()),
+            (11, _) if PLAIN => (Op::Plain(Some(value)), String::new()),
             // Who knows nothing of the key reads it first, mostly.
-            (0 | 1, _) | (_, None) => (Op::Read, String::new()),
+            (0..=3, _) | (_, None) => (Op::Read, String::new()),
             (_, Some((expected, etag))) => (Op::PutIfMatch { expected, new: value }, etag),
         };
         let number = keys.histories[key].begin(op.clone());
         Step { key, number, op, etag }
     }
 
-    async fn step(&mut self) {
+    /// One operation; whether it was answered.
+    async fn step(&mut self) -> bool {
         let step = self.begin();
         let path = format!("{BUCKET}/{}", step.key);
         let call = match &step.op {
-            Op::Read => self.client.call("GET", &path).header("x-godwit-consistent", "true"),
-            Op::DeleteIfMatch(_) => {
-                self.client.call("DELETE", &path).header("if-match", &step.etag)
+            Op::Read => self.client.call("GET", &path),
+            Op::DeleteIfMatch(_) | Op::DeleteIfPresent | Op::Put(None) | Op::Plain(None) => {
+                self.client.call("DELETE", &path)
             }
-            Op::PutIfAbsent(new) => {
-                self.client.call("PUT", &path).body(body(*new)).header("if-none-match", "*")
-            }
-            Op::PutIfMatch { new, .. } => {
-                self.client.call("PUT", &path).body(body(*new)).header("if-match", &step.etag)
-            }
-            Op::Plain(_) | Op::Put(_) | Op::DeleteIfPresent => unreachable!("not chosen"),
+            Op::PutIfAbsent(new)
+            | Op::PutIfMatch { new, .. }
+            | Op::Put(Some(new))
+            | Op::Plain(Some(new)) => self.client.call("PUT", &path).body(body(*new)),
+        };
+        let call = match &step.op {
+            Op::Read | Op::Put(_) => call.header("x-godwit-consistent", "true"),
+            Op::DeleteIfMatch(_) | Op::PutIfMatch { .. } => call.header("if-match", &step.etag),
+            Op::PutIfAbsent(_) => call.header("if-none-match", "*"),
+            Op::DeleteIfPresent => call.header("if-match", "*"),
+            Op::Plain(_) => call,
         };
         let answer = ask(call).await;
         let etag = answer.as_ref().and_then(|answer| answer.header("etag")).map(str::to_owned);
@@ -134,13 +147,18 @@ impl Caller {
             Some((code, op)) => panic!("{op:?} was answered {code:?}"),
         };
         self.learn(&step, &told, etag);
+        let answered = told != Answer::Unknown;
         self.registers.0.lock().unwrap().histories[step.key].end(step.number, told);
+        answered
     }
 
     /// What it knows of the key from now on.
     fn learn(&mut self, step: &Step, told: &Answer<Value>, etag: Option<String>) {
         let value = match (&step.op, told) {
-            (Op::PutIfAbsent(value) | Op::PutIfMatch { new: value, .. }, Answer::Done)
+            (
+                Op::PutIfAbsent(value) | Op::PutIfMatch { new: value, .. } | Op::Put(Some(value)),
+                Answer::Done,
+            )
             | (Op::Read, Answer::Saw(Some(value))) => Some(*value),
             _ => None,
         };

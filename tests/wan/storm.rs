@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use super::client::Client;
 use super::nemesis;
 use super::objects::{self, Object, Writer};
@@ -12,6 +14,12 @@ use super::random::Random;
 use super::registers::{self, Registers};
 use super::site::{REGIONS, Site, ask, eventually};
 use super::{names, names::Names};
+
+/// No conditional write waits until a lost voter is known to be lost: that takes ten seconds.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Clients of registers in each region.
+const CALLERS: u64 = 2;
 
 /// What clients do, and for how long.
 #[derive(Clone, Copy)]
@@ -75,6 +83,14 @@ pub async fn storm(folder: &Path, seed: u64, plan: Plan) -> Progress {
     Arc::into_inner(progress).expect("the clients have ended")
 }
 
+/// A conditional write, right after a region was lost; how long until it is answered.
+async fn goes_on(client: &Client, region: usize) -> Duration {
+    let began = Instant::now();
+    let path = format!("{}/after-{region}", registers::BUCKET);
+    client.call("PUT", &path).header("if-none-match", "*").send().await.expect(200);
+    began.elapsed()
+}
+
 /// A region is lost for good, with its disk, while clients write everywhere: all that it answered is
 /// in the others.
 async fn lose(site: &mut Site, objects: &mut Vec<Object>, seed: u64, work: objects::Work) {
@@ -91,6 +107,10 @@ async fn lose(site: &mut Site, objects: &mut Vec<Object>, seed: u64, work: objec
     }
     assert!(progress.more(&[lost], 20, 60).await, "no answers in {}", REGIONS[lost]);
     site.lose(lost);
+    let slowest = join_all(others.iter().map(|region| goes_on(&site.clients[*region], *region)));
+    let slowest = slowest.await.into_iter().max().unwrap();
+    eprintln!("conditional writes without {}: {slowest:?} at most", REGIONS[lost]);
+    assert!(slowest < PAUSE_MAX, "{slowest:?} until a conditional write was answered");
     assert!(progress.more(&others, 60, 60).await, "the others stop with {}", REGIONS[lost]);
     progress.end();
     let before = objects.len();
@@ -128,8 +148,8 @@ async fn work(
             let writer = Writer::new(place, client.clone(), seed, plan.work, progress.clone());
             writers.push(tokio::spawn(writer.run()));
         }
-        if plan.registers {
-            let place = (region, client.clone());
+        for number in (0..CALLERS).filter(|_| plan.registers) {
+            let (place, seed) = ((region, client.clone()), seed + number);
             let caller = registers::run(registers.clone(), place, seed, progress.clone());
             callers.push(tokio::spawn(caller));
         }
