@@ -165,6 +165,7 @@ impl SimDisk {
     }
 
     /// From now on everything takes so many times as long.
+    #[allow(dead_code, reason = "the simulation of whole nodes alone slows it")]
     pub(crate) fn set_slowness(&self, times: u32) {
         self.world().slowness = times;
     }
