@@ -93,6 +93,8 @@ pub const PART_BYTES_MIN: u64 = 5 << 20;
 /// Keys in one page of a list, and in one DeleteObjects.
 pub const LIST_KEYS_MAX: usize = 1000;
 pub const DELETE_KEYS_MAX: usize = 1000;
+/// Of a batch, deletes that are decided one by one and at the same time.
+pub const DELETES_AT_ONCE: usize = 16;
 
 /// User metadata of an object: names and values together.
 pub const USER_META_BYTES_MAX: usize = 2048;
@@ -174,6 +176,9 @@ pub const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// A follower that hears nothing of a pending row for this long asks its origin.
 pub const PENDING_ASK_AFTER: Duration = Duration::from_secs(10);
 
+/// How long bytes are kept that were offered for a value by a region that does not answer any more.
+pub const OFFER_KEPT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// The miss check: how long a key that is not here may be looked for elsewhere.
 pub const MISS_CHECK_TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -229,6 +234,16 @@ pub const REGISTER_SILENCE: Duration = Duration::from_secs(5);
 
 /// Registers that a voter accepted and of which it waits to hear more; beyond, it accepts none.
 pub const REGISTERS_OPEN_MAX: usize = 100_000;
+/// The longest that a voter lets the next proposer wait for the offer of the one before, what is
+/// added to the round trip for it, and the turns that a voter remembers.
+pub const TURN_MAX: Duration = Duration::from_millis(500);
+pub const TURN_SLACK: Duration = Duration::from_millis(20);
+pub const TURNS_MAX: usize = 10_000;
+/// A ballot that voters promised ahead is used within this, so that no deletion that was dropped
+/// since can be missed: they stay far longer.
+pub const WARM_BALLOT_KEPT: Duration = Duration::from_secs(600);
+/// Such ballots that a node remembers.
+pub const WARM_BALLOTS_MAX: usize = 4096;
 
 /// A bucket that is being deleted for longer than this is set back by whoever meets it.
 pub const DELETING_MAX: Duration = Duration::from_secs(60);

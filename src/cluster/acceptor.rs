@@ -5,30 +5,32 @@
 //! breaks uniqueness). A value that was accepted and of which nothing more is heard is brought to
 //! its end.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::limits;
-use crate::logic::register::Answer;
-use crate::logic::register::Ask;
 use crate::logic::register::acceptor::Cell;
-use crate::net::registers::{Counters, RegisterRequest, RegisterResponse};
-use crate::store::{self, Table};
+use crate::logic::register::{Accepted, Answer, Ask, Ballot, Value, row_value};
+use crate::net::registers::{Bodies, Counters, RegisterRequest, RegisterResponse};
+use crate::store::{self, Table, Tx};
 use crate::types::bucket::NameState;
-use crate::types::name::BucketName;
-use crate::types::record::RecordId;
+use crate::types::id::{BlobId, BucketId};
+use crate::types::object::Row;
+use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
-use super::names::{NameAge, name_age};
-use super::register::{Registers, name_row, register_key};
+use super::batch::{blobs_of, riding, same_kind};
+use super::names::{self, NameAge, name_age, name_value};
+use super::register::{Registers, attach};
+use super::turns::Turns;
 
-/// Registers in one page of the first walk.
-const PAGE: usize = 256;
+/// Registers that are looked after together.
+const PAGE: usize = 64;
 
 /// Whether this node may answer as a voter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,14 +49,24 @@ pub(super) enum Standing {
 pub(super) struct Acceptor {
     counters: Counters,
     standing: watch::Sender<Standing>,
-    /// Names whose accepted value is not known to be chosen, or that are being deleted, since when.
-    open: Mutex<BTreeMap<BucketName, Duration>>,
+    /// About how many registers are open; exact after each sweep.
+    open: AtomicUsize,
+    turns: Turns,
+}
+
+/// A note that a register's accepted value is not known to be chosen, or that its name is being
+/// deleted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Open {
+    id: RecordId,
+    since_ms: u64,
 }
 
 impl Acceptor {
     pub(super) fn new(counters: Counters) -> Self {
         let standing = Standing::Waiting { confirmed: 0, needed: 0 };
-        Self { counters, standing: watch::Sender::new(standing), open: Mutex::default() }
+        let (open, turns) = (AtomicUsize::new(0), Turns::default());
+        Self { counters, standing: watch::Sender::new(standing), open, turns }
     }
 
     /// Starts of this data directory.
@@ -64,10 +76,6 @@ impl Acceptor {
 
     pub(super) fn standing(&self) -> Standing {
         self.standing.borrow().clone()
-    }
-
-    fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<BucketName, Duration>> {
-        self.open.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -103,9 +111,9 @@ impl Registers {
         request: RegisterRequest,
     ) -> Result<RegisterResponse, store::Error> {
         match request {
-            RegisterRequest::Name { epoch, voters, name, ask } => {
-                match self.may_answer(epoch, &voters, &ask) {
-                    Ok(()) => self.answer_name(name, ask).await,
+            RegisterRequest::Record { epoch, voters, id, ask, bodies } => {
+                match self.may_answer(epoch, &voters, &id, &ask) {
+                    Ok(()) => self.answer_in_turn(from, id, ask, bodies).await,
                     Err(why) => Ok(RegisterResponse::Declined(why)),
                 }
             }
@@ -117,44 +125,131 @@ impl Registers {
         }
     }
 
-    async fn answer_name(
+    async fn answer_in_turn(
         &self,
-        name: BucketName,
-        ask: Ask<NameState>,
+        from: RegionId,
+        id: RecordId,
+        ask: Ask<Record>,
+        bodies: Bodies,
     ) -> Result<RegisterResponse, store::Error> {
-        let (key, id) = (register_key(&name), RecordId::Name(name.clone()));
-        if let Ask::Query = ask {
-            let view = self.host().store().read()?;
-            let mut cell: Cell<NameState> = view.get(Table::Register, &key)?.unwrap_or_default();
-            let row = name_row(view.record(&id)?);
-            return Ok(RegisterResponse::Name(Box::new(cell.handle(&ask, row).answer)));
-        }
-        let accepts = matches!(ask, Ask::Accept { .. });
-        let answer = self
-            .host()
-            .store()
-            .write(move |tx| {
-                let mut cell: Cell<NameState> = tx.get(Table::Register, &key)?.unwrap_or_default();
-                let row = name_row(tx.record(&id)?);
-                let handled = cell.handle(&ask, row);
-                if handled.changed {
-                    tx.put(Table::Register, &key, &cell)?;
+        let (host, turns) = (self.host(), &self.state().acceptor.turns);
+        match ask {
+            Ask::Query => self.answer_record(id, ask, bodies).await,
+            Ask::Prepare { ballot } => {
+                turns.wait(host.env(), &id, ballot).await;
+                let response = self.answer_record(id.clone(), ask, bodies).await?;
+                if let RegisterResponse::Record { answer, .. } = &response
+                    && matches!(**answer, Answer::Promised { .. })
+                {
+                    let round = host.peers().rtt(from).unwrap_or_default();
+                    turns.begin(host.env(), &id, ballot, round + limits::TURN_SLACK);
                 }
-                Ok::<_, store::Error>(handled.answer)
+                Ok(response)
+            }
+            Ask::Accept { ballot, .. } => {
+                let response = self.answer_record(id.clone(), ask, bodies).await;
+                turns.end(&id, ballot);
+                response
+            }
+        }
+    }
+
+    async fn answer_record(
+        &self,
+        id: RecordId,
+        ask: Ask<Record>,
+        bodies: Bodies,
+    ) -> Result<RegisterResponse, store::Error> {
+        let store = self.host().store();
+        if let Ask::Query = ask {
+            let answer = {
+                let view = store.read()?;
+                let key = cell_key(&id);
+                let mut cell: Cell<Record> = view.get(Table::Register, &key)?.unwrap_or_default();
+                cell.handle(&ask, view.record(&id)?.as_ref().map(row_value)).answer
+            };
+            return self.with_bodies(answer).await;
+        }
+        let mut sealed = Vec::new();
+        if let Ask::Accept { value, .. } = &ask {
+            let sent = bodies.len();
+            let bodies = bodies.into_iter().collect();
+            sealed = self.seal_bodies(&value.state, &bodies).await?;
+            let here = riding(&value.state).iter().try_fold(sealed.len(), |count, blob| {
+                Ok::<_, store::Error>(count + usize::from(store.holds(&blob.id)?))
+            })?;
+            if here < sent {
+                return Ok(RegisterResponse::Declined("a body fails its checksum".to_owned()));
+            }
+        }
+        if let Ask::Accept { value, .. } = &ask
+            && self.host().observe(value.stamp).is_err()
+        {
+            return Ok(RegisterResponse::Declined("the stamp is too far ahead".to_owned()));
+        }
+        let now_ms = self.host().env().now_ms();
+        let handled = store
+            .write(move |tx| {
+                let accepts = matches!(ask, Ask::Accept { .. });
+                if let (true, RecordId::Row(bucket, _)) = (accepts, &id)
+                    && names::closed(tx, *bucket)?
+                {
+                    return Ok(None);
+                }
+                let mut cell = load_cell(tx, &id)?;
+                let row = tx.record(&id)?.as_ref().map(row_value);
+                let handled = cell.handle(&ask, row);
+                if handled.changed && accepts {
+                    attach(tx, sealed)?;
+                    let blobs = held_blobs(tx, &cell)?;
+                    tx.put_holding(Table::Register, &cell_key(&id), &cell, &blobs)?;
+                    let key = open_key(&id);
+                    tx.put(Table::Register, &key, &Open { id, since_ms: now_ms })?;
+                } else if handled.changed {
+                    save_cell(tx, &id, &cell)?;
+                }
+                Ok::<_, store::Error>(Some(handled))
             })
             .await?;
-        if accepts && matches!(answer, Answer::Accepted { .. }) {
-            let now = self.host().env().monotonic();
-            self.state().acceptor.open().entry(name).or_insert(now);
+        let Some(handled) = handled else {
+            let why = "the bucket is being deleted or was deleted";
+            return Ok(RegisterResponse::Declined(why.to_owned()));
+        };
+        if handled.changed && matches!(handled.answer, Answer::Accepted { .. }) {
+            self.state().acceptor.open.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(RegisterResponse::Name(Box::new(answer)))
+        self.with_bodies(handled.answer).await
+    }
+
+    /// Adds the bodies of a value that no row here knows yet: its asker may be the one who brings
+    /// it to its end.
+    async fn with_bodies(&self, answer: Answer<Record>) -> Result<RegisterResponse, store::Error> {
+        let mut bodies = Vec::new();
+        let accepted = match &answer {
+            Answer::State { accepted: Some(accepted), row }
+            | Answer::Promised { accepted: Some(accepted), row, .. } => {
+                let known = row.as_ref().map_or(Stamp::ZERO, |row| row.stamp);
+                (known < accepted.value.stamp).then_some(accepted)
+            }
+            Answer::State { accepted: None, .. }
+            | Answer::Promised { accepted: None, .. }
+            | Answer::Accepted { .. }
+            | Answer::Refused { .. } => None,
+        };
+        for blob in accepted.iter().flat_map(|accepted| riding(&accepted.value.state)) {
+            if let Some((bytes, _)) = self.host().store().chunk(&blob, 0).await? {
+                bodies.push((blob.id, bytes));
+            }
+        }
+        Ok(RegisterResponse::Record { answer: Box::new(answer), bodies })
     }
 
     fn may_answer(
         &self,
         epoch: u64,
         voters: &[RegionId],
-        ask: &Ask<NameState>,
+        id: &RecordId,
+        ask: &Ask<Record>,
     ) -> Result<(), String> {
         let host = self.host();
         let members = host.members();
@@ -168,15 +263,15 @@ impl Registers {
         if let Some(why) = self.state().acceptor.standing().why_not() {
             return Err(why);
         }
-        let ahead_max = u64::try_from(limits::CLOCK_AHEAD_MAX.as_millis()).unwrap_or(u64::MAX);
         match ask {
+            Ask::Accept { value, .. } if !same_kind(id, &value.state) => {
+                Err("a value of another kind than its register".to_owned())
+            }
             Ask::Accept { .. }
-                if self.state().acceptor.open().len() >= limits::REGISTERS_OPEN_MAX =>
+                if self.state().acceptor.open.load(Ordering::Relaxed)
+                    >= limits::REGISTERS_OPEN_MAX =>
             {
                 Err("too many registers wait for their outcome".to_owned())
-            }
-            Ask::Accept { value, .. } if value.stamp.hlc.ms() > host.env().now_ms() + ahead_max => {
-                Err("the stamp is too far in the future".to_owned())
             }
             Ask::Accept { .. } | Ask::Prepare { .. } | Ask::Query => Ok(()),
         }
@@ -224,12 +319,11 @@ impl Registers {
         if self.state().acceptor.standing() != Standing::Serving {
             return;
         }
-        if let Err(why) = self.find_open() {
-            tracing::error!(%why, "registers cannot be read");
-        }
         loop {
             host.env().sleep(limits::REGISTER_SILENCE).await;
-            self.sweep().await;
+            if let Err(why) = self.sweep().await {
+                tracing::error!(%why, "registers cannot be looked after");
+            }
         }
     }
 
@@ -272,82 +366,178 @@ impl Registers {
         }
     }
 
-    /// Finds registers left open by an earlier start.
-    fn find_open(&self) -> Result<(), store::Error> {
-        let host = self.host();
-        let now = host.env().monotonic();
-        let mut after: Option<Vec<u8>> = None;
+    /// Brings to an end what was accepted at least a while ago and of which nothing more was heard;
+    /// of what the rows know by now only ballot and stamp are kept.
+    async fn sweep(&self) -> Result<(), store::Error> {
+        let due_ms = u64::try_from(limits::REGISTER_SILENCE.as_millis()).unwrap_or(u64::MAX);
+        let (mut after, mut open): (Option<Vec<u8>>, usize) = (None, 0);
         loop {
-            let view = host.store().read()?;
-            let page: Vec<(Vec<u8>, Cell<NameState>)> =
-                view.scan(Table::Register, b"name/", after.as_deref(), PAGE)?;
-            for (key, cell) in &page {
-                let name = key.strip_prefix(b"name/").and_then(|n| std::str::from_utf8(n).ok());
-                let Some(name) = name.and_then(|n| BucketName::parse(n).ok()) else {
-                    return Err(store::Error::Corrupt("a register without a name".into()));
-                };
-                if self.is_open(&name, cell, &view)? {
-                    self.state().acceptor.open().entry(name).or_insert(now);
+            let page: Vec<(Vec<u8>, Open)> =
+                self.host().store().read()?.scan(Table::Register, OPEN, after.as_deref(), PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            open += page.len();
+            let now_ms = self.host().env().now_ms();
+            let old = |note: &Open| now_ms.saturating_sub(note.since_ms) >= due_ms;
+            let due: Vec<RecordId> =
+                page.into_iter().map(|(_, note)| note).filter(old).map(|note| note.id).collect();
+            if due.is_empty() {
+                continue;
+            }
+            let (ended, left) = self.reduce_known(due).await?;
+            open -= ended;
+            join_all(left.iter().map(|id| async move {
+                if let Err(why) = self.finish(id).await {
+                    tracing::debug!(?id, %why, "register left open for now");
                 }
-            }
-            match page.into_iter().last() {
-                Some((key, _)) => after = Some(key),
-                None => return Ok(()),
-            }
+            }))
+            .await;
         }
+        self.state().acceptor.open.store(open, Ordering::Relaxed);
+        Ok(())
     }
 
-    fn is_open(
+    /// Ends what the rows here know; how many those were, and the others.
+    async fn reduce_known(
         &self,
-        name: &BucketName,
-        cell: &Cell<NameState>,
-        view: &store::Snapshot,
-    ) -> Result<bool, store::Error> {
-        let Some(accepted) = &cell.accepted else { return Ok(false) };
-        let row = name_row(view.record(&RecordId::Name(name.clone()))?);
-        let learnt = row.map_or(Stamp::ZERO, |r| r.stamp) >= accepted.value.stamp;
-        Ok(!learnt || matches!(accepted.value.state, NameState::Deleting(_)))
-    }
-
-    /// Brings to an end what was accepted at least a sweep ago and of which nothing more was heard.
-    async fn sweep(&self) {
-        let now = self.host().env().monotonic();
-        let due: Vec<BucketName> = {
-            let open = self.state().acceptor.open();
-            let old = |since: Duration| since + limits::REGISTER_SILENCE <= now;
-            open.iter().filter(|(_, at)| old(**at)).map(|(n, _)| n.clone()).take(PAGE).collect()
-        };
-        for name in due {
-            match self.finish(&name).await {
-                Ok(true) => {
-                    self.state().acceptor.open().remove(&name);
+        ids: Vec<RecordId>,
+    ) -> Result<(usize, Vec<RecordId>), store::Error> {
+        self.host()
+            .store()
+            .write(move |tx| {
+                let (mut ended, mut left) = (0, Vec::new());
+                for id in ids {
+                    if reduce(tx, &id)? {
+                        ended += 1;
+                    } else {
+                        left.push(id);
+                    }
                 }
-                Ok(false) => {}
-                Err(why) => tracing::debug!(%name, %why, "register left open for now"),
-            }
-        }
+                Ok((ended, left))
+            })
+            .await
     }
 
-    /// True when nothing is left to do for this name.
-    async fn finish(&self, name: &BucketName) -> Result<bool, super::Unavailable> {
-        let open = {
-            let view = self.host().store().read()?;
-            let cell: Option<Cell<NameState>> = view.get(Table::Register, &register_key(name))?;
-            match cell {
-                Some(cell) => self.is_open(name, &cell, &view)?,
-                None => false,
-            }
+    /// Finds out what became of a value; the next sweep ends what is known then.
+    async fn finish(&self, id: &RecordId) -> Result<(), super::Unavailable> {
+        let current = self.look(id, limits::REGISTER_TIMEOUT).await?;
+        let name = match id {
+            RecordId::Name(name) => name,
+            RecordId::AccessKey(_)
+            | RecordId::Bucket(_)
+            | RecordId::Part(..)
+            | RecordId::Row(..)
+            | RecordId::Upload(_) => return Ok(()),
         };
-        if !open {
-            return Ok(true);
-        }
-        let current = self.look(name, limits::REGISTER_TIMEOUT).await?;
+        let current = current.and_then(|value| name_value(&value));
         match name_age(current.as_ref(), self.host().env().now_ms()) {
-            NameAge::Settled => Ok(true),
-            NameAge::Deleting => Ok(false),
-            NameAge::Stuck => {
-                self.set_back(name).await?;
-                Ok(true)
+            NameAge::Settled | NameAge::Deleting => Ok(()),
+            NameAge::Stuck => self.set_back(name).await,
+        }
+    }
+}
+
+/// Prefixes of [`Table::Register`].
+const CELL: &[u8] = b"cell/";
+const OPEN: &[u8] = b"open/";
+
+fn cell_key(id: &RecordId) -> Vec<u8> {
+    [CELL, store::record_key(id).as_slice()].concat()
+}
+
+fn open_key(id: &RecordId) -> Vec<u8> {
+    [OPEN, store::record_key(id).as_slice()].concat()
+}
+
+pub(super) fn load_cell(tx: &Tx<'_>, id: &RecordId) -> Result<Cell<Record>, store::Error> {
+    Ok(tx.get(Table::Register, &cell_key(id))?.unwrap_or_default())
+}
+
+/// Keeps a promise, and whatever blobs the cell held.
+pub(super) fn save_cell(
+    tx: &mut Tx<'_>,
+    id: &RecordId,
+    cell: &Cell<Record>,
+) -> Result<(), store::Error> {
+    tx.put(Table::Register, &cell_key(id), cell)
+}
+
+/// The blobs of the accepted value that are here: kept until its outcome is known.
+fn held_blobs(tx: &Tx<'_>, cell: &Cell<Record>) -> Result<Vec<BlobId>, store::Error> {
+    let mut held = Vec::new();
+    let value = cell.accepted.as_ref().map(|accepted| &accepted.value.state);
+    for blob in value.into_iter().flat_map(blobs_of) {
+        if tx.holds(&blob.id)? {
+            held.push(blob.id);
+        }
+    }
+    Ok(held)
+}
+
+/// Ends an open register whose value the record here knows; of a key's only ballot, stamp and
+/// operations are kept, because the row says the rest. False where it stays open.
+pub(super) fn reduce(tx: &mut Tx<'_>, id: &RecordId) -> Result<bool, store::Error> {
+    let mut cell = load_cell(tx, id)?;
+    if let Some(accepted) = &mut cell.accepted {
+        let record = tx.record(id)?;
+        let known = record.as_ref().map_or(Stamp::ZERO, |record| row_value(record).stamp);
+        let deleting = match &accepted.value.state {
+            Record::Name(name) => matches!(name.state, NameState::Deleting(_)),
+            Record::AccessKey(_)
+            | Record::Bucket(_)
+            | Record::Part(_)
+            | Record::Row(_)
+            | Record::Upload(_) => false,
+        };
+        if known < accepted.value.stamp || deleting {
+            return Ok(false);
+        }
+        if let Record::Row(row) = &mut accepted.value.state {
+            *row = Row::default();
+            tx.put_holding(Table::Register, &cell_key(id), &cell, &[])?;
+        }
+    }
+    tx.delete(Table::Register, &open_key(id))?;
+    Ok(true)
+}
+
+/// Lets the row of a deletion go; its stamp stays in the register, so that nothing that was judged
+/// before it is accepted. False where the register has something newer: then the row stays.
+pub(super) fn forget_row(
+    tx: &mut Tx<'_>,
+    id: &RecordId,
+    stamp: Stamp,
+) -> Result<bool, store::Error> {
+    let Some(mut cell) = tx.get::<Cell<Record>>(Table::Register, &cell_key(id))? else {
+        return Ok(true);
+    };
+    let ballot = match &cell.accepted {
+        Some(accepted) if accepted.value.stamp > stamp => return Ok(false),
+        Some(accepted) => accepted.ballot,
+        None => Ballot::ZERO,
+    };
+    let state = Record::Row(Row::default());
+    cell.accepted = Some(Accepted { ballot, value: Value { stamp, ops: Vec::new(), state } });
+    tx.put_holding(Table::Register, &cell_key(id), &cell, &[])?;
+    tx.delete(Table::Register, &open_key(id))?;
+    Ok(true)
+}
+
+/// Whether a register of this bucket holds something that no row here shows yet.
+pub(super) fn has_open(tx: &Tx<'_>, bucket: BucketId) -> Result<bool, store::Error> {
+    let prefix = [OPEN, store::row_prefix(bucket).as_slice()].concat();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page: Vec<(Vec<u8>, Open)> =
+            tx.scan(Table::Register, &prefix, after.as_deref(), PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(false) };
+        after = Some(last.clone());
+        for (_, note) in &page {
+            let cell = load_cell(tx, &note.id)?;
+            let row = tx.record(&note.id)?;
+            let known = row.as_ref().map_or(Stamp::ZERO, |row| row_value(row).stamp);
+            if cell.accepted.is_some_and(|accepted| accepted.value.stamp > known) {
+                return Ok(true);
             }
         }
     }

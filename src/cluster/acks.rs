@@ -24,6 +24,21 @@ pub(super) struct Wanted {
     pub(super) own_domain: Option<String>,
 }
 
+impl Wanted {
+    /// These regions are enough.
+    pub(super) fn is_met_by(&self, acked: &[RegionId]) -> bool {
+        let eligible = acked.iter().filter_map(|region| self.eligible.get(region));
+        let count = match &self.own_domain {
+            None => eligible.count(),
+            Some(own) => {
+                let domains: BTreeSet<&String> = eligible.collect();
+                domains.into_iter().filter(|domain| *domain != own).count()
+            }
+        };
+        count >= self.need
+    }
+}
+
 struct Waiter {
     wanted: Wanted,
     done: oneshot::Sender<Vec<RegionId>>,
@@ -45,15 +60,7 @@ impl State {
                 && !self.refused.get(region).is_some_and(|seqs| seqs.contains(&wanted.seq))
         };
         let acked: Vec<RegionId> = wanted.eligible.keys().copied().filter(has).collect();
-        let count = match &wanted.own_domain {
-            None => acked.len(),
-            Some(own) => {
-                let domains: BTreeSet<&String> =
-                    acked.iter().map(|region| &wanted.eligible[region]).collect();
-                domains.into_iter().filter(|domain| *domain != own).count()
-            }
-        };
-        (count >= wanted.need).then_some(acked)
+        wanted.is_met_by(&acked).then_some(acked)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::net::message::{Carried, Change, ChangeBody, LogBatch};
 use crate::store::{self, Store};
 use crate::types::id::Incarnation;
-use crate::types::object::{BlobRef, Content, Row};
+use crate::types::object::{BlobRef, Content, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 
@@ -65,15 +65,35 @@ pub(super) fn riding(record: &Record) -> Vec<BlobRef> {
         .collect()
 }
 
+/// The blobs of every version of a row.
+pub(super) fn blobs_of(record: &Record) -> Vec<BlobRef> {
+    let Record::Row(row) = record else { return Vec::new() };
+    let metas = row.versions.iter().filter_map(Version::object);
+    metas.flat_map(|meta| meta.parts.iter().map(|part| part.blob)).collect()
+}
+
+/// A record under an id of its kind.
+pub(super) fn same_kind(id: &RecordId, record: &Record) -> bool {
+    matches!(
+        (id, record),
+        (RecordId::Row(..), Record::Row(_))
+            | (RecordId::Bucket(_), Record::Bucket(_))
+            | (RecordId::Name(_), Record::Name(_))
+            | (RecordId::AccessKey(_), Record::AccessKey(_))
+            | (RecordId::Upload(_), Record::Upload(_))
+            | (RecordId::Part(..), Record::Part(_))
+    )
+}
+
 fn check(id: &RecordId, record: &Record) -> Result<(), String> {
-    match (id, record) {
-        (RecordId::Row(..), Record::Row(row)) => check_row(row),
-        (RecordId::Bucket(_), Record::Bucket(_))
-        | (RecordId::Name(_), Record::Name(_))
-        | (RecordId::AccessKey(_), Record::AccessKey(_))
-        | (RecordId::Upload(_), Record::Upload(_))
-        | (RecordId::Part(..), Record::Part(_)) => Ok(()),
-        (id, _) => Err(format!("{id:?} with a record of another kind")),
+    match record {
+        _ if !same_kind(id, record) => Err(format!("{id:?} with a record of another kind")),
+        Record::Row(row) => check_row(row),
+        Record::AccessKey(_)
+        | Record::Bucket(_)
+        | Record::Name(_)
+        | Record::Part(_)
+        | Record::Upload(_) => Ok(()),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Body {
     pub rides: bool,
     /// Regions that take the bytes in.
     pub held_by: Vec<RegionId>,
+    /// Of one that rides: they may have to travel before any record names them.
+    pub(super) bytes: Option<Bytes>,
     /// The bytes on this disk; `None` where the location forbids this region.
     pub(super) local: Option<SealedBlob>,
     pub(super) streams: Vec<Streamed>,
@@ -149,15 +151,18 @@ impl BodySink {
             len: self.len,
             rides: true,
             held_by: vec![cluster.region()],
+            bytes: None,
             local: None,
             streams: Vec::new(),
         };
         if self.len > 0 {
             let id = BlobId(cluster.stamp(Stamp::ZERO));
             let mut writer = cluster.store().blob_writer(id);
-            writer.write(self.gathered.freeze()).await?;
+            let bytes = self.gathered.freeze();
+            writer.write(bytes.clone()).await?;
             let sealed = writer.finish().await?;
             body.blob = Some(sealed.blob());
+            body.bytes = Some(bytes);
             body.local = Some(sealed);
         }
         Ok(body)
@@ -217,7 +222,7 @@ impl Ways {
         let mut held_by: Vec<RegionId> = streams.iter().map(|s| s.region).collect();
         held_by.extend(local.as_ref().map(|_| cluster.region()));
         held_by.sort_unstable();
-        Ok(Body { blob: Some(blob), len, rides: false, held_by, local, streams })
+        Ok(Body { blob: Some(blob), len, rides: false, held_by, bytes: None, local, streams })
     }
 }
 

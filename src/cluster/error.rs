@@ -37,6 +37,11 @@ impl From<store::Error> for Unavailable {
     }
 }
 
+/// An earlier try of the same operation may have taken effect and been overwritten since: neither
+/// "done" nor "refused" is known to be true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contested;
+
 /// Why bytes of a version cannot be read here and now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReadError {

@@ -42,8 +42,17 @@ struct Prepared {
     _under_way: UnderWay,
 }
 
+/// What followers hold bytes for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holding {
+    /// A change that its origin, or in its absence the follower, publishes.
+    Pending,
+    /// A value that the register of its key may choose.
+    Offered,
+}
+
 /// What followers already get, by region and blob.
-type Streams = Arc<Mutex<BTreeMap<(RegionId, BlobId), Streamed>>>;
+pub(super) type Streams = Arc<Mutex<BTreeMap<(RegionId, BlobId), Streamed>>>;
 
 impl Cluster {
     pub(super) async fn write_held<E>(
@@ -66,13 +75,15 @@ impl Cluster {
             .await
             .map_err(Stop::into_error)?;
         prepared.because = because;
-        let held = self.hold_at_followers(&quorum, &prepared.pending, candidates, streams).await?;
+        let how = Holding::Pending;
+        let held =
+            self.hold_at_followers(&quorum, &prepared.pending, candidates, streams, how).await?;
         self.publish(&quorum, prepared, &planned, &held, decide).await.map_err(Stop::into_error)
     }
 
     /// Where to hold: those that get the bytes already, then the other reachable ones, where the
     /// bytes are here to send.
-    fn candidates(&self, quorum: &Quorum, streams: &Streams) -> Vec<RegionId> {
+    pub(super) fn candidates(&self, quorum: &Quorum, streams: &Streams) -> Vec<RegionId> {
         let streams = streams.lock().expect("no holder of this lock panics");
         let mut order: Vec<RegionId> = Vec::new();
         let streamed = streams.keys().map(|(region, _)| *region);
@@ -133,12 +144,13 @@ impl Cluster {
     }
 
     /// Returns the followers that hold bytes and change durably.
-    async fn hold_at_followers(
+    pub(super) async fn hold_at_followers(
         &self,
         quorum: &Quorum,
         pending: &PendingChange,
         candidates: Vec<RegionId>,
         streams: Streams,
+        how: Holding,
     ) -> Result<Vec<RegionId>, Unavailable> {
         // Bytes take their time on a busy link; a second follower would make it busier.
         let transfer = transfer_time(&pending.blobs);
@@ -149,7 +161,7 @@ impl Cluster {
         let attempt = |region| {
             let (cluster, streams) = (self.clone(), streams.clone());
             let pending = pending.clone();
-            async move { cluster.hold_at(region, pending, streams).await }
+            async move { cluster.hold_at(region, pending, streams, how).await }
         };
         match race(self.env(), rules, with_patience, attempt).await {
             Ok(held) => Ok(held),
@@ -168,6 +180,7 @@ impl Cluster {
         region: RegionId,
         mut pending: PendingChange,
         streams: Streams,
+        how: Holding,
     ) -> Result<RegionId, String> {
         let blobs = pending.blobs.clone();
         for blob in &blobs {
@@ -189,7 +202,10 @@ impl Cluster {
         let stamp = pending.stamp;
         // A large body is synced there before the answer.
         let limit = limits::ACK_TIMEOUT + transfer_time(&blobs);
-        let request = Request::Hold(Box::new(pending));
+        let request = match how {
+            Holding::Pending => Request::Hold(Box::new(pending)),
+            Holding::Offered => Request::HoldOffered(Box::new(pending)),
+        };
         match self.call(region, Class::Log, &request, limit).await {
             Ok(Response::Done) => Ok(region),
             Ok(Response::Declined(why)) => Err(format!("{region} will not hold {stamp}: {why}")),
@@ -210,15 +226,15 @@ impl Cluster {
             .inner
             .store
             .write(move |tx| {
-                let Some(PendingEntry::Held { mut change, since_ms }) = pending::load(tx, stamp)?
-                else {
+                let Some(mut entry) = pending::load(tx, stamp)? else {
                     return Ok::<_, crate::store::Error>(None);
                 };
+                let Some(change) = entry.change_mut() else { return Ok(None) };
                 if !change.followers.contains(&region) {
                     change.followers.push(region);
                 }
                 let followers = change.followers.clone();
-                pending::note(tx, &PendingEntry::Held { change, since_ms })?;
+                pending::note(tx, &entry)?;
                 Ok(Some(followers))
             })
             .await
@@ -302,7 +318,7 @@ fn transfer_time(blobs: &[BlobRef]) -> Duration {
     limits::CHUNK_TRANSFER_SLACK * blobs.iter().map(|blob| chunks_of(blob.len)).sum::<u32>()
 }
 
-fn take_streams(bodies: &mut [Body]) -> Streams {
+pub(super) fn take_streams(bodies: &mut [Body]) -> Streams {
     let mut streams = BTreeMap::new();
     for body in bodies {
         let Some(blob) = body.blob else { continue };

@@ -17,6 +17,7 @@ use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
+use super::acceptor;
 
 pub(super) type Positions = BTreeMap<(RegionId, Incarnation), u64>;
 
@@ -208,6 +209,9 @@ impl Cluster {
                 if !known.as_ref().is_some_and(same) {
                     return Ok(0);
                 }
+                if !acceptor::forget_row(tx, &id, stamp)? {
+                    return Ok(0);
+                }
                 tx.forget(&id)?;
                 Ok(1)
             }
@@ -215,7 +219,8 @@ impl Cluster {
                 let Some(Record::Row(row)) = tx.record(&id)? else { return Ok(0) };
                 let mut notes = self.spent_notes(&row, now_ms);
                 notes.retain(|note| seen.contains(note));
-                if notes.is_empty() {
+                // A value that is still to be settled may name what was erased.
+                if notes.is_empty() || !acceptor::reduce(tx, &id)? {
                     return Ok(0);
                 }
                 tx.shorten(&id, &Record::Row(trim::without(row, &notes)))?;

@@ -70,7 +70,11 @@ impl Cluster {
         self.ask_voters(id.clone(), limits::VOTERS_MAX).await
     }
 
-    async fn ask_voters(&self, id: RecordId, count: usize) -> Result<Option<Record>, Unavailable> {
+    pub(super) async fn ask_voters(
+        &self,
+        id: RecordId,
+        count: usize,
+    ) -> Result<Option<Record>, Unavailable> {
         let now = self.env().monotonic();
         if self.inner.absences.contains(&id, now) {
             return Ok(None);

@@ -32,6 +32,7 @@ mod batch;
 mod body;
 mod budget;
 mod commit;
+mod conditional;
 mod config;
 mod copies;
 mod error;
@@ -67,12 +68,13 @@ mod stage;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod view;
 mod write;
 
 pub use body::{Body, BodySink};
 pub use config::ConfigChange;
-pub use error::{ReadError, Unavailable};
+pub use error::{Contested, ReadError, Unavailable};
 pub use events::{Lane, Lost, NotifyMetrics, Tally, Waiting};
 pub use forward::AnswerForwarded;
 pub use lag::BucketLag;

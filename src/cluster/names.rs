@@ -11,20 +11,21 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::logic::register::{Outcome, Value};
+use crate::logic::register::{Outcome, RowValue, Value};
 use crate::net::registers::{RegisterRequest, RegisterResponse};
 use crate::store::{self, Table, Tx};
-use crate::types::bucket::{BucketConfig, NameState};
+use crate::types::bucket::{BucketConfig, NameRecord, NameState};
 use crate::types::id::{BucketId, OpId};
 use crate::types::name::BucketName;
-use crate::types::record::RecordId;
+use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
+use super::acceptor;
 use super::error::Unavailable;
 use super::pending;
-use super::register::{Judge, Operation, Registers, name_row};
+use super::register::{Operation, Registers};
 
 /// What became of a create.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,28 @@ struct Closed {
     name: BucketName,
     /// The deletion's. A chosen value of the name above it that is active opens the bucket again.
     stamp: Stamp,
+}
+
+/// Decides on what a name stands for: `Some` changes it, `None` refuses.
+pub(super) type NameJudge =
+    Arc<dyn Fn(Option<&Value<NameState>>) -> Option<NameState> + Send + Sync + 'static>;
+
+/// What a register of a name holds.
+pub(super) fn name_value(value: &Value<Record>) -> Option<Value<NameState>> {
+    let row = name_row(Some(value.state.clone()))?;
+    Some(Value { stamp: value.stamp, ops: value.ops.clone(), state: row.state })
+}
+
+/// A name's record as the row beside its register.
+fn name_row(record: Option<Record>) -> Option<RowValue<NameState>> {
+    match record? {
+        Record::Name(name) => Some(RowValue { stamp: name.stamp, state: name.state }),
+        Record::AccessKey(_)
+        | Record::Bucket(_)
+        | Record::Part(_)
+        | Record::Row(_)
+        | Record::Upload(_) => None,
+    }
 }
 
 fn closed_key(bucket: BucketId) -> Vec<u8> {
@@ -145,8 +168,9 @@ impl Registers {
         if self.known_absent(name) {
             return Ok(None);
         }
-        let current = self.look(name, limits::NAME_LOOKUP_TIMEOUT).await?;
-        match current.map(|value| value.state) {
+        let id = RecordId::Name(name.clone());
+        let current = self.look(&id, limits::NAME_LOOKUP_TIMEOUT).await?;
+        match current.as_ref().and_then(name_value).map(|value| value.state) {
             Some(NameState::Active(config) | NameState::Deleting(config)) => {
                 Ok(Some(Arc::new(config)))
             }
@@ -229,10 +253,24 @@ impl Registers {
         &self,
         name: &BucketName,
         op: OpId,
-        judge: Judge,
+        judge: NameJudge,
     ) -> Result<Outcome<NameState>, Unavailable> {
-        let operation = Operation { name: name.clone(), op, judge: Some(judge) };
-        self.run(operation, limits::REGISTER_TIMEOUT).await
+        let judge = move |current: Option<&Value<Record>>, stamp: Stamp| {
+            let state = judge(current.and_then(name_value).as_ref())?;
+            Some(Record::Name(NameRecord { stamp, op, state }))
+        };
+        let id = RecordId::Name(name.clone());
+        let operation = Operation { id, op, judge: Some(Arc::new(judge)), bodies: Vec::new() };
+        let named = |value: Option<Value<Record>>| value.as_ref().and_then(name_value);
+        Ok(match self.run(operation, limits::REGISTER_TIMEOUT).await? {
+            Outcome::Chosen { value, .. } => match named(Some(value)) {
+                Some(value) => Outcome::Chosen { value, warm: None },
+                None => return Err(Unavailable::new(format!("{name} is no name's register"))),
+            },
+            Outcome::Refused { current } => Outcome::Refused { current: named(current) },
+            Outcome::Conflict { current } => Outcome::Conflict { current: named(current) },
+            Outcome::Read { current } => Outcome::Read { current: named(current) },
+        })
     }
 
     /// Gives up a name: only when no region has anything of the bucket.
@@ -317,7 +355,7 @@ impl Registers {
                 Ok(RegisterResponse::Declined(why)) | Err(why) => Err(format!("{region}: {why}")),
                 Ok(
                     RegisterResponse::Confirmed
-                    | RegisterResponse::Name(_)
+                    | RegisterResponse::Record { .. }
                     | RegisterResponse::Outdated(_),
                 ) => Err(format!("{region}: answered another question")),
             }
@@ -383,7 +421,9 @@ impl Registers {
                 if known.is_none_or(|note| note.stamp < stamp) {
                     tx.put(Table::Local, &key, &Closed { name, stamp })?;
                 }
-                pending::of_bucket(tx, bucket)
+                Ok::<_, store::Error>(
+                    pending::of_bucket(tx, bucket)? || acceptor::has_open(tx, bucket)?,
+                )
             })
             .await?;
         if pending {

@@ -32,11 +32,27 @@ pub(super) enum PendingEntry {
     Held { change: PendingChange, since_ms: u64 },
     /// This change is never taken in here any more.
     Refused { since_ms: u64 },
+    /// Bytes are here for a value that the register of the change's record may choose.
+    Offered { change: PendingChange, since_ms: u64 },
 }
 
 impl PendingEntry {
     pub(super) fn held(change: PendingChange, since_ms: u64) -> Self {
         Self::Held { change, since_ms }
+    }
+
+    fn change(&self) -> Option<&PendingChange> {
+        match self {
+            Self::Held { change, .. } | Self::Offered { change, .. } => Some(change),
+            Self::Refused { .. } => None,
+        }
+    }
+
+    pub(super) fn change_mut(&mut self) -> Option<&mut PendingChange> {
+        match self {
+            Self::Held { change, .. } | Self::Offered { change, .. } => Some(change),
+            Self::Refused { .. } => None,
+        }
     }
 }
 
@@ -46,7 +62,7 @@ pub(super) fn key(stamp: Stamp) -> [u8; Stamp::BYTES] {
 
 /// Notes a pending change and keeps its blobs.
 pub(super) fn note(tx: &mut Tx<'_>, entry: &PendingEntry) -> Result<(), store::Error> {
-    let PendingEntry::Held { change, .. } = entry else { return Ok(()) };
+    let Some(change) = entry.change() else { return Ok(()) };
     let blobs: Vec<BlobId> = change.blobs.iter().map(|blob| blob.id).collect();
     tx.put_holding(Table::Pending, &key(change.stamp), entry, &blobs)
 }
@@ -99,12 +115,9 @@ pub(super) fn of_bucket(tx: &Tx<'_>, bucket: BucketId) -> Result<bool, store::Er
             tx.scan(Table::Pending, &[], after.as_deref(), limits::PENDING_PAGE)?;
         let Some((last, _)) = page.last() else { return Ok(false) };
         after = Some(last.clone());
-        let of_bucket = |entry: &PendingEntry| match entry {
-            PendingEntry::Held { change, .. } => change
-                .records
-                .iter()
-                .any(|(id, _)| matches!(id, RecordId::Row(of, _) if *of == bucket)),
-            PendingEntry::Refused { .. } => false,
+        let names = |id: &RecordId| matches!(id, RecordId::Row(of, _) if *of == bucket);
+        let of_bucket = |entry: &PendingEntry| {
+            entry.change().is_some_and(|change| change.records.iter().any(|(id, _)| names(id)))
         };
         if page.iter().any(|(_, entry)| of_bucket(entry)) {
             return Ok(true);
@@ -181,6 +194,12 @@ impl Cluster {
                     return Ok(());
                 }
                 self.inner.store.write(move |tx| tx.delete(Table::Pending, &key)).await
+            }
+            PendingEntry::Offered { change, .. } if self.inner.active.contains(change.stamp) => {
+                Ok(())
+            }
+            PendingEntry::Offered { change, since_ms } => {
+                self.resolve_offered(change, since_ms).await
             }
             PendingEntry::Held { change, since_ms } => {
                 if self.inner.active.contains(change.stamp) {
@@ -314,7 +333,7 @@ impl Cluster {
         }
         let snapshot = self.inner.store.read()?;
         let entry: Option<PendingEntry> = snapshot.get(Table::Pending, &key(change.stamp))?;
-        if matches!(entry, Some(PendingEntry::Held { .. })) {
+        if entry.is_some_and(|entry| entry.change().is_some()) {
             return Ok(Fate::Underway);
         }
         let published = is_known(&change.records, |id| snapshot.record(id))?;
@@ -327,7 +346,7 @@ impl Cluster {
         self.inner
             .store
             .write(move |tx| match load(tx, change.stamp)? {
-                Some(PendingEntry::Held { .. }) => Ok(true),
+                Some(PendingEntry::Held { .. } | PendingEntry::Offered { .. }) => Ok(true),
                 Some(PendingEntry::Refused { .. }) => Ok(false),
                 None if is_known(&change.records, |id| tx.record(id))? => Ok(true),
                 None => {

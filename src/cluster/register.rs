@@ -1,11 +1,15 @@
 //! Operations on registers: drives `logic::register` over the voters, within a deadline.
 //!
+//! A register belongs to a replicated record: a bucket's name, or the row of a key that was ever
+//! written with a condition. Its value is a state of that record; what is known to be chosen is
+//! merged into the record, and so goes into the log like any change.
+//!
 //! Invariant: what is folded into a record is what an outcome says is chosen, nothing else. With
 //! this node as the only voter, an operation is one change of this disk.
 //! What this does not do: answer other nodes' questions (`acceptor`), or know what a name is for
-//! (`names`).
+//! (`names`) or how a conditional write gets its bytes to its regions (`conditional`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,30 +18,33 @@ use tokio::sync::mpsc;
 use crate::env::{Class, Env, PeerError};
 use crate::limits;
 use crate::logic::register::acceptor::Cell;
-use crate::logic::register::proposer::{Kind, Plan, Proposer, Step};
-use crate::logic::register::{Answer, Ask, Outcome, RowValue, Value};
+use crate::logic::register::proposer::{Kind, Plan, Proposer, Step, Warm};
+use crate::logic::register::{Answer, Ask, Outcome, RowValue, Value, row_value};
 use crate::net::message::{Request, Response};
-use crate::net::registers::{Counters, RegisterRequest, RegisterResponse};
-use crate::store::{self, Source, Store, Table, Tx};
-use crate::types::bucket::{NameRecord, NameState};
-use crate::types::id::OpId;
+use crate::net::registers::{Bodies, Counters, RegisterRequest, RegisterResponse};
+use crate::store::{self, SealedBlob, Source, Store, Table, Tx};
+use crate::types::id::{BlobId, OpId};
 use crate::types::name::BucketName;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
 
 use super::Cluster;
-use super::acceptor::Acceptor;
+use super::acceptor::{Acceptor, load_cell, save_cell};
+use super::batch::riding;
 use super::error::Unavailable;
 
-/// Decides on the current state: `Some` changes it, `None` refuses.
+/// Decides on the current state: `Some` changes it under this stamp, `None` refuses.
 pub(super) type Judge =
-    Arc<dyn Fn(Option<&Value<NameState>>) -> Option<NameState> + Send + Sync + 'static>;
+    Arc<dyn Fn(Option<&Value<Record>>, Stamp) -> Option<Record> + Send + Sync + 'static>;
 
 /// What a node remembers of registers besides its store.
 pub(super) struct RegisterState {
     pub(super) acceptor: Acceptor,
     /// Names that no register knew, and when that was.
     pub(super) absent: Mutex<BTreeMap<BucketName, Duration>>,
+    /// Ballots that voters promised with their last acceptance, and since when.
+    warm: Mutex<BTreeMap<RecordId, (Warm<Record>, Duration)>>,
 }
 
 impl RegisterState {
@@ -52,56 +59,95 @@ impl RegisterState {
             .await?;
         let (incarnation, nonce) = (store.incarnation(), env.random_u64());
         let acceptor = Acceptor::new(Counters { incarnation, boot, nonce });
-        Ok(Self { acceptor, absent: Mutex::default() })
+        Ok(Self { acceptor, absent: Mutex::default(), warm: Mutex::default() })
+    }
+
+    fn warm(&self) -> std::sync::MutexGuard<'_, BTreeMap<RecordId, (Warm<Record>, Duration)>> {
+        self.warm.lock().expect("no holder of this lock panics")
+    }
+
+    /// A ballot that was promised is used once.
+    fn take_warm(&self, id: &RecordId, now: Duration) -> Option<Warm<Record>> {
+        let (warm, since) = self.warm().remove(id)?;
+        (now < since + limits::WARM_BALLOT_KEPT).then_some(warm)
+    }
+
+    fn keep_warm(&self, id: &RecordId, warm: Warm<Record>, now: Duration) {
+        let mut kept = self.warm();
+        if kept.len() >= limits::WARM_BALLOTS_MAX {
+            kept.retain(|_, (_, since)| now < *since + limits::WARM_BALLOT_KEPT);
+        }
+        if kept.len() < limits::WARM_BALLOTS_MAX {
+            kept.insert(id.clone(), (warm, now));
+        }
     }
 }
 
 /// Where the starts of this data directory are counted.
 const BOOT_KEY: &[u8] = b"register-boot";
 
-/// Registers of bucket names, as this node uses and keeps them.
+/// Registers as this node uses and keeps them.
 #[derive(Clone)]
 pub(super) struct Registers {
     cluster: Cluster,
 }
 
-/// One change or look at a name's register.
+/// One change of a record's register, or one look at it.
 #[derive(Clone)]
 pub(super) struct Operation {
-    pub(super) name: BucketName,
+    pub(super) id: RecordId,
     pub(super) op: OpId,
     /// `None` reads.
     pub(super) judge: Option<Judge>,
+    /// That ride in the record that is made.
+    pub(super) bodies: Bodies,
 }
 
 impl Operation {
     fn kind(&self) -> Kind {
         match self.judge {
             None => Kind::Read,
-            Some(_) => Kind::Write { keep_warm: false },
+            // Keys are changed again and again, names hardly ever.
+            Some(_) => Kind::Write { keep_warm: matches!(self.id, RecordId::Row(..)) },
         }
     }
 
-    fn decide(&self, current: Option<&Value<NameState>>) -> Option<NameState> {
-        self.judge.as_ref().and_then(|judge| judge(current))
+    fn decide(&self, current: Option<&Value<Record>>, stamp: Stamp) -> Option<Record> {
+        self.judge.as_ref().and_then(|judge| judge(current, stamp))
     }
 }
 
-/// Why an attempt is not through yet, for the message.
-#[derive(Default)]
-struct Trouble {
-    voters: BTreeMap<RegionId, String>,
-    may_have_happened: bool,
+/// How an operation ended.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome<Record>,
+    /// The voters that are known to have the outcome's value durably, bodies included.
+    pub(super) accepted_by: BTreeSet<RegionId>,
+    /// Bodies that came with what voters answered.
+    pub(super) bodies: BTreeMap<BlobId, bytes::Bytes>,
 }
 
-impl Trouble {
-    fn into_unavailable(self, name: &BucketName) -> Unavailable {
+/// What is learnt on the way, also when the way ends early.
+#[derive(Default)]
+struct Notes {
+    voters: BTreeMap<RegionId, String>,
+    may_have_happened: bool,
+    bodies: BTreeMap<BlobId, bytes::Bytes>,
+}
+
+impl Notes {
+    fn into_unavailable(self, id: &RecordId) -> Unavailable {
         let voters: Vec<String> =
             self.voters.into_iter().map(|(region, why)| format!("{region}: {why}")).collect();
         let why =
             if voters.is_empty() { "too much contention".to_owned() } else { voters.join("; ") };
         let doubt = if self.may_have_happened { "; the change may still take effect" } else { "" };
-        Unavailable::new(format!("no majority answers for the name {name} ({why}){doubt}"))
+        let what = match id {
+            RecordId::Name(name) => format!("the name {name}"),
+            RecordId::Row(_, key) => format!("the key {key}"),
+            RecordId::AccessKey(key) => format!("the access key {}", key.0),
+            RecordId::Bucket(_) | RecordId::Upload(_) | RecordId::Part(..) => format!("{id:?}"),
+        };
+        Unavailable::new(format!("no majority of the voters answers for {what} ({why}){doubt}"))
     }
 }
 
@@ -109,7 +155,7 @@ impl Trouble {
 struct Heard {
     round: u64,
     from: RegionId,
-    answer: Result<Answer<NameState>, String>,
+    answer: Result<(Answer<Record>, Bodies), String>,
 }
 
 impl Cluster {
@@ -131,13 +177,33 @@ impl Registers {
         OpId(u128::from_le_bytes(self.host().env().random()))
     }
 
-    /// Reads a name's register through a majority.
+    /// Reads a record's register through a majority, together with the rows beside it.
     pub(super) async fn look(
         &self,
-        name: &BucketName,
+        id: &RecordId,
         limit: Duration,
-    ) -> Result<Option<Value<NameState>>, Unavailable> {
-        let operation = Operation { name: name.clone(), op: self.fresh_op(), judge: None };
+    ) -> Result<Option<Value<Record>>, Unavailable> {
+        self.look_with(id, None, limit).await
+    }
+
+    /// The same by a round of promises: what was offered before and is not found now never takes
+    /// effect under its ballot.
+    pub(super) async fn look_and_fence(
+        &self,
+        id: &RecordId,
+        limit: Duration,
+    ) -> Result<Option<Value<Record>>, Unavailable> {
+        self.look_with(id, Some(Arc::new(|_, _| None)), limit).await
+    }
+
+    async fn look_with(
+        &self,
+        id: &RecordId,
+        judge: Option<Judge>,
+        limit: Duration,
+    ) -> Result<Option<Value<Record>>, Unavailable> {
+        let operation =
+            Operation { id: id.clone(), op: self.fresh_op(), judge, bodies: Vec::new() };
         match self.run(operation, limit).await? {
             Outcome::Read { current }
             | Outcome::Refused { current }
@@ -146,50 +212,64 @@ impl Registers {
         }
     }
 
-    /// Runs one operation to its outcome and folds what it learnt into the name's record.
+    /// Runs one operation to its outcome and folds what it learnt into the record.
     pub(super) async fn run(
         &self,
         operation: Operation,
         limit: Duration,
-    ) -> Result<Outcome<NameState>, Unavailable> {
-        self.host().metrics().register_operations.inc();
+    ) -> Result<Outcome<Record>, Unavailable> {
         if self.is_alone() {
+            self.host().metrics().register_operations.inc();
             return self.run_alone(operation).await;
         }
-        let name = operation.name.clone();
-        let mut trouble = Trouble::default();
-        let rounds = self.run_rounds(operation, &mut trouble);
-        let Ok(outcome) = self.host().env().timeout(limit, rounds).await else {
-            return Err(trouble.into_unavailable(&name));
-        };
-        let outcome = outcome?;
-        if let Some(value) = known(&outcome) {
-            self.fold(&name, value).await?;
+        let id = operation.id.clone();
+        let ended = self.run_among_voters(operation, limit).await?;
+        if let Some(value) = known(&ended.outcome) {
+            self.fold(&id, value, &ended.bodies).await?;
         }
-        Ok(outcome)
+        Ok(ended.outcome)
     }
 
-    fn is_alone(&self) -> bool {
+    /// The same without folding, where there are other voters.
+    pub(super) async fn run_among_voters(
+        &self,
+        operation: Operation,
+        limit: Duration,
+    ) -> Result<Ended, Unavailable> {
+        self.host().metrics().register_operations.inc();
+        let id = operation.id.clone();
+        let mut notes = Notes::default();
+        let rounds = self.run_rounds(operation, &mut notes);
+        match self.host().env().timeout(limit, rounds).await {
+            Ok(ended) => {
+                let (outcome, accepted_by) = ended?;
+                Ok(Ended { outcome, accepted_by, bodies: notes.bodies })
+            }
+            Err(_) => Err(notes.into_unavailable(&id)),
+        }
+    }
+
+    /// This node is the only voter: its own store decides everything.
+    pub(super) fn is_alone(&self) -> bool {
         self.host().members().voters() == [self.host().region()]
     }
 
     /// The only voter asks itself: everything is one change of this disk.
-    async fn run_alone(&self, operation: Operation) -> Result<Outcome<NameState>, Unavailable> {
+    async fn run_alone(&self, operation: Operation) -> Result<Outcome<Record>, Unavailable> {
         let this = self.clone();
         let (outcome, seq) = self
             .host()
             .store()
             .write(move |tx| {
-                let key = register_key(&operation.name);
-                let mut cell: Cell<NameState> = tx.get(Table::Register, &key)?.unwrap_or_default();
+                let mut cell = load_cell(tx, &operation.id)?;
                 let before = cell.clone();
-                let row = name_row(tx.record(&RecordId::Name(operation.name.clone()))?);
+                let row = tx.record(&operation.id)?.as_ref().map(row_value);
                 let outcome = this.ask_cell(&operation, &mut cell, row);
                 if cell != before {
-                    tx.put(Table::Register, &key, &cell)?;
+                    save_cell(tx, &operation.id, &cell)?;
                 }
                 let seq = match known(&outcome) {
-                    Some(value) => fold(tx, &operation.name, value)?,
+                    Some(value) => fold(tx, &operation.id, value)?,
                     None => None,
                 };
                 Ok::<_, store::Error>((outcome, seq))
@@ -202,19 +282,18 @@ impl Registers {
     fn ask_cell(
         &self,
         operation: &Operation,
-        cell: &mut Cell<NameState>,
-        row: Option<RowValue<NameState>>,
-    ) -> Outcome<NameState> {
+        cell: &mut Cell<Record>,
+        row: Option<RowValue<Record>>,
+    ) -> Outcome<Record> {
         let region = self.host().region();
         let mut proposer = Proposer::new(self.plan(operation, row.clone()));
         let mut step = proposer.start(None);
         loop {
             step = match step {
                 Step::Ask(ask) => proposer.handle(region, cell.handle(&ask, row.clone()).answer),
-                Step::Judge { current, floor } => match operation.decide(current.as_ref()) {
-                    Some(state) => proposer.propose(state, self.host().stamp(floor)),
-                    None => proposer.refuse(),
-                },
+                Step::Judge { current, floor } => {
+                    self.judge(operation, &mut proposer, current.as_ref(), floor)
+                }
                 Step::Retry => proposer.retry(),
                 Step::Wait => unreachable!("one voter's answer is a majority"),
                 Step::Done(outcome) => return outcome,
@@ -222,7 +301,23 @@ impl Registers {
         }
     }
 
-    fn plan(&self, operation: &Operation, row: Option<RowValue<NameState>>) -> Plan<NameState> {
+    fn judge(
+        &self,
+        operation: &Operation,
+        proposer: &mut Proposer<Record>,
+        current: Option<&Value<Record>>,
+        floor: Stamp,
+    ) -> Step<Record> {
+        // Above marks too, which move no stamp of a register.
+        let floor = current.map_or(floor, |value| floor.max(value.state.stamp()));
+        let stamp = self.host().stamp(floor);
+        match operation.decide(current, stamp) {
+            Some(state) => proposer.propose(state, stamp),
+            None => proposer.refuse(),
+        }
+    }
+
+    fn plan(&self, operation: &Operation, row: Option<RowValue<Record>>) -> Plan<Record> {
         let host = self.host();
         Plan {
             region: host.region(),
@@ -237,26 +332,30 @@ impl Registers {
     async fn run_rounds(
         &self,
         operation: Operation,
-        trouble: &mut Trouble,
-    ) -> Result<Outcome<NameState>, Unavailable> {
-        let row =
-            name_row(self.host().store().read()?.record(&RecordId::Name(operation.name.clone()))?);
+        notes: &mut Notes,
+    ) -> Result<(Outcome<Record>, BTreeSet<RegionId>), Unavailable> {
+        let id = operation.id.clone();
+        let row = self.host().store().read()?.record(&id)?.as_ref().map(row_value);
         let mut proposer = Proposer::new(self.plan(&operation, row));
         let (tell, mut heard) = mpsc::channel(limits::VOTERS_MAX * 4);
         let (mut round, mut attempt) = (0, 0);
-        let mut step = proposer.start(None);
+        let warm = match operation.judge {
+            Some(_) => self.state().take_warm(&id, self.host().env().monotonic()),
+            None => None,
+        };
+        let mut step = proposer.start(warm);
         loop {
-            trouble.may_have_happened = proposer.may_have_happened();
+            notes.may_have_happened = proposer.may_have_happened();
             step = match step {
                 Step::Ask(ask) => {
                     round += 1;
-                    self.ask_everyone(&operation.name, &ask, round, &tell);
+                    let bodies = self.bodies_of(&ask, &operation, notes).await?;
+                    self.ask_everyone(&id, &ask, &bodies, round, &tell);
                     Step::Wait
                 }
-                Step::Judge { current, floor } => match operation.decide(current.as_ref()) {
-                    Some(state) => proposer.propose(state, self.host().stamp(floor)),
-                    None => proposer.refuse(),
-                },
+                Step::Judge { current, floor } => {
+                    self.judge(&operation, &mut proposer, current.as_ref(), floor)
+                }
                 Step::Retry => {
                     attempt += 1;
                     self.host().metrics().register_retries.inc();
@@ -267,35 +366,66 @@ impl Registers {
                     let news: Heard = heard.recv().await.expect("this end holds a sender too");
                     match news.answer {
                         _ if news.round != round => Step::Wait,
-                        Ok(answer) => {
-                            trouble.voters.remove(&news.from);
+                        Ok((answer, bodies)) => {
+                            notes.voters.remove(&news.from);
+                            notes.bodies.extend(bodies);
                             proposer.handle(news.from, answer)
                         }
                         Err(why) => {
-                            trouble.voters.insert(news.from, why);
+                            notes.voters.insert(news.from, why);
                             proposer.failed(news.from)
                         }
                     }
                 }
-                Step::Done(outcome) => return Ok(outcome),
+                Step::Done(mut outcome) => {
+                    if let Outcome::Chosen { warm, .. } = &mut outcome
+                        && let Some(warm) = warm.take()
+                    {
+                        self.state().keep_warm(&id, warm, self.host().env().monotonic());
+                    }
+                    return Ok((outcome, proposer.accepted_by().clone()));
+                }
             };
         }
+    }
+
+    /// The bodies that ride in a value that is offered: the operation's own, what voters gave, or
+    /// what is on this disk.
+    async fn bodies_of(
+        &self,
+        ask: &Ask<Record>,
+        operation: &Operation,
+        notes: &Notes,
+    ) -> Result<Bodies, Unavailable> {
+        let Ask::Accept { value, .. } = ask else { return Ok(Vec::new()) };
+        let mut bodies = Vec::new();
+        for blob in riding(&value.state) {
+            let own = operation.bodies.iter().find(|(id, _)| *id == blob.id);
+            let known = own.map(|(_, bytes)| bytes).or_else(|| notes.bodies.get(&blob.id));
+            let bytes = match known {
+                Some(bytes) => Some(bytes.clone()),
+                None => self.host().store().chunk(&blob, 0).await?.map(|(bytes, _)| bytes),
+            };
+            bodies.extend(bytes.map(|bytes| (blob.id, bytes)));
+        }
+        Ok(bodies)
     }
 
     /// Each voter is asked by a task of its own, so that one who is slower than a majority gets the
     /// question all the same.
     fn ask_everyone(
         &self,
-        name: &BucketName,
-        ask: &Ask<NameState>,
+        id: &RecordId,
+        ask: &Ask<Record>,
+        bodies: &Bodies,
         round: u64,
         tell: &mpsc::Sender<Heard>,
     ) {
         for from in self.host().members().voters().to_vec() {
             let (this, tell) = (self.clone(), tell.clone());
-            let (name, ask) = (name.clone(), ask.clone());
+            let (id, ask, bodies) = (id.clone(), ask.clone(), bodies.clone());
             self.host().env().spawn("register-ask", async move {
-                let answer = this.ask_one(from, name, ask).await;
+                let answer = this.ask_one(from, id, ask, bodies).await;
                 // Nobody listens once the operation has its outcome.
                 let _ = tell.send(Heard { round, from, answer }).await;
             });
@@ -305,19 +435,20 @@ impl Registers {
     async fn ask_one(
         &self,
         voter: RegionId,
-        name: BucketName,
-        ask: Ask<NameState>,
-    ) -> Result<Answer<NameState>, String> {
+        id: RecordId,
+        ask: Ask<Record>,
+        bodies: Bodies,
+    ) -> Result<(Answer<Record>, Bodies), String> {
         let members = self.host().members();
         let (epoch, voters) = (members.epoch(), members.voters().to_vec());
-        let request = RegisterRequest::Name { epoch, voters, name, ask };
+        let request = RegisterRequest::Record { epoch, voters, id, ask, bodies };
         let response = if voter == self.host().region() {
             self.answer(voter, request).await.map_err(|why| why.to_string())?
         } else {
             self.call(voter, request).await.map_err(|why| why.to_string())?
         };
         match response {
-            RegisterResponse::Name(answer) => Ok(*answer),
+            RegisterResponse::Record { answer, bodies } => Ok((*answer, bodies)),
             RegisterResponse::Declined(why) => Err(why),
             RegisterResponse::Closed { .. }
             | RegisterResponse::Confirmed
@@ -338,26 +469,76 @@ impl Registers {
         }
     }
 
-    /// A random share of a time that doubles, so that proposers in each other's way part.
+    /// A round trip, which whoever was in the way needs for its end, and a random share of a time
+    /// that doubles, so that proposers part.
     async fn pause(&self, attempt: u32) {
-        let doubled = limits::REGISTER_PAUSE_MIN * 2_u32.pow(attempt.min(10));
-        let span = doubled.min(limits::REGISTER_PAUSE_MAX).as_micros().max(1);
+        let round = self.round_trip();
+        let doubled = round.max(limits::REGISTER_PAUSE_MIN) * 2_u32.pow(attempt.min(10));
+        let span = doubled.min(limits::REGISTER_PAUSE_MAX.max(round)).as_micros().max(1);
         let share = u128::from(self.host().env().random_u64()) % span;
         let micros = u64::try_from(share).expect("below the longest pause");
-        self.host().env().sleep(Duration::from_micros(micros)).await;
+        self.host().env().sleep(round + Duration::from_micros(micros)).await;
     }
 
-    /// Puts a value that is known to be chosen into the name's record, and so into the log.
-    async fn fold(&self, name: &BucketName, value: &Value<NameState>) -> Result<(), Unavailable> {
-        let id = RecordId::Name(name.clone());
-        let local = name_row(self.host().store().read()?.record(&id)?);
-        if local.is_some_and(|row| row.stamp >= value.stamp) {
+    /// To the nearest majority of the voters, as far as that was measured.
+    fn round_trip(&self) -> Duration {
+        let (members, peers) = (self.host().members(), self.host().peers());
+        let own = self.host().region();
+        let others = members.voters_by_distance(own, &**peers);
+        let needed = members.majority() - usize::from(members.is_voter(own));
+        let farthest = needed.checked_sub(1).and_then(|at| others.get(at));
+        farthest.and_then(|region| peers.rtt(*region)).unwrap_or_default()
+    }
+
+    /// Puts a value that is known to be chosen into its record, and so into the log.
+    async fn fold(
+        &self,
+        id: &RecordId,
+        value: &Value<Record>,
+        bodies: &BTreeMap<BlobId, bytes::Bytes>,
+    ) -> Result<(), Unavailable> {
+        let local = self.host().store().read()?.record(id)?;
+        if local.is_some_and(|local| row_value(&local).stamp >= value.stamp) {
             return Ok(());
         }
-        let (name, value) = (name.clone(), value.clone());
-        let seq = self.host().store().write(move |tx| fold(tx, &name, &value)).await?;
+        let sealed = self.seal_bodies(&value.state, bodies).await?;
+        let (id, value) = (id.clone(), value.clone());
+        let seq = self
+            .host()
+            .store()
+            .write(move |tx| {
+                attach(tx, sealed)?;
+                fold(tx, &id, &value)
+            })
+            .await?;
         self.log_grew(seq);
         Ok(())
+    }
+
+    /// Bodies that ride in a record and are not on this disk yet. One that nobody gave is left out:
+    /// readers find it where the record came from.
+    pub(super) async fn seal_bodies(
+        &self,
+        record: &Record,
+        bodies: &BTreeMap<BlobId, bytes::Bytes>,
+    ) -> Result<Vec<SealedBlob>, store::Error> {
+        let store = self.host().store();
+        let mut sealed = Vec::new();
+        for blob in riding(record) {
+            let Some(bytes) = bodies.get(&blob.id) else { continue };
+            if store.holds(&blob.id)? {
+                continue;
+            }
+            let mut writer = store.blob_writer(blob.id);
+            writer.write(bytes.clone()).await?;
+            let body = writer.finish().await?;
+            if body.blob() == blob {
+                sealed.push(body);
+            } else {
+                tracing::error!(blob = %blob.id, "a body of a register fails its checksum");
+            }
+        }
+        Ok(sealed)
     }
 
     fn log_grew(&self, seq: Option<u64>) {
@@ -367,40 +548,38 @@ impl Registers {
     }
 }
 
-fn fold(
+/// Takes bodies in that are not here yet.
+pub(super) fn attach(tx: &mut Tx<'_>, sealed: Vec<SealedBlob>) -> Result<(), store::Error> {
+    for body in sealed {
+        if !tx.holds(&body.blob().id)? {
+            tx.attach(body)?;
+        }
+    }
+    Ok(())
+}
+
+/// Merges a chosen value into its record.
+pub(super) fn fold(
     tx: &mut Tx<'_>,
-    name: &BucketName,
-    value: &Value<NameState>,
+    id: &RecordId,
+    value: &Value<Record>,
 ) -> Result<Option<u64>, store::Error> {
-    let op = value.ops.first().copied().expect("a chosen value was made by an operation");
-    let record = NameRecord { stamp: value.stamp, op, state: value.state.clone() };
-    let merged = tx.merge(RecordId::Name(name.clone()), Record::Name(record), Source::Local)?;
-    Ok(merged.seq)
+    if let Record::Row(row) = &value.state
+        && row.versions.is_empty()
+        && row.erased.is_empty()
+    {
+        // What is left of a value that the rows know.
+        return Ok(None);
+    }
+    Ok(tx.merge(id.clone(), value.state.clone(), Source::Local)?.seq)
 }
 
 /// The value that an outcome says is chosen.
-fn known(outcome: &Outcome<NameState>) -> Option<&Value<NameState>> {
+pub(super) fn known(outcome: &Outcome<Record>) -> Option<&Value<Record>> {
     match outcome {
         Outcome::Chosen { value, .. } => Some(value),
         Outcome::Refused { current }
         | Outcome::Conflict { current }
         | Outcome::Read { current } => current.as_ref(),
-    }
-}
-
-/// Where a name's register is in [`Table::Register`].
-pub(super) fn register_key(name: &BucketName) -> Vec<u8> {
-    [b"name/", name.as_str().as_bytes()].concat()
-}
-
-/// A name's record as the row beside its register.
-pub(super) fn name_row(record: Option<Record>) -> Option<RowValue<NameState>> {
-    match record? {
-        Record::Name(name) => Some(RowValue { stamp: name.stamp, state: name.state }),
-        Record::AccessKey(_)
-        | Record::Bucket(_)
-        | Record::Part(_)
-        | Record::Row(_)
-        | Record::Upload(_) => None,
     }
 }

@@ -10,6 +10,7 @@ use crate::store;
 use crate::types::region::RegionId;
 
 use super::Cluster;
+use super::hold::Holding;
 
 /// Takes peers' messages. Made before the cluster, because the mesh needs it and the cluster needs
 /// the mesh; until the cluster runs it refuses.
@@ -74,7 +75,12 @@ impl Cluster {
             Request::Stage { blob, offset, bytes } => {
                 done_or_declined(self.take_piece(from, blob, offset, bytes).await)
             }
-            Request::Hold(change) => done_or_declined(self.hold(from, *change).await),
+            Request::Hold(change) => {
+                done_or_declined(self.hold(from, *change, Holding::Pending).await)
+            }
+            Request::HoldOffered(change) => {
+                done_or_declined(self.hold(from, *change, Holding::Offered).await)
+            }
             Request::Fate(change) => Response::Fate(self.fate(&change)?),
             Request::Settle(change) => Response::Settled { has: self.settled_here(*change).await? },
             Request::DigestGroups => Response::Digests(self.store().digest().groups().to_vec()),

@@ -17,6 +17,7 @@ use crate::types::object::BlobRef;
 use crate::types::region::RegionId;
 
 use super::Cluster;
+use super::hold::Holding;
 use super::pending::{self, PendingEntry};
 
 struct Stage {
@@ -103,7 +104,12 @@ impl Cluster {
     }
 
     /// Holds a change with its bytes, durably. An error says why it is not held.
-    pub(super) async fn hold(&self, from: RegionId, change: PendingChange) -> Result<(), String> {
+    pub(super) async fn hold(
+        &self,
+        from: RegionId,
+        change: PendingChange,
+        how: Holding,
+    ) -> Result<(), String> {
         if change.origin != from {
             return Err("only its origin may ask to hold a change".to_owned());
         }
@@ -121,14 +127,24 @@ impl Cluster {
             .write(move |tx| {
                 match pending::load(tx, change.stamp)? {
                     Some(PendingEntry::Refused { .. }) => return Ok(false),
-                    Some(PendingEntry::Held { .. }) => return Ok(true),
+                    Some(PendingEntry::Held { .. } | PendingEntry::Offered { .. }) => {
+                        return Ok(true);
+                    }
                     None => {}
                 }
                 for sealed in sealed {
                     tx.attach(sealed)?;
                 }
-                if !pending::is_settled(&change.records, |id| tx.record(id))? {
-                    pending::note(tx, &PendingEntry::held(change, now_ms))?;
+                match how {
+                    Holding::Offered => {
+                        let since_ms = now_ms;
+                        pending::note(tx, &PendingEntry::Offered { change, since_ms })?;
+                    }
+                    Holding::Pending => {
+                        if !pending::is_settled(&change.records, |id| tx.record(id))? {
+                            pending::note(tx, &PendingEntry::held(change, now_ms))?;
+                        }
+                    }
                 }
                 Ok::<_, store::Error>(true)
             })

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::cluster::{CreateOutcome, DeleteOutcome};
-use crate::types::bucket::{BucketConfig, Location, Versioning};
+use crate::types::bucket::{BucketConfig, Consistency, Location, Versioning};
 use crate::types::id::BucketId;
 use crate::types::lock::ObjectLock;
 use crate::types::name::{AccountId, BucketName};
@@ -71,6 +71,7 @@ impl Engine {
             lock: lock.then(ObjectLock::default),
             policy: None,
             access_block: None,
+            consistency: Consistency::Eventual,
         };
         match self.cluster.create_bucket(&name, config.clone()).await? {
             CreateOutcome::Created => Ok(info(name, &config)),

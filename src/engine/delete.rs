@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream};
+
 use crate::cluster::{View, Write};
 use crate::limits;
 use crate::logic::lock;
@@ -70,9 +72,6 @@ impl Engine {
             // No version of a bucket without versions has an id but `null`.
             return Err(Error::NoSuchVersion);
         }
-        if !conditions.is_empty() {
-            judge(&conditions, &self.row(&place.config, key).await?)?;
-        }
         self.bury(place, vec![key.clone()], conditions).await
     }
 
@@ -87,7 +86,9 @@ impl Engine {
             return Err(Error::InvalidArgument(format!("a batch has 1 to {max} keys")));
         }
         let place = self.place(bucket).await?;
-        let together = |d: &Deletion| d.etag.is_none() && d.version == VersionRef::Current;
+        let one_by_one = self.is_linearizable(&place.config);
+        let together =
+            |d: &Deletion| d.etag.is_none() && d.version == VersionRef::Current && !one_by_one;
         let mut plain: Vec<ObjectKey> =
             deletions.iter().filter(|d| together(d)).map(|d| d.key.clone()).collect();
         plain.sort_unstable();
@@ -96,16 +97,19 @@ impl Engine {
             true => Ok(Deleted::default()),
             false => self.bury(place, plain, Conditions::default()).await,
         };
-        let mut outcomes = Vec::with_capacity(deletions.len());
-        for deletion in deletions {
-            let result = match together(&deletion) {
-                true => buried.clone(),
-                false => self.delete_exactly(bucket, &deletion).await,
-            };
-            let Deletion { key, version, .. } = deletion;
-            outcomes.push(DeletionOutcome { key, version, result });
-        }
-        Ok(outcomes)
+        let one = |deletion: Deletion| {
+            let buried = together(&deletion).then(|| buried.clone());
+            async move {
+                let result = match buried {
+                    Some(buried) => buried,
+                    None => self.delete_exactly(bucket, &deletion).await,
+                };
+                let Deletion { key, version, .. } = deletion;
+                DeletionOutcome { key, version, result }
+            }
+        };
+        let outcomes = stream::iter(deletions).map(one).buffered(limits::DELETES_AT_ONCE);
+        Ok(outcomes.collect().await)
     }
 
     async fn delete_exactly(
@@ -128,6 +132,7 @@ impl Engine {
     ) -> Result<Deleted, Error> {
         let (config, subject) = (place.config.clone(), self.newest(&place, &keys).await?);
         let keys: Arc<[ObjectKey]> = keys.into();
+        let is_conditional = !conditions.is_empty();
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
             let mut records = Vec::with_capacity(keys.len());
             for key in keys.iter() {
@@ -139,7 +144,8 @@ impl Engine {
             }
             Ok(records)
         });
-        let written = self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        let write = Write { subject, bodies: Vec::new(), decide };
+        let written = self.write_if(&config, write, is_conditional).await?;
         let version_id = id_made(config.versioning, written.stamp);
         Ok(Deleted { marker: version_id.is_some(), version_id })
     }

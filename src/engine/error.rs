@@ -83,6 +83,9 @@ pub enum Error {
         etag: String,
         modified_ms: u64,
     },
+    /// Others changed the key while a conditional change of it was under way, and an earlier try of
+    /// that change may have taken effect.
+    ConditionalConflict,
     /// A condition does not hold; the header's name.
     PreconditionFailed(String),
     /// The disk is too full for new bodies.
@@ -127,6 +130,10 @@ impl fmt::Display for Error {
             Self::NoSuchUpload => f.write_str("no such upload; it may be complete or aborted"),
             Self::NoSuchVersion => f.write_str("no such version"),
             Self::NotModified { .. } => f.write_str("not modified"),
+            Self::ConditionalConflict => f.write_str(
+                "the key was changed by others meanwhile, and it is not known whether this change \
+                 took effect before; read the key and try again",
+            ),
             Self::PreconditionFailed(header) => {
                 write!(f, "the condition in {header} does not hold")
             }

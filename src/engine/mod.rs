@@ -38,13 +38,14 @@ mod version;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, Unavailable, View, Write, Written};
+use crate::cluster::{Cluster, Contested, Unavailable, View, Write, Written};
 use crate::env::Env;
 use crate::limits;
 use crate::logic::keyring::Keyring;
 use crate::logic::precondition::{Conditions, Current, Refusal};
-use crate::types::bucket::{Ack, BucketConfig, Location, NameState};
+use crate::types::bucket::{Ack, BucketConfig, Consistency, Location, NameState};
 use crate::types::event::{Because, By, Cause};
+use crate::types::id::OpId;
 use crate::types::kept::Keeping;
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::object::{ObjectMeta, Row};
@@ -114,6 +115,8 @@ pub struct Engine {
     policies: scope::Policies,
     /// Why it makes changes, for those who are told of them.
     because: Because,
+    /// Reads and changes keys in the one order that all regions see, whatever the bucket says.
+    linearizable: bool,
     /// Takes events to their destinations; without one there are no destinations.
     courier: Option<Arc<dyn Courier>>,
 }
@@ -127,8 +130,19 @@ impl Engine {
     fn plain(cluster: Cluster, options: Options) -> Self {
         let (keyring, buckets, because) = (Arc::default(), Arc::default(), Because::default());
         let (policies, prefetches) = (scope::Policies::default(), prefetch::Prefetches::default());
-        let (courier, backups) = (None, backup::Backups::default());
-        Self { cluster, options, keyring, buckets, prefetches, backups, policies, because, courier }
+        let (courier, linearizable, backups) = (None, false, backup::Backups::default());
+        Self {
+            cluster,
+            options,
+            keyring,
+            buckets,
+            prefetches,
+            backups,
+            policies,
+            because,
+            linearizable,
+            courier,
+        }
     }
 
     /// The same engine, which has events delivered.
@@ -142,6 +156,12 @@ impl Engine {
     pub fn on_behalf(&self, by: By, cause: Cause) -> Self {
         let because = Because { by: Some(Arc::new(by)), cause };
         Self { because, ..self.clone() }
+    }
+
+    /// The same engine, which reads and changes keys in the one order that all regions see.
+    #[must_use]
+    pub fn linearizable(self) -> Self {
+        Self { linearizable: true, ..self }
     }
 
     fn by(&self, by: Option<Arc<By>>) -> Self {
@@ -195,7 +215,34 @@ impl Engine {
     }
 
     async fn row(&self, config: &BucketConfig, key: &ObjectKey) -> Result<Row, Error> {
+        if self.is_linearizable(config) {
+            return self.row_linearizable(config, key).await;
+        }
         Ok(self.cluster.row(config, key).await?.unwrap_or_default())
+    }
+
+    /// The row as the key's register has it, by a majority of the voters.
+    async fn row_linearizable(&self, config: &BucketConfig, key: &ObjectKey) -> Result<Row, Error> {
+        let id = RecordId::Row(config.id, key.clone());
+        Ok(self.cluster.row_linearizable(&id).await?.unwrap_or_default())
+    }
+
+    fn is_linearizable(&self, config: &BucketConfig) -> bool {
+        self.linearizable || config.consistency == Consistency::Strong
+    }
+
+    /// Refuses before a body is read what its conditions would refuse afterwards: where they do not
+    /// hold here, the key's register is asked.
+    async fn judge_early(
+        &self,
+        config: &BucketConfig,
+        key: &ObjectKey,
+        conditions: &Conditions,
+    ) -> Result<(), Error> {
+        if conditions.is_empty() || judge(conditions, &self.row(config, key).await?).is_ok() {
+            return Ok(());
+        }
+        judge(conditions, &self.row_linearizable(config, key).await?)
     }
 
     /// The same, with a version that may not have arrived here yet: the region that made it is
@@ -231,7 +278,43 @@ impl Engine {
         config: &Arc<BucketConfig>,
         write: Write<Error>,
     ) -> Result<Written, Error> {
-        self.cluster.write_because(config, write, self.because.clone()).await
+        match write.subject {
+            RecordId::Row(..) if self.is_linearizable(config) => {
+                self.write_linearizable(config, write, None).await
+            }
+            RecordId::Row(..)
+            | RecordId::AccessKey(_)
+            | RecordId::Bucket(_)
+            | RecordId::Name(_)
+            | RecordId::Part(..)
+            | RecordId::Upload(_) => {
+                self.cluster.write_because(config, write, self.because.clone()).await
+            }
+        }
+    }
+
+    /// A change that has conditions is decided by its key's register.
+    async fn write_if(
+        &self,
+        config: &Arc<BucketConfig>,
+        write: Write<Error>,
+        is_conditional: bool,
+    ) -> Result<Written, Error> {
+        if is_conditional {
+            self.write_linearizable(config, write, None).await
+        } else {
+            self.write(config, write).await
+        }
+    }
+
+    /// `op`: of a change that is asked for again under the same name.
+    async fn write_linearizable(
+        &self,
+        config: &Arc<BucketConfig>,
+        write: Write<Error>,
+        op: Option<OpId>,
+    ) -> Result<Written, Error> {
+        self.cluster.write_linearizable(config, write, self.because.clone(), op).await
     }
 }
 
@@ -325,6 +408,12 @@ fn above(stamp: Stamp, row: &Row) -> Result<(), Error> {
         reason: "the object was changed by a region whose clock is ahead".into(),
         retry_after: Duration::from_secs(1),
     })
+}
+
+impl From<Contested> for Error {
+    fn from(_: Contested) -> Self {
+        Self::ConditionalConflict
+    }
 }
 
 impl From<Unavailable> for Error {

@@ -17,7 +17,7 @@ use crate::logic::precondition::Conditions;
 use crate::types::bucket::BucketConfig;
 use crate::types::caller::Caller;
 use crate::types::encryption::{SecretBytes, Sse};
-use crate::types::id::{BlobId, Hash, UploadId};
+use crate::types::id::{BlobId, Hash, OpId, UploadId};
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{
     BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, Content, ETag, ObjectMeta, PartRef,
@@ -223,7 +223,14 @@ impl Engine {
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
             completion(&place, &judged, &numbers, view, stamp)
         });
-        let written = self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        let write = Write { subject, bodies: Vec::new(), decide };
+        let written = if complete.conditions.is_empty() {
+            self.write(&config, write).await?
+        } else {
+            // Asked for again, it is the same change.
+            let op = Some(op_of(complete.upload));
+            self.write_linearizable(&config, write, op).await?
+        };
         let place = Place { name: complete.bucket.clone(), config, keeping };
         self.completed(&place, &complete, written.stamp).await
     }
@@ -411,6 +418,13 @@ fn md5_of(etag: &str) -> Option<[u8; 16]> {
     let mut md5 = [0; 16];
     hex::decode_to_slice(etag, &mut md5).ok()?;
     Some(md5)
+}
+
+/// The operation by which an upload becomes an object.
+fn op_of(upload: UploadId) -> OpId {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&Hash::of(&upload.0.to_bytes()).0[..16]);
+    OpId(u128::from_le_bytes(bytes))
 }
 
 /// Everything that a completion changes.

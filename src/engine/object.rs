@@ -145,10 +145,7 @@ impl Engine {
         source: &mut dyn BodySource,
     ) -> Result<Stored, Error> {
         let place = self.place(&put.bucket).await?;
-        if !put.conditions.is_empty() {
-            // Refused before the body is read where it can be; judged again when it is written.
-            judge(&put.conditions, &self.row(&place.config, &put.key).await?)?;
-        }
+        self.judge_early(&place.config, &put.key, &put.conditions).await?;
         check_asked(&place.config, put.attributes.lock, self.env().now_ms())?;
         let place = place.within(&put.attributes.headers.location)?;
         let encrypting = self.encrypting(&put.bucket, &put.attributes.encryption)?;
@@ -282,6 +279,7 @@ impl Engine {
         let (config, subject) = (place.config.clone(), place.row_id(&key));
         let (etag, size, checksum) = (meta.etag.clone(), meta.size, meta.checksum.clone());
         let sse = meta.encryption.as_ref().map(|e| e.sse.clone());
+        let is_conditional = !conditions.is_empty();
         let decide = Box::new(move |view: &crate::cluster::View<'_>, stamp: Stamp| {
             let row = place.row(view, &key)?;
             judge(&conditions, &row)?;
@@ -290,7 +288,8 @@ impl Engine {
             let row = place.put(&row, stamp, made);
             Ok(vec![(place.row_id(&key), Record::Row(row))])
         });
-        let written = self.write(&config, Write { subject, bodies, decide }).await?;
+        let write = Write { subject, bodies, decide };
+        let written = self.write_if(&config, write, is_conditional).await?;
         let version = written.stamp;
         let version_id = id_stored(config.versioning, version);
         let modified_ms = version.hlc.ms();

@@ -54,7 +54,13 @@ impl Engine {
             return Err(Error::InvalidRequest(why.into()));
         }
         let keys = [source.clone(), target.clone()];
-        let (config, subject) = (place.config.clone(), self.newest(&place, &keys).await?);
+        let is_conditional = !rename.conditions.is_empty();
+        let config = place.config.clone();
+        // A condition on the target is decided by the target's register.
+        let subject = match is_conditional || self.is_linearizable(&config) {
+            true => place.row_id(target),
+            false => self.newest(&place, &keys).await?,
+        };
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
             let RenameObject { source, target, source_conditions, conditions, .. } = &rename;
             let (from, to) = (place.row(view, source)?, place.row(view, target)?);
@@ -68,8 +74,8 @@ impl Engine {
             ])
         });
         let renaming = self.caused_by(Cause::Rename);
-        let written =
-            renaming.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        let write = Write { subject, bodies: Vec::new(), decide };
+        let written = renaming.write_if(&config, write, is_conditional).await?;
         let row = self.row(&config, &keys[1]).await?;
         let made = row.versions.iter().find(|v| v.stamp == written.stamp).and_then(|v| v.object());
         let meta = made.ok_or_else(|| Error::Conflict("the target was changed since".into()))?;

@@ -10,7 +10,7 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::logic::trim;
-use crate::types::bucket::{Ack, BucketConfig, BucketRecord, Location, Versioning};
+use crate::types::bucket::{Ack, BucketConfig, BucketRecord, Consistency, Location, Versioning};
 use crate::types::bucket::{NameRecord, NameState, SettingKind};
 use crate::types::id::{BlobId, BucketId, Hash, OpId};
 use crate::types::kept::{Spared, Why};
@@ -133,6 +133,7 @@ fn config(n: u8) -> BucketConfig {
         lock: None,
         policy: None,
         access_block: None,
+        consistency: Consistency::Eventual,
     }
 }
 

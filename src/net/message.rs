@@ -86,6 +86,8 @@ pub enum Request {
     Forward(Bytes),
     /// My disk is new: what is the last stamp of my region that you know?
     LastStamp,
+    /// Hold the staged bytes for a value that the register of the change's record may choose.
+    HoldOffered(Box<PendingChange>),
 }
 
 /// The answer to a [`Request`].
@@ -360,15 +362,16 @@ mod tests {
         assert_eq!(
             variants::<Request>(),
             "Ping LogPush LogPull Heads Stage Hold Fate Settle DigestGroups DigestLeaves \
-             DigestRecords Records Manifest Chunk Register Heat MakeCopy Confirm Whereabouts Forward"
+             DigestRecords Records Manifest Chunk Register Heat MakeCopy Confirm Whereabouts Forward \
+             HoldOffered"
         );
         assert_eq!(
             variants::<Response>(),
             "Pong Done Declined LogApplied LogStretch Heads Fate Settled Digests DigestRecords \
              Records Manifest Chunk Absent Register Confirmed Whereabouts Forwarded"
         );
-        assert_eq!(variants::<RegisterRequest>(), "Name Confirm Close");
-        assert_eq!(variants::<RegisterResponse>(), "Name Confirmed Outdated Closed Declined");
+        assert_eq!(variants::<RegisterRequest>(), "Record Confirm Close");
+        assert_eq!(variants::<RegisterResponse>(), "Record Confirmed Outdated Closed Declined");
         assert_eq!(variants::<ChangeBody>(), "Record Repeat Forgotten");
         assert_eq!(variants::<Fate>(), "Underway Published Discarded Unknown");
         let records = "Row Bucket Name AccessKey Upload Part";

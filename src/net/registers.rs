@@ -2,21 +2,32 @@
 //!
 //! Invariant: numbers of variants are stable: new ones go to the end, none is taken out.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::logic::register::{Answer, Ask};
-use crate::types::bucket::NameState;
-use crate::types::id::{BucketId, Incarnation};
+use crate::types::id::{BlobId, BucketId, Incarnation};
 use crate::types::name::BucketName;
+use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
+
+/// Bodies that ride in the records of a message.
+pub type Bodies = Vec<(BlobId, Bytes)>;
 
 /// A question about registers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "one a question, and never kept")]
 pub enum RegisterRequest {
-    /// To the acceptor of a bucket name's register, by one who counts these voters.
-    Name { epoch: u64, voters: Vec<RegionId>, name: BucketName, ask: Ask<NameState> },
+    /// To the acceptor of a record's register, by one who counts these voters.
+    Record {
+        epoch: u64,
+        voters: Vec<RegionId>,
+        id: RecordId,
+        ask: Ask<Record>,
+        /// Of the value to be accepted.
+        bodies: Bodies,
+    },
     /// I start as an acceptor: am I the one that you know, and no older?
     Confirm(Counters),
     /// The bucket is being deleted since `stamp`: take no more writes, durably, and say whether
@@ -27,7 +38,11 @@ pub enum RegisterRequest {
 /// The answer to a [`RegisterRequest`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum RegisterResponse {
-    Name(Box<Answer<NameState>>),
+    /// With the bodies of a value that may not be known to be chosen.
+    Record {
+        answer: Box<Answer<Record>>,
+        bodies: Bodies,
+    },
     Confirmed,
     /// These counters were known to be larger: the asker lost memory and is no acceptor any more.
     Outdated(Counters),

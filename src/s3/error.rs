@@ -401,6 +401,7 @@ impl From<engine::Error> for S3Error {
             }
             E::NoSuchVersion => Self::new(Code::NoSuchVersion),
             E::NotModified { etag, modified_ms } => not_modified(&etag, modified_ms),
+            E::ConditionalConflict => Self::new(Code::ConditionalRequestConflict),
             E::PreconditionFailed(header) => {
                 Self::new(Code::PreconditionFailed).extra("Condition", header)
             }

@@ -1,5 +1,7 @@
 //! The engine behind the pipeline: keys, access decisions, and everything that operations do.
 
+use std::borrow::Cow;
+
 use http::{HeaderName, HeaderValue};
 
 use crate::engine::{Engine, Error};
@@ -53,21 +55,43 @@ impl Ctx {
         self.gate.engine().expect("the table of S3's operations is served with an engine")
     }
 
-    /// The same for what others are told of: the engine on behalf of who asks. Where nobody is told,
-    /// nobody is named.
-    pub(crate) fn engine_for(&self, req: &Req) -> Engine {
-        let cause = if req.form.is_some() { Cause::Form } else { Cause::Plain };
-        if req.target.bucket().is_some_and(|bucket| !self.engine().is_watched(bucket)) {
-            return self.engine().caused_by(cause);
-        }
-        let account = req.caller.account();
-        let by = By {
-            principal: account.map_or_else(|| "Anonymous".to_owned(), ToString::to_string),
-            address: req.around.source_ip.map(|ip| ip.to_string()),
-            request: req.id.clone(),
-        };
-        self.engine().on_behalf(by, cause)
+    /// The same for a read: in the one order that all regions see, where that is asked for.
+    pub(crate) fn engine_to_read(&self, req: &Req) -> Result<Cow<'_, Engine>, S3Error> {
+        let engine = self.engine();
+        Ok(match wants_one_order(req)? {
+            true => Cow::Owned(engine.clone().linearizable()),
+            false => Cow::Borrowed(engine),
+        })
     }
+
+    /// The same for a change of what others are told of: the engine on behalf of who asks. Where
+    /// nobody is told, nobody is named.
+    pub(crate) fn engine_for(&self, req: &Req) -> Result<Engine, S3Error> {
+        let cause = if req.form.is_some() { Cause::Form } else { Cause::Plain };
+        let engine = if req.target.bucket().is_some_and(|b| !self.engine().is_watched(b)) {
+            self.engine().caused_by(cause)
+        } else {
+            let account = req.caller.account();
+            let by = By {
+                principal: account.map_or_else(|| "Anonymous".to_owned(), ToString::to_string),
+                address: req.around.source_ip.map(|ip| ip.to_string()),
+                request: req.id.clone(),
+            };
+            self.engine().on_behalf(by, cause)
+        };
+        Ok(if wants_one_order(req)? { engine.linearizable() } else { engine })
+    }
+}
+
+/// Whether a request asks that its read or change of a key has its place in the one order that all
+/// regions see. Tigris has the second name.
+fn wants_one_order(req: &Req) -> Result<bool, S3Error> {
+    for name in ["x-godwit-consistent", "x-tigris-consistent"] {
+        if let Some(wanted) = req.header_as::<bool>(name)? {
+            return Ok(wanted);
+        }
+    }
+    Ok(false)
 }
 
 /// Refuses a request whose bucket belongs to another account than the caller expects, so that

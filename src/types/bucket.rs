@@ -54,6 +54,17 @@ pub struct BucketConfig {
     pub policy: Option<String>,
     /// `None` where none was set, which blocks nothing.
     pub access_block: Option<AccessBlock>,
+    pub consistency: Consistency,
+}
+
+/// What reads, writes and lists of a bucket are, where a request asks for nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Consistency {
+    /// As this region knows; only conditional writes have one order.
+    #[default]
+    Eventual,
+    /// Every operation on a key has its place in one order that all regions see.
+    Strong,
 }
 
 /// Whether writes make new versions.

@@ -6,6 +6,7 @@
 )]
 
 mod chaos;
+mod conditional;
 mod event_chaos;
 mod events;
 mod gossip;

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::world::{self, World};
 use crate::cluster::{Cluster, CreateOutcome, DeleteOutcome};
 use crate::limits;
-use crate::types::bucket::{Ack, BucketConfig, Location, Versioning};
+use crate::types::bucket::{Ack, BucketConfig, Consistency, Location, Versioning};
 use crate::types::id::BucketId;
 use crate::types::name::{AccountId, BucketName};
 
@@ -49,6 +49,7 @@ fn config(number: u64) -> BucketConfig {
         lock: None,
         policy: None,
         access_block: None,
+        consistency: Consistency::Eventual,
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::world::{self, World};
 use crate::cluster::{Cluster, CreateOutcome, DeleteOutcome, Unavailable};
 use crate::limits;
-use crate::types::bucket::{Ack, BucketConfig, Location, Versioning};
+use crate::types::bucket::{Ack, BucketConfig, Consistency, Location, Versioning};
 use crate::types::id::BucketId;
 use crate::types::name::{AccountId, BucketName};
 
@@ -31,6 +31,7 @@ fn config(id: u8) -> BucketConfig {
         lock: None,
         policy: None,
         access_block: None,
+        consistency: Consistency::Eventual,
     }
 }
 

@@ -21,7 +21,8 @@ use crate::env::{
     Tasks,
 };
 use crate::store::{Options, Store};
-use crate::types::bucket::{Ack, BucketConfig, Location, Versioning};
+use crate::types::bucket::{Ack, BucketConfig, Consistency, Location, Versioning};
+use crate::types::event::Because;
 use crate::types::id::{BucketId, ClusterId};
 use crate::types::name::{AccountId, ObjectKey};
 use crate::types::object::*;
@@ -569,6 +570,7 @@ pub fn bucket(ack: Ack) -> Arc<BucketConfig> {
         lock: None,
         policy: None,
         access_block: None,
+        consistency: Consistency::Eventual,
     })
 }
 
@@ -668,6 +670,87 @@ async fn write(
         Ok(vec![(id.clone(), Record::Row(Row::of(version)))])
     });
     cluster.write(config, Write { subject, bodies, decide }).await
+}
+
+/// Why a change that depends on what is there was not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotChanged {
+    /// Something else is there.
+    Refused,
+    Contested,
+    Unavailable(String),
+}
+
+impl From<Contested> for NotChanged {
+    fn from(_: Contested) -> Self {
+        Self::Contested
+    }
+}
+
+impl From<Unavailable> for NotChanged {
+    fn from(why: Unavailable) -> Self {
+        Self::Unavailable(why.reason)
+    }
+}
+
+/// The entity tag of what a row shows; `None` where it shows nothing.
+pub fn tag(row: Option<&Row>) -> Option<String> {
+    Some(row?.object()?.1.etag.0.to_string())
+}
+
+/// Puts an object with this entity tag where there is one with that one, or none.
+pub async fn put_if(
+    cluster: &Cluster,
+    config: &Arc<BucketConfig>,
+    name: &str,
+    expected: Option<&str>,
+    (made, bytes): (&str, &[u8]),
+) -> Result<Written, NotChanged> {
+    let mut sink = cluster.body(config, Some(bytes.len() as u64)).await?;
+    for piece in bytes.chunks(100_000) {
+        sink.write(Bytes::copy_from_slice(piece)).await?;
+    }
+    let body = sink.finish().await?;
+    let meta = ObjectMeta { etag: ETag(made.into()), ..meta(&body, &Location::Everywhere) };
+    let content = Content::Object(Arc::new(meta));
+    change_if(cluster, config, name, expected, vec![body], content).await
+}
+
+/// Deletes the object with this entity tag.
+pub async fn delete_if(
+    cluster: &Cluster,
+    config: &Arc<BucketConfig>,
+    name: &str,
+    expected: &str,
+) -> Result<Written, NotChanged> {
+    change_if(cluster, config, name, Some(expected), Vec::new(), Content::Tombstone).await
+}
+
+async fn change_if(
+    cluster: &Cluster,
+    config: &Arc<BucketConfig>,
+    name: &str,
+    expected: Option<&str>,
+    bodies: Vec<Body>,
+    content: Content,
+) -> Result<Written, NotChanged> {
+    let id = RecordId::Row(config.id, key(name));
+    let (subject, expected) = (id.clone(), expected.map(str::to_owned));
+    let decide: Decide<NotChanged> = Box::new(move |view, stamp| {
+        let row = match view.record(&id)? {
+            Some(Record::Row(row)) => row,
+            _ => Row::default(),
+        };
+        if tag(Some(&row)) != expected {
+            return Err(NotChanged::Refused);
+        }
+        let (replaces, placement) = (row.null_stamp(), Placement::default());
+        let (null, marks, content) = (true, Marks::default(), content.clone());
+        let version = Version { stamp, replaces, null, content, marks, placement };
+        Ok(vec![(id.clone(), Record::Row(Row::of(version)))])
+    });
+    let write = Write { subject, bodies, decide };
+    cluster.write_linearizable(config, write, Because::default(), None).await
 }
 
 /// Reads an object's current version whole: its bytes and where the first ones came from.

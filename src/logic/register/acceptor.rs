@@ -90,7 +90,8 @@ impl<V: State> Cell<V> {
 
     fn refuse(&self, ballot: Ballot, row: Option<RowValue<V>>) -> Handled<V> {
         let promised = self.promised;
-        Handled { answer: Answer::Refused { ballot, promised, row }, changed: false }
+        let accepted = self.accepted.as_ref().map_or(Ballot::ZERO, |a| a.ballot);
+        Handled { answer: Answer::Refused { ballot, promised, accepted, row }, changed: false }
     }
 }
 
@@ -125,7 +126,8 @@ mod tests {
         assert!(!cell.handle(&Ask::Prepare { ballot: ballot(3) }, None).changed);
         for ask in [Ask::Prepare { ballot: ballot(2) }, accept(2, 5, 0, None)] {
             let answer = cell.handle(&ask, None).answer;
-            let refused = Answer::Refused { ballot: ballot(2), promised: ballot(3), row: None };
+            let (promised, accepted) = (ballot(3), Ballot::ZERO);
+            let refused = Answer::Refused { ballot: ballot(2), promised, accepted, row: None };
             assert_eq!(answer, refused);
         }
         assert_eq!(cell.accepted, None);

@@ -128,6 +128,9 @@ pub enum Answer<V> {
     Refused {
         ballot: Ballot,
         promised: Ballot,
+        /// Of what it has accepted: below `ballot`, it never accepted and never will accept what was
+        /// offered under that one.
+        accepted: Ballot,
         row: Option<RowValue<V>>,
     },
 }

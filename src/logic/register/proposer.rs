@@ -104,6 +104,12 @@ pub(crate) enum Rule {
     JoinsEmpty,
 }
 
+/// How often a read that finds voters disagree looks again before it asks for promises.
+const READ_LOOKS: u8 = 2;
+
+/// The logarithm of the longest leap of a retry over the rounds of others.
+const RETRY_LEAP_MAX: u32 = 8;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposer<V> {
     plan: Plan<V>,
@@ -115,6 +121,14 @@ pub struct Proposer<V> {
     phase: Phase<V>,
     /// An own value was offered to acceptors; the newest operation of what it was made from.
     proposed: Option<Option<OpId>>,
+    /// The same before the offer under way, of which it is not known yet whether it was in vain.
+    proposed_before: Option<Option<OpId>>,
+    /// Looks without promises that a read tries before it asks for promises, which are in the way of
+    /// others: mostly it came while a change was under way.
+    looks_left: u8,
+    /// The next retry looks again.
+    looks: bool,
+    retries: u32,
     /// Who accepted the value that ended the operation.
     accepted_by: BTreeSet<RegionId>,
     #[cfg(test)]
@@ -137,7 +151,11 @@ enum Phase<V> {
         value: Value<V>,
         next: Option<Ballot>,
         then: Then,
+        /// It is this operation's own value.
+        own: bool,
         accepted: BTreeSet<RegionId>,
+        /// Who never accepts it.
+        refused: BTreeSet<RegionId>,
         lost: BTreeSet<RegionId>,
     },
 }
@@ -186,6 +204,10 @@ impl<V: State> Proposer<V> {
             row,
             phase: Phase::Idle,
             proposed: None,
+            proposed_before: None,
+            looks_left: READ_LOOKS,
+            looks: false,
+            retries: 0,
             accepted_by: BTreeSet::new(),
             #[cfg(test)]
             without: None,
@@ -231,6 +253,13 @@ impl<V: State> Proposer<V> {
     /// The next attempt, after a pause.
     pub fn retry(&mut self) -> Step<V> {
         assert!(matches!(self.phase, Phase::Idle), "a retry follows Step::Retry");
+        if std::mem::take(&mut self.looks) {
+            return self.ask(None);
+        }
+        // Farther with every retry: one that keeps a warm ballot moves on by one with each change,
+        // and would stay ahead for ever.
+        self.retries = self.retries.saturating_add(1);
+        self.round += (1 << self.retries.min(RETRY_LEAP_MAX)) - 1;
         self.prepare()
     }
 
@@ -256,13 +285,15 @@ impl<V: State> Proposer<V> {
                 self.informed(from, Some(ballot), accepted, row)
             }
             Answer::Accepted { ballot } => self.accepted(from, ballot),
-            Answer::Refused { ballot, promised, row } => {
+            Answer::Refused { ballot, promised, accepted, row } => {
                 self.round = self.round.max(promised.round);
                 self.see_row(row);
-                match &self.phase {
-                    Phase::Asking { ballot: Some(b), .. } | Phase::Offering { ballot: b, .. }
-                        if *b == ballot =>
-                    {
+                match &mut self.phase {
+                    Phase::Asking { ballot: Some(b), .. } if *b == ballot => self.failed(from),
+                    Phase::Offering { ballot: b, refused, .. } if *b == ballot => {
+                        if accepted < ballot {
+                            refused.insert(from);
+                        }
                         self.failed(from)
                     }
                     Phase::Asking { .. }
@@ -283,6 +314,12 @@ impl<V: State> Proposer<V> {
         if self.electorate.is_quorum(|region| !lost.contains(&region)) {
             return Step::Wait;
         }
+        if let Phase::Offering { own: true, refused, .. } = &self.phase
+            && !self.electorate.is_quorum(|region| !refused.contains(&region))
+        {
+            // No majority will ever accept it: it was not offered, so to speak.
+            self.proposed = self.proposed_before;
+        }
         self.phase = Phase::Idle;
         Step::Retry
     }
@@ -295,10 +332,11 @@ impl<V: State> Proposer<V> {
         let floor = self.floor(judged.current.as_ref());
         assert!(stamp > floor, "stamps above all seen");
         let before = judged.current.map_or(Vec::new(), |c| c.ops);
+        self.proposed_before = self.proposed;
         self.proposed = Some(before.first().copied());
         let mut ops = vec![self.plan.op];
         ops.extend(before.into_iter().take(OPS_MAX - 1));
-        self.offer(judged.ballot, Value { stamp, ops, state }, floor, Then::Chosen)
+        self.offer(judged.ballot, Value { stamp, ops, state }, floor, (Then::Chosen, true))
     }
 
     /// Answers `Step::Judge`: there is nothing to change.
@@ -387,6 +425,12 @@ impl<V: State> Proposer<V> {
                 self.phase = Phase::Idle;
                 return Step::Done(Outcome::Read { current });
             }
+            if !overtaken && self.looks_left > 0 {
+                self.looks_left -= 1;
+                self.looks = true;
+                self.phase = Phase::Idle;
+                return Step::Retry;
+            }
             return self.prepare();
         };
         self.judge(Judged { ballot, current, agreed, warm: false })
@@ -429,7 +473,7 @@ impl<V: State> Proposer<V> {
         match judged.current {
             Some(current) if !judged.agreed && !self.skips_write_back() => {
                 let floor = self.floor(Some(&current));
-                self.offer(judged.ballot, current, floor, then)
+                self.offer(judged.ballot, current, floor, (then, false))
             }
             current => {
                 self.phase = Phase::Idle;
@@ -438,13 +482,21 @@ impl<V: State> Proposer<V> {
         }
     }
 
-    fn offer(&mut self, ballot: Ballot, value: Value<V>, judged: Stamp, then: Then) -> Step<V> {
+    fn offer(
+        &mut self,
+        ballot: Ballot,
+        value: Value<V>,
+        judged: Stamp,
+        (then, own): (Then, bool),
+    ) -> Step<V> {
         let judged = self.claimed(judged);
         let keep_warm = self.plan.kind == Kind::Write { keep_warm: true } && then == Then::Chosen;
         let next = keep_warm.then(|| self.fresh_ballot());
         assert!(next.is_none_or(|n| n > ballot), "the next ballot is higher");
-        let (accepted, lost) = (BTreeSet::new(), BTreeSet::new());
-        self.phase = Phase::Offering { ballot, value: value.clone(), next, then, accepted, lost };
+        let (accepted, refused, lost) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let offered = value.clone();
+        self.phase =
+            Phase::Offering { ballot, value: offered, next, then, own, accepted, refused, lost };
         Step::Ask(Ask::Accept { ballot, value, judged, next })
     }
 

@@ -91,7 +91,7 @@ async fn put_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let version = version(&req)?;
     let owner = ctx.engine().object_acl(req.bucket()?, req.key()?, version).await?.owner;
     let acl = checked(ctx, &rules, asked(&req, &owner, &rules.owner)?).await?;
-    ctx.engine_for(&req).put_object_acl(req.bucket()?, req.key()?, version, acl).await?;
+    ctx.engine_for(&req)?.put_object_acl(req.bucket()?, req.key()?, version, acl).await?;
     Ok(Reply::ok())
 }
 

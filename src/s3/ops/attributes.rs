@@ -48,7 +48,7 @@ async fn get_attributes(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         customer_key: customer_key(&req)?,
         seen: None,
     };
-    let info = ctx.engine().head_object(&get).await?;
+    let info = ctx.engine_to_read(&req)?.head_object(&get).await?;
     let meta = &info.meta;
     let has = |name: &str| asked.iter().any(|asked| asked == name);
     let mut out = Writer::new("GetObjectAttributesResponse");

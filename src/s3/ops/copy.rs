@@ -49,7 +49,7 @@ async fn copy_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         conditions: conditions(&req)?,
         encryption: sse_asked(&req)?,
     };
-    let copied = ctx.engine_for(&req).copy_object(&req.caller, copy).await?;
+    let copied = ctx.engine_for(&req)?.copy_object(&req.caller, copy).await?;
     let stored = copied.stored;
     let mut out = Writer::new("CopyObjectResult");
     out.date("LastModified", stored.modified_ms).etag(&stored.etag.0);

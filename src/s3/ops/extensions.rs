@@ -13,8 +13,8 @@ const APPEND: &str = "Objects are not appended to: a write makes a whole new obj
 const DIRECTORY: &str = "A condition of directory buckets; If-Match asks for an entity tag.";
 const BUNDLES: &str = "Archives of several objects are not implemented.";
 const FORKS: &str = "Forks of buckets are not implemented.";
-const FRESH: &str = "Reads that see every write of other regions are not implemented; without this \
-                     header a read sees what has arrived in its region.";
+const FRESH: &str = "Lists that see every write of other regions are not implemented; without this \
+                     header a list sees what has arrived in its region.";
 const FIELD: &str = "A form names the regions of its object in a field of this name, which its policy \
                      covers.";
 const QUERY: &str = "Queries over metadata are not implemented.";
@@ -55,16 +55,8 @@ refused! {
         [When::Header("x-amz-if-match-last-modified-time")] DeleteObject DIRECTORY;
     "DeleteObject with x-amz-if-match-size" Delete Object
         [When::Header("x-amz-if-match-size")] DeleteObject DIRECTORY;
-    "GetObject with X-Godwit-Consistent" Get Object
-        [When::HeaderStarts("x-godwit-consistent", "true")] GetObject FRESH;
-    "GetObject with X-Tigris-Consistent" Get Object
-        [When::HeaderStarts("x-tigris-consistent", "true")] GetObject FRESH;
     "GetObject with X-Tigris-Snapshot-Version" Get Object
         [When::Header("x-tigris-snapshot-version")] GetObject SNAPSHOTS;
-    "HeadObject with X-Godwit-Consistent" Head Object
-        [When::HeaderStarts("x-godwit-consistent", "true")] GetObject FRESH;
-    "HeadObject with X-Tigris-Consistent" Head Object
-        [When::HeaderStarts("x-tigris-consistent", "true")] GetObject FRESH;
     "HeadObject with X-Tigris-Snapshot-Version" Head Object
         [When::Header("x-tigris-snapshot-version")] GetObject SNAPSHOTS;
     "ListBuckets with X-Tigris-Fork" Get Service

@@ -258,7 +258,7 @@ async fn complete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         size: object_size(&req)?,
         customer_key: customer_key(&req)?,
     };
-    let stored = ctx.engine_for(&req).complete_upload(complete).await?;
+    let stored = ctx.engine_for(&req)?.complete_upload(complete).await?;
     let mut out = Writer::new("CompleteMultipartUploadResult");
     out.text("Location", &location(&req)?);
     out.text("Bucket", bucket.as_str()).text("Key", key.as_str()).etag(&stored.etag.0);

@@ -86,7 +86,7 @@ pub(super) async fn put(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
         attributes: attributes(ctx, &req, acl, lock_asked(ctx, &req).await?)?,
         conditions: conditions(&req)?,
     };
-    let stored = ctx.engine_for(&req).put_object(put, &mut req.body).await?;
+    let stored = ctx.engine_for(&req)?.put_object(put, &mut req.body).await?;
     let reply = with_expiry_of(ctx, &req, &stored, Reply::ok()).await?;
     let reply = with_version(reply, stored.version_id.as_deref())?;
     let reply = with_sse(reply, &req, stored.sse.as_ref())?;
@@ -101,7 +101,8 @@ pub(in crate::s3) async fn read(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 
 async fn get(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
     let began = ctx.env.monotonic();
-    let read = ctx.engine().get_object(&asked(&mut req)?).await?;
+    let engine = ctx.engine_to_read(&req)?;
+    let read = engine.get_object(&asked(&mut req)?).await?;
     let took = ctx.env.monotonic().saturating_sub(began);
     let reply = with_source(object_head(&req, &read.info)?, read.body.source(), took)?;
     let reply = with_expiry(ctx, &req, &read.info, reply)?;
@@ -114,7 +115,8 @@ async fn get(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
 
 async fn head(ctx: &Ctx, mut req: Req) -> Result<Reply, S3Error> {
     let began = ctx.env.monotonic();
-    let info = ctx.engine().head_object(&asked(&mut req)?).await?;
+    let engine = ctx.engine_to_read(&req)?;
+    let info = engine.head_object(&asked(&mut req)?).await?;
     let took = ctx.env.monotonic().saturating_sub(began);
     let reply = with_source(object_head(&req, &info)?, None, took)?;
     let mut reply = with_expiry(ctx, &req, &info, reply)?;
@@ -154,8 +156,10 @@ async fn delete(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let version = version(&req)?;
     let (bucket, key) = (req.bucket()?, req.key()?);
     let bypass = bypasses(ctx, &req, &req.target).await?;
-    let deleted =
-        ctx.engine_for(&req).delete_object(bucket, key, version, conditions(&req)?, bypass).await?;
+    let deleted = ctx
+        .engine_for(&req)?
+        .delete_object(bucket, key, version, conditions(&req)?, bypass)
+        .await?;
     let reply = with_version(Reply::no_content(), deleted.version_id.as_deref())?;
     if deleted.marker { reply.text("x-amz-delete-marker", "true") } else { Ok(reply) }
 }
@@ -215,7 +219,7 @@ async fn delete_many(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         }
     }
     if !deletions.is_empty() {
-        for outcome in ctx.engine_for(&req).delete_objects(req.bucket()?, deletions).await? {
+        for outcome in ctx.engine_for(&req)?.delete_objects(req.bucket()?, deletions).await? {
             match outcome.result {
                 Ok(_) if request.quiet => {}
                 Ok(deleted) => {

@@ -29,9 +29,10 @@ pub(super) static REMARKS: &[(&[&str], &str)] = &[
          lie in one region. It cannot be taken away.",
     ),
     (
-        &["DeleteObject", "PutObject"],
-        "If-Match, If-None-Match and the dates are judged in the region that the request \
-         enters.",
+        &["CompleteMultipartUpload", "CopyObject", "DeleteObject", "PutObject"],
+        "If-Match, If-None-Match and the dates are decided in one order for each key, whatever \
+         region each request enters by. `X-Godwit-Consistent: true` (or `X-Tigris-Consistent`) \
+         has a change without conditions decided so too.",
     ),
     (
         &["GetBucketAcl", "GetObjectAcl", "PutBucketAcl", "PutObjectAcl"],
@@ -42,7 +43,13 @@ pub(super) static REMARKS: &[(&[&str], &str)] = &[
         &["GetBucketOwnershipControls", "PutBucketOwnershipControls"],
         "A new bucket is ObjectWriter, so that ACLs work, and has no controls to show.",
     ),
-    (&["GetObject"], "One range a request; `partNumber`; all four conditions; `response-*`."),
+    (
+        &["GetObject"],
+        "One range a request; `partNumber`; all four conditions; `response-*`. With \
+         `X-Godwit-Consistent: true` (or `X-Tigris-Consistent`) GetObject, HeadObject, \
+         GetObjectAttributes and GetObjectTagging see every conditional change that was answered \
+         before.",
+    ),
     (&["GetObjectTorrent"], "NoSuchKey: no object has a torrent."),
     (
         &["ListObjects", "ListObjectsV2"],

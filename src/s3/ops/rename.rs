@@ -65,7 +65,7 @@ async fn rename_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         )?,
         conditions: conditions(&req)?,
     };
-    ctx.engine_for(&req).rename_object(&req.caller, rename).await?;
+    ctx.engine_for(&req)?.rename_object(&req.caller, rename).await?;
     Ok(Reply::ok())
 }
 
@@ -86,7 +86,7 @@ async fn rename_by_copy(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         source_conditions,
         conditions,
     };
-    let stored = ctx.engine_for(&req).rename_object(&req.caller, rename).await?;
+    let stored = ctx.engine_for(&req)?.rename_object(&req.caller, rename).await?;
     let mut out = Writer::new("CopyObjectResult");
     out.date("LastModified", stored.modified_ms).etag(&stored.etag.0);
     checksum_elements(&mut out, stored.checksum.as_ref(), None);

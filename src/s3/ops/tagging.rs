@@ -130,7 +130,7 @@ fn shown(tags: &[(String, String)]) -> Reply {
 
 async fn get_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let version = version(&req)?;
-    let tags = ctx.engine().object_tags(req.bucket()?, req.key()?, version).await?;
+    let tags = ctx.engine_to_read(&req)?.object_tags(req.bucket()?, req.key()?, version).await?;
     with_version(shown(&tags), version.id().as_deref())
 }
 
@@ -148,7 +148,7 @@ async fn delete_object(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
 
 async fn set_object(ctx: &Ctx, req: &Req, tags: Tags, reply: Reply) -> Result<Reply, S3Error> {
     let version = version(req)?;
-    ctx.engine_for(req).put_object_tags(req.bucket()?, req.key()?, version, tags).await?;
+    ctx.engine_for(req)?.put_object_tags(req.bucket()?, req.key()?, version, tags).await?;
     with_version(reply, version.id().as_deref())
 }
 

@@ -119,7 +119,7 @@ async fn restore(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         None => None,
     };
     let around = req.around.of_version(version.map(|stamp| stamp.to_string()));
-    let engine = ctx.engine_for(&req);
+    let engine = ctx.engine_for(&req)?;
     engine.authorize(&req.caller, Action::GetObjectVersion, &req.target, &around).await?;
     engine.restore(bucket, key.clone(), version, true).await?;
     Ok(Reply::ok())
@@ -129,7 +129,7 @@ async fn purge(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let (bucket, key) = (req.bucket()?, req.key()?);
     let id = req.query("versionId").unwrap_or_default();
     let version = exact("versionId", id)?;
-    ctx.engine_for(&req).purge(bucket, key.clone(), version).await?;
+    ctx.engine_for(&req)?.purge(bucket, key.clone(), version).await?;
     Reply::no_content().text("x-amz-version-id", id)
 }
 

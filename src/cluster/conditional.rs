@@ -1,0 +1,438 @@
+//! Changes of a key that its register decides: conditional ones, and every one where strong
+//! consistency is asked for.
+//!
+//! The bytes come first: a body that does not ride is held by `ack` regions before any voter is
+//! offered a value that names it (a chosen row must not name bytes that were lost with its origin);
+//! a body that rides goes with the offer. Then the register decides, the chosen row is merged here,
+//! and it is answered.
+//!
+//! Invariants: the row is merged only when it is known to be chosen; what is refused was judged by
+//! a full round, never on what this region remembers. Bytes that were offered are let go only after
+//! a round of promises has shown that no value will name them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use crate::env::Class;
+use crate::limits;
+use crate::logic::merge::merge;
+use crate::logic::register::{Outcome, Value};
+use crate::net::message::{Fate, PendingChange, Request, Response};
+use crate::store::{self, SealedBlob};
+use crate::types::bucket::BucketConfig;
+use crate::types::event::Because;
+use crate::types::id::{BlobId, OpId};
+use crate::types::object::{BlobRef, Row};
+use crate::types::record::{Record, RecordId};
+use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
+
+use super::Cluster;
+use super::active::UnderWay;
+use super::batch::blobs_of;
+use super::body::Body;
+use super::commit::{Decided, Stop, fill, merge_all, new_blobs};
+use super::error::{Contested, Unavailable};
+use super::hold::{Holding, take_streams};
+use super::pending::{self, PendingEntry};
+use super::register::{Operation, attach, fold, known};
+use super::view::Quorum;
+use super::write::{Decide, View, Write, Written};
+
+/// Bytes that regions hold for a value that is not chosen yet.
+struct Offered {
+    stamp: Stamp,
+    blobs: Vec<BlobId>,
+    /// This region too where it has them.
+    holders: Vec<RegionId>,
+    /// Nobody else decides about them until this is dropped.
+    _under_way: UnderWay,
+}
+
+/// What every judgement of one operation decided, by the stamp that it was given, and the last
+/// refusal. A later proposal may be the one that was chosen, or an earlier one.
+struct Judgements<E> {
+    decided: Mutex<BTreeMap<Stamp, Decided>>,
+    last: Mutex<Option<Result<Stamp, Stop<E>>>>,
+}
+
+impl<E> Default for Judgements<E> {
+    fn default() -> Self {
+        Self { decided: Mutex::default(), last: Mutex::default() }
+    }
+}
+
+impl<E> Judgements<E> {
+    fn note(&self, outcome: Result<Decided, Stop<E>>) {
+        let last = outcome.map(|decided| {
+            let stamp = decided.stamp;
+            let mut all = self.decided.lock().expect("no holder of this lock panics");
+            all.insert(stamp, decided);
+            stamp
+        });
+        *self.last.lock().expect("no holder of this lock panics") = Some(last);
+    }
+
+    fn take_last(&self) -> Option<Result<Stamp, Stop<E>>> {
+        self.last.lock().expect("no holder of this lock panics").take()
+    }
+
+    fn take(&self, stamp: Stamp) -> Option<Decided> {
+        self.decided.lock().expect("no holder of this lock panics").remove(&stamp)
+    }
+
+    /// Which of them a chosen value is, or comes from.
+    fn chosen(&self, value: &Value<Record>) -> Option<Stamp> {
+        let all = self.decided.lock().expect("no holder of this lock panics");
+        if all.contains_key(&value.stamp) {
+            return Some(value.stamp);
+        }
+        let Record::Row(row) = &value.state else { return None };
+        let of_row = row.versions.iter().map(|version| version.stamp);
+        of_row.chain(row.erased.values().map(|e| e.at)).find(|stamp| all.contains_key(stamp))
+    }
+}
+
+/// One operation, as its judgements see it.
+struct Judge<E> {
+    cluster: Cluster,
+    subject: RecordId,
+    decide: Decide<E>,
+    blobs: Vec<BlobId>,
+    holders: Vec<RegionId>,
+    judgements: Arc<Judgements<E>>,
+}
+
+impl<E: From<Unavailable>> Judge<E> {
+    /// The value that the change makes of `current`; `None` where it changes nothing.
+    fn judge(&self, current: Option<&Value<Record>>, stamp: Stamp) -> Option<Record> {
+        match self.decided(current, stamp) {
+            Ok((decided, value)) => {
+                self.judgements.note(Ok(decided));
+                value
+            }
+            Err(why) => {
+                self.judgements.note(Err(why));
+                None
+            }
+        }
+    }
+
+    fn decided(
+        &self,
+        current: Option<&Value<Record>>,
+        stamp: Stamp,
+    ) -> Result<(Decided, Option<Record>), Stop<E>> {
+        let snapshot = self.cluster.store().read()?;
+        let read = |id: &RecordId| {
+            let local = snapshot.record(id)?;
+            Ok(match current.filter(|_| *id == self.subject) {
+                Some(current) => Some(merge(local, current.state.clone()).record),
+                None => local,
+            })
+        };
+        let records = (self.decide)(&View { records: &read }, stamp).map_err(Stop::Refused)?;
+        let floor = current.map_or(Stamp::ZERO, |value| value.stamp);
+        let mut decided = Decided { stamp, records, floor };
+        fill(&mut decided, self.cluster.region(), &self.blobs, &self.holders);
+        let change = decided.records.iter().find(|(id, _)| *id == self.subject);
+        let value = change.map(|(_, change)| after(current, change));
+        Ok((decided, value))
+    }
+}
+
+/// What a register holds after a change: the change, and what it was judged on as far as it stays.
+fn after(current: Option<&Value<Record>>, change: &Record) -> Record {
+    let before = match current.map(|value| &value.state) {
+        Some(Record::Row(row)) => Row { erased: BTreeMap::new(), ..row.head() },
+        Some(_) | None => Row::default(),
+    };
+    merge(Some(Record::Row(before)), change.clone()).record
+}
+
+impl Cluster {
+    /// Makes one change of a key in the one order that all regions see. After an error that came by
+    /// a time-out the change may still take effect.
+    pub async fn write_linearizable<E>(
+        &self,
+        config: &Arc<BucketConfig>,
+        write: Write<E>,
+        because: Because,
+        op: Option<OpId>,
+    ) -> Result<Written, E>
+    where
+        E: From<Unavailable> + From<Contested> + Send + 'static,
+    {
+        let registers = self.registers();
+        if registers.is_alone() {
+            return self.write_because(config, write, because).await;
+        }
+        let quorum = self.quorum(config);
+        quorum.check()?;
+        let Write { subject, mut bodies, decide } = write;
+        let riding = riding_bodies(&bodies);
+        let offered = match bodies.iter().any(Body::needs_holders) {
+            true => Some(self.offer(&quorum, &subject, &mut bodies).await?),
+            false => None,
+        };
+        let locals: Vec<SealedBlob> = bodies.into_iter().filter_map(|body| body.local).collect();
+        let judgements = Arc::new(Judgements::default());
+        let judge = Judge {
+            cluster: self.clone(),
+            subject: subject.clone(),
+            decide,
+            blobs: offered.as_ref().map_or(Vec::new(), |offered| offered.blobs.clone()),
+            holders: offered.as_ref().map_or(Vec::new(), |offered| offered.holders.clone()),
+            judgements: judgements.clone(),
+        };
+        let operation = Operation {
+            id: subject.clone(),
+            op: op.unwrap_or_else(|| registers.fresh_op()),
+            judge: Some(Arc::new(move |current, stamp| judge.judge(current, stamp))),
+            bodies: riding,
+        };
+        let ended = registers.run_among_voters(operation, limits::REGISTER_TIMEOUT).await?;
+        let chosen = match &ended.outcome {
+            Outcome::Chosen { value, .. } => match judgements.chosen(value) {
+                Some(stamp) => judgements.take(stamp),
+                None => None,
+            },
+            Outcome::Refused { .. } | Outcome::Conflict { .. } | Outcome::Read { .. } => None,
+        };
+        let mut sealed = locals;
+        if let Some(value) = known(&ended.outcome) {
+            let bodies = registers.seal_bodies(&value.state, &ended.bodies).await;
+            sealed.extend(bodies.map_err(Unavailable::from)?);
+        }
+        let decided = chosen.or_else(|| unchanged(&ended.outcome, &judgements));
+        let outcome = ended.outcome;
+        let stamp = decided.as_ref().map(|decided| decided.stamp);
+        let seq =
+            self.publish_chosen(subject, &outcome, decided, sealed, &offered, because).await?;
+        let mut acked: BTreeSet<RegionId> = ended.accepted_by;
+        acked.extend(offered.iter().flat_map(|offered| offered.holders.iter().copied()));
+        drop(offered);
+        let Some(stamp) = stamp else {
+            return Err(match (outcome, judgements.take_last()) {
+                (Outcome::Refused { .. }, Some(Err(why))) => why.into_error(),
+                (_, _) => Contested.into(),
+            });
+        };
+        self.kept(&quorum, stamp, seq, acked).await.map_err(E::from)
+    }
+
+    /// Has regions hold bytes that a value will name.
+    async fn offer(
+        &self,
+        quorum: &Quorum,
+        subject: &RecordId,
+        bodies: &mut [Body],
+    ) -> Result<Offered, Unavailable> {
+        let streams = take_streams(bodies);
+        let candidates = self.candidates(quorum, &streams);
+        let planned: Vec<RegionId> =
+            candidates.iter().copied().take(quorum.followers_needed()).collect();
+        let stamp = self.stamp(Stamp::ZERO);
+        let blobs: Vec<BlobRef> =
+            bodies.iter().filter(|b| b.needs_holders()).filter_map(|b| b.blob).collect();
+        let change = PendingChange {
+            stamp,
+            origin: self.region(),
+            incarnation: self.inner.incarnation,
+            followers: planned,
+            records: vec![(subject.clone(), Record::Row(Row::default()))],
+            blobs,
+        };
+        let under_way = self.inner.active.begin(stamp, subject.clone());
+        let locals: Vec<SealedBlob> = bodies.iter_mut().filter_map(|b| b.local.take()).collect();
+        let (cluster, noted) = (self.clone(), change.clone());
+        self.inner
+            .store
+            .write(move |tx| {
+                attach(tx, locals)?;
+                cluster.keep_clock(tx, stamp)?;
+                let since_ms = cluster.env().now_ms();
+                pending::note(tx, &PendingEntry::Offered { change: noted, since_ms })
+            })
+            .await?;
+        let mut holders = match quorum.followers_needed() {
+            0 => Vec::new(),
+            _ => {
+                let how = Holding::Offered;
+                self.hold_at_followers(quorum, &change, candidates, streams, how).await?
+            }
+        };
+        holders.extend(quorum.here.then(|| self.region()));
+        holders.sort_unstable();
+        let blobs = new_blobs(bodies);
+        Ok(Offered { stamp, blobs, holders, _under_way: under_way })
+    }
+
+    /// Merges what is known to be chosen, and what else the change sets where it is the one that
+    /// was chosen; one write of this disk.
+    async fn publish_chosen(
+        &self,
+        subject: RecordId,
+        outcome: &Outcome<Record>,
+        decided: Option<Decided>,
+        sealed: Vec<SealedBlob>,
+        offered: &Option<Offered>,
+        because: Because,
+    ) -> Result<Option<u64>, Unavailable> {
+        let value = known(outcome).cloned();
+        // A change that may still take effect keeps its bytes.
+        let settled = !matches!(outcome, Outcome::Conflict { .. });
+        let offered = offered.as_ref().map(|offered| offered.stamp).filter(|_| settled);
+        let cluster = self.clone();
+        let seq = self
+            .inner
+            .store
+            .write(move |tx| {
+                attach(tx, sealed)?;
+                let mut seq = None;
+                if let Some(decided) = decided {
+                    cluster.keep_clock(tx, decided.stamp)?;
+                    cluster.note_events(tx, decided.stamp, &because, &decided.records)?;
+                    seq = merge_all(tx, decided.records)?;
+                }
+                if let Some(value) = value {
+                    seq = fold(tx, &subject, &value)?.or(seq);
+                }
+                if let Some(stamp) = offered {
+                    pending::end(tx, stamp)?;
+                }
+                Ok::<_, store::Error>(seq)
+            })
+            .await?;
+        self.inner.noted.settled();
+        if let Some(seq) = seq {
+            self.log_grew(seq);
+        }
+        Ok(seq)
+    }
+
+    /// Waits until `ack` regions have the change where the voters and holders are not enough.
+    async fn kept(
+        &self,
+        quorum: &Quorum,
+        stamp: Stamp,
+        seq: Option<u64>,
+        by: BTreeSet<RegionId>,
+    ) -> Result<Written, Unavailable> {
+        let mut acked: Vec<RegionId> = by.into_iter().filter(|r| *r != self.region()).collect();
+        if quorum.wanted(0).is_met_by(&acked) {
+            acked.extend(quorum.here.then(|| self.region()));
+            acked.sort_unstable();
+            return Ok(Written { stamp, acked });
+        }
+        let acked = self.acknowledged(quorum, seq).await?;
+        Ok(Written { stamp, acked })
+    }
+
+    /// Reads a key's row in the one order that all regions see.
+    pub async fn row_linearizable(&self, id: &RecordId) -> Result<Option<Row>, Unavailable> {
+        if !self.registers().is_alone() {
+            let current = self.registers().look(id, limits::REGISTER_TIMEOUT).await?;
+            if let Some(value) = current {
+                self.learn_bodies(id, &value).await?;
+            }
+        }
+        match self.inner.store.read()?.record(id)? {
+            Some(Record::Row(row)) => Ok(Some(row)),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// A value whose bytes ride and did not come with it: some voter's record has them.
+    async fn learn_bodies(&self, id: &RecordId, value: &Value<Record>) -> Result<(), Unavailable> {
+        for blob in super::batch::riding(&value.state) {
+            if !self.inner.store.holds(&blob.id)? {
+                self.ask_voters(id.clone(), limits::VOTERS_MAX).await?;
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A change that was judged and had nothing to do.
+fn unchanged<E>(outcome: &Outcome<Record>, judgements: &Judgements<E>) -> Option<Decided> {
+    let Outcome::Refused { .. } = outcome else { return None };
+    let last = judgements.last.lock().expect("no holder of this lock panics");
+    let Some(Ok(stamp)) = &*last else { return None };
+    let stamp = *stamp;
+    drop(last);
+    judgements.take(stamp)
+}
+
+fn riding_bodies(bodies: &[Body]) -> Vec<(BlobId, Bytes)> {
+    let with_bytes = bodies.iter().filter_map(|body| Some((body.blob?.id, body.bytes.clone()?)));
+    with_bytes.collect()
+}
+
+impl Cluster {
+    /// Decides about bytes that were offered and whose operation is over, or whose origin is.
+    pub(super) async fn resolve_offered(
+        &self,
+        change: PendingChange,
+        since_ms: u64,
+    ) -> Result<(), store::Error> {
+        let stamp = change.stamp;
+        let over = match change.records.first() {
+            None => true,
+            Some((subject, _)) => self.is_offer_over(&change, subject, since_ms).await?,
+        };
+        if over {
+            self.inner.store.write(move |tx| pending::end(tx, stamp)).await?;
+        }
+        Ok(())
+    }
+
+    /// True when a record names the offered bytes, or no value ever will.
+    async fn is_offer_over(
+        &self,
+        change: &PendingChange,
+        subject: &RecordId,
+        since_ms: u64,
+    ) -> Result<bool, store::Error> {
+        let named = |record: &Record| {
+            let blobs = blobs_of(record);
+            change.blobs.iter().any(|blob| blobs.contains(blob))
+        };
+        if self.inner.store.read()?.record(subject)?.as_ref().is_some_and(named) {
+            return Ok(true);
+        }
+        let own = change.origin == self.region() && change.incarnation == self.inner.incarnation;
+        if !own {
+            let kept_ms = u128::from(self.env().now_ms().saturating_sub(since_ms));
+            if kept_ms < limits::PENDING_ASK_AFTER.as_millis() {
+                return Ok(false);
+            }
+            let request = Request::Fate(Box::new(change.clone()));
+            let limit = limits::PENDING_ASK_AFTER;
+            match self.call(change.origin, Class::Log, &request, limit).await {
+                Ok(Response::Fate(Fate::Underway)) => return Ok(false),
+                Ok(Response::Fate(Fate::Discarded | Fate::Published)) => {
+                    // Its origin has merged what was chosen.
+                    let ids = vec![subject.clone()];
+                    return Ok(self.learn_from(change.origin, ids).await.is_ok());
+                }
+                Ok(Response::Fate(Fate::Unknown)) => {}
+                Ok(_) | Err(_) if kept_ms < limits::OFFER_KEPT_MAX.as_millis() => {
+                    return Ok(false);
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        // What is chosen is merged by this, and names its bytes from then on.
+        match self.registers().look_and_fence(subject, limits::REGISTER_TIMEOUT).await {
+            Ok(_) => Ok(true),
+            Err(why) => {
+                tracing::debug!(stamp = %change.stamp, %why, "offered bytes are kept for now");
+                Ok(false)
+            }
+        }
+    }
+}
