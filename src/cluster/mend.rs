@@ -115,7 +115,7 @@ impl Cluster {
                 });
             }
             let same = exact.is_some();
-            let found = exact.or(merged.filter(|_| asked_all));
+            let found = exact.or_else(|| merged.filter(|_| asked_all));
             let Some(record) = found else {
                 tracing::error!(?id, "a damaged record is nowhere else yet; it is not served");
                 continue;
