@@ -3,6 +3,7 @@
 //! A file is only ever added. Where a format grows, the old file must be read as what it was, and a
 //! new one stands beside it. `GODWIT_UPDATE=1` writes files that are missing, never another one.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "golden files are on the real disk")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 
 use godwit::net::message::Request;
 use godwit::types::bucket::{
-    Ack, BucketConfig, BucketRecord, Location, NameRecord, NameState, SettingKind, Versioning,
+    Ack, BucketConfig, BucketRecord, Consistency, Location, NameRecord, NameState, SettingKind,
+    Versioning,
 };
 use godwit::types::id::{BlobId, BucketId, Hash, Incarnation, OpId, UploadId};
 use godwit::types::kept::{Cover, Spared, Why};
@@ -127,6 +129,7 @@ fn names_buckets_and_keys_are_read_and_written_as_they_were() {
         lock: None,
         policy: Some("{}".into()),
         access_block: None,
+        consistency: Consistency::Strong,
     };
     let name = |state| Record::Name(NameRecord { stamp: stamp(1), op: OpId(2), state });
     golden("name-active.hex", &name(NameState::Active(config.clone())));

@@ -140,7 +140,7 @@ pub(super) fn keeping(common: &Common, command: &Keeping) -> Result<Exit, CliErr
         return Ok(Exit::Ok);
     }
     output::line(&format!("undo window   {} h", set.undo_minutes / 60));
-    let soft = set.soft_delete_days.map_or("off".to_owned(), |days| format!("{days} days"));
+    let soft = set.soft_delete_days.map_or_else(|| "off".to_owned(), |days| format!("{days} days"));
     output::line(&format!("soft delete   {soft}"));
     Ok(Exit::Ok)
 }
@@ -185,7 +185,8 @@ fn show(common: &Common, found: &model::KeptList, none: &str) {
 }
 
 fn row(kept: &Kept) -> Vec<String> {
-    let bytes = |side: &KeptSide| side.size.map_or("deleted".to_owned(), |size| size.to_string());
+    let bytes =
+        |side: &KeptSide| side.size.map_or_else(|| "deleted".to_owned(), |size| size.to_string());
     let until = match (kept.until_ms, kept.why) {
         (Some(ms), _) => {
             httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_millis(ms))
@@ -193,7 +194,7 @@ fn row(kept: &Kept) -> Vec<String> {
         (None, KeptWhy::Lost | KeptWhy::Replaced) => "not begun".to_owned(),
     };
     let current = kept.current.as_ref();
-    let instead = current.map_or("-".to_owned(), |c| format!("{} {}", c.region, bytes(c)));
+    let instead = current.map_or_else(|| "-".to_owned(), |c| format!("{} {}", c.region, bytes(c)));
     vec![
         format!("s3://{}/{}", kept.bucket, kept.key),
         kept.version.version.clone(),

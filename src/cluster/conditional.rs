@@ -24,7 +24,7 @@ use crate::store::{self, SealedBlob};
 use crate::types::bucket::BucketConfig;
 use crate::types::event::Because;
 use crate::types::id::{BlobId, OpId};
-use crate::types::object::{BlobRef, Row};
+use crate::types::object::{BlobRef, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
@@ -49,6 +49,19 @@ struct Offered {
     holders: Vec<RegionId>,
     /// Nobody else decides about them until this is dropped.
     _under_way: UnderWay,
+}
+
+/// What the end of an operation writes down.
+struct Settling {
+    subject: RecordId,
+    /// Known to be chosen.
+    value: Option<Value<Record>>,
+    /// The change, where it is what was chosen.
+    decided: Option<Decided>,
+    sealed: Vec<SealedBlob>,
+    /// The offer of its bytes that is over.
+    offered: Option<Stamp>,
+    because: Because,
 }
 
 /// What every judgement of one operation decided, by the stamp that it was given, and the last
@@ -128,10 +141,10 @@ impl<E: From<Unavailable>> Judge<E> {
         let snapshot = self.cluster.store().read()?;
         let read = |id: &RecordId| {
             let local = snapshot.record(id)?;
-            Ok(match current.filter(|_| *id == self.subject) {
-                Some(current) => Some(merge(local, current.state.clone()).record),
-                None => local,
-            })
+            if *id != self.subject {
+                return Ok(local);
+            }
+            Ok(current.map(|current| Record::Row(as_of(local, current))))
         };
         let records = (self.decide)(&View { records: &read }, stamp).map_err(Stop::Refused)?;
         let floor = current.map_or(Stamp::ZERO, |value| value.stamp);
@@ -140,6 +153,33 @@ impl<E: From<Unavailable>> Judge<E> {
         let change = decided.records.iter().find(|(id, _)| *id == self.subject);
         let value = change.map(|(_, change)| after(current, change));
         Ok((decided, value))
+    }
+}
+
+/// A row as a register's value says that it is: what arrived here since is left out, because the
+/// voters that were asked do not know it; older versions, which the value leaves out, are added.
+fn as_of(local: Option<Record>, value: &Value<Record>) -> Row {
+    let Record::Row(mut row) = value.state.clone() else { return Row::default() };
+    let Some(Record::Row(local)) = local else { return row };
+    if local.made_stamp() <= value.stamp {
+        return together(local, Record::Row(row));
+    }
+    let known: BTreeSet<Stamp> = row.versions.iter().map(|version| version.stamp).collect();
+    let older = |v: &Version| !v.null && v.stamp <= value.stamp && !known.contains(&v.stamp);
+    row.versions.extend(local.versions.into_iter().filter(older));
+    row.versions.sort_by_key(|version| std::cmp::Reverse(version.stamp));
+    row.versions.retain(|version| !row.erased.contains_key(&version.stamp));
+    row
+}
+
+fn together(row: Row, with: Record) -> Row {
+    match merge(Some(Record::Row(row)), with).record {
+        Record::Row(row) => row,
+        Record::AccessKey(_)
+        | Record::Bucket(_)
+        | Record::Name(_)
+        | Record::Part(_)
+        | Record::Upload(_) => unreachable!("a row stays a row"),
     }
 }
 
@@ -209,8 +249,17 @@ impl Cluster {
         let decided = chosen.or_else(|| unchanged(&ended.outcome, &judgements));
         let outcome = ended.outcome;
         let stamp = decided.as_ref().map(|decided| decided.stamp);
-        let seq =
-            self.publish_chosen(subject, &outcome, decided, sealed, &offered, because).await?;
+        // A change that may still take effect keeps its bytes.
+        let settled = !matches!(outcome, Outcome::Conflict { .. });
+        let settling = Settling {
+            subject,
+            value: known(&outcome).cloned(),
+            decided,
+            sealed,
+            offered: offered.as_ref().map(|offered| offered.stamp).filter(|_| settled),
+            because,
+        };
+        let seq = self.settle_outcome(settling).await?;
         let mut acked: BTreeSet<RegionId> = ended.accepted_by;
         acked.extend(offered.iter().flat_map(|offered| offered.holders.iter().copied()));
         drop(offered);
@@ -272,20 +321,9 @@ impl Cluster {
 
     /// Merges what is known to be chosen, and what else the change sets where it is the one that
     /// was chosen; one write of this disk.
-    async fn publish_chosen(
-        &self,
-        subject: RecordId,
-        outcome: &Outcome<Record>,
-        decided: Option<Decided>,
-        sealed: Vec<SealedBlob>,
-        offered: &Option<Offered>,
-        because: Because,
-    ) -> Result<Option<u64>, Unavailable> {
-        let value = known(outcome).cloned();
-        // A change that may still take effect keeps its bytes.
-        let settled = !matches!(outcome, Outcome::Conflict { .. });
-        let offered = offered.as_ref().map(|offered| offered.stamp).filter(|_| settled);
+    async fn settle_outcome(&self, settling: Settling) -> Result<Option<u64>, Unavailable> {
         let cluster = self.clone();
+        let Settling { subject, value, decided, sealed, offered, because } = settling;
         let seq = self
             .inner
             .store
@@ -333,16 +371,17 @@ impl Cluster {
 
     /// Reads a key's row in the one order that all regions see.
     pub async fn row_linearizable(&self, id: &RecordId) -> Result<Option<Row>, Unavailable> {
-        if !self.registers().is_alone() {
-            let current = self.registers().look(id, limits::REGISTER_TIMEOUT).await?;
-            if let Some(value) = current {
-                self.learn_bodies(id, &value).await?;
-            }
+        let registers = self.registers();
+        if registers.is_alone() {
+            return Ok(match self.inner.store.read()?.record(id)? {
+                Some(Record::Row(row)) => Some(row),
+                Some(_) | None => None,
+            });
         }
-        match self.inner.store.read()?.record(id)? {
-            Some(Record::Row(row)) => Ok(Some(row)),
-            Some(_) | None => Ok(None),
-        }
+        let current = registers.look(id, limits::REGISTER_TIMEOUT).await?;
+        let Some(value) = current else { return Ok(None) };
+        self.learn_bodies(id, &value).await?;
+        Ok(Some(as_of(self.inner.store.read()?.record(id)?, &value)))
     }
 
     /// A value whose bytes ride and did not come with it: some voter's record has them.

@@ -217,7 +217,8 @@ impl<'de> Deserialize<'de> for Row {
         }
 
         let Stored { versions: lines, erased } = Stored::deserialize(deserializer)?;
-        let mut row = Row { versions: Vec::with_capacity(lines.len()), erased, ..Row::default() };
+        let versions = Vec::with_capacity(lines.len());
+        let mut row = Self { versions, erased, ..Self::default() };
         for line in lines {
             match line {
                 ReadLine::Version(version) => row.versions.push(version),

@@ -1,4 +1,5 @@
 //! Backups of a node that goes on, and what they bring back.
+#![allow(clippy::disallowed_methods, reason = "a test damages files")]
 
 use std::path::{Path, PathBuf};
 

@@ -107,9 +107,11 @@ async fn conditional_puts_cost_two_round_trips_cold_and_one_warm() {
         let name = format!("k{}", bytes.len());
         let (plain, plain_ms) = timed(put(&fra, &config, "plain", bytes)).await;
         plain.unwrap();
-        let (cold, cold_ms) = timed(put_if(&fra, &config, &name, None, ("1", bytes))).await;
+        let (cold, cold_ms) =
+            timed(Box::pin(put_if(&fra, &config, &name, None, ("1", bytes)))).await;
         cold.unwrap();
-        let (warm, warm_ms) = timed(put_if(&fra, &config, &name, Some("1"), ("2", bytes))).await;
+        let (warm, warm_ms) =
+            timed(Box::pin(put_if(&fra, &config, &name, Some("1"), ("2", bytes)))).await;
         let written = warm.unwrap();
         assert_eq!(written.acked, ["fra", "iad"].map(region));
         assert!(plain_ms >= iad && plain_ms < iad + 10, "plain {plain_ms} ms");
@@ -170,7 +172,7 @@ async fn with_one_of_three_regions_gone_conditional_writes_go_on_at_once() {
         let (before, made) = (n.to_string(), (n + 1).to_string());
         let fra = world.at("fra");
         let change = put_if(&fra, &config, "k", Some(&before), (&made, b"x"));
-        let (changed, ms) = timed(change).await;
+        let (changed, ms) = timed(Box::pin(change)).await;
         changed.unwrap();
         assert!(ms <= 2 * 200 + 20, "change {n}: {ms} ms");
     }

@@ -209,7 +209,7 @@ impl Reader {
             started_ms: 0,
         };
         let mut reader = Self { file, len, position: HEAD_BYTES as u64, info, ended: false };
-        match reader.next()? {
+        match reader.piece()? {
             Some(Piece::Info(info)) => reader.info = info,
             Some(_) | None => return Err(corrupt(HEAD_BYTES as u64, "it does not say of what")),
         }
@@ -221,7 +221,7 @@ impl Reader {
     }
 
     /// The next piece; `None` after the end.
-    pub fn next(&mut self) -> Result<Option<Piece>, Error> {
+    pub fn piece(&mut self) -> Result<Option<Piece>, Error> {
         let at = self.position;
         if self.ended {
             return match at == self.len {
@@ -259,7 +259,7 @@ impl Reader {
     /// The next chunk of a blob, checked; `None` where another piece follows.
     pub fn chunk(&mut self, manifest: &Manifest, index: u32) -> Result<Option<Bytes>, Error> {
         let at = self.position;
-        match self.next()? {
+        match self.piece()? {
             Some(Piece::Chunk(found, bytes)) if found == index => {
                 match manifest.verifies(index, &bytes) {
                     true => Ok(Some(bytes)),

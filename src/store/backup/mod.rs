@@ -152,7 +152,7 @@ impl Store {
     pub async fn bring_back(&self, path: &Path, progress: &Progress) -> Result<Totals, Error> {
         let mut reader = Reader::open(self.env(), path)?;
         let (mut totals, mut blobs) = (Totals::default(), BTreeSet::new());
-        while let Some(piece) = reader.next()? {
+        while let Some(piece) = reader.piece()? {
             progress.go_on()?;
             let Piece::Blob(blob, manifest) = piece else { continue };
             let named = !self.read()?.named_by(&blob.id, 1)?.is_empty();
@@ -174,7 +174,7 @@ impl Store {
     pub async fn take_over(&self, path: &Path, progress: &Progress) -> Result<Totals, Error> {
         let mut reader = Reader::open(self.env(), path)?;
         let (mut totals, own) = (Totals::default(), self.region());
-        while let Some(piece) = reader.next()? {
+        while let Some(piece) = reader.piece()? {
             match piece {
                 Piece::Info(_) | Piece::Chunk(..) | Piece::End(_) => {}
                 Piece::Record(id, record) => {
@@ -295,7 +295,7 @@ pub fn verify(env: &crate::env::Env, path: &Path) -> Result<Verified, Error> {
     let info = reader.info().clone();
     let (mut totals, mut named, mut there) = (Totals::default(), BTreeSet::new(), BTreeSet::new());
     let mut end = None;
-    while let Some(piece) = reader.next()? {
+    while let Some(piece) = reader.piece()? {
         match piece {
             Piece::Info(_) | Piece::Chunk(..) => {}
             Piece::Record(_, record) => {
