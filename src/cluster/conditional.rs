@@ -92,7 +92,18 @@ impl<E> Judgements<E> {
         self.last.lock().expect("no holder of this lock panics").take()
     }
 
-    fn take(&self, stamp: Stamp) -> Option<Decided> {
+    /// What the operation did: the change that was chosen, or one that had nothing to do.
+    fn take_decided(&self, outcome: &Outcome<Record>) -> Option<Decided> {
+        let stamp = match outcome {
+            Outcome::Chosen { value, .. } => self.chosen(value)?,
+            Outcome::Refused { .. } => {
+                match &*self.last.lock().expect("no holder of this lock panics") {
+                    Some(Ok(stamp)) => *stamp,
+                    Some(Err(_)) | None => return None,
+                }
+            }
+            Outcome::Conflict { .. } | Outcome::Read { .. } => return None,
+        };
         self.decided.lock().expect("no holder of this lock panics").remove(&stamp)
     }
 
@@ -234,19 +245,12 @@ impl Cluster {
             bodies: riding,
         };
         let ended = registers.run_among_voters(operation, limits::REGISTER_TIMEOUT).await?;
-        let chosen = match &ended.outcome {
-            Outcome::Chosen { value, .. } => match judgements.chosen(value) {
-                Some(stamp) => judgements.take(stamp),
-                None => None,
-            },
-            Outcome::Refused { .. } | Outcome::Conflict { .. } | Outcome::Read { .. } => None,
-        };
         let mut sealed = locals;
         if let Some(value) = known(&ended.outcome) {
             let bodies = registers.seal_bodies(&value.state, &ended.bodies).await;
             sealed.extend(bodies.map_err(Unavailable::from)?);
         }
-        let decided = chosen.or_else(|| unchanged(&ended.outcome, &judgements));
+        let decided = judgements.take_decided(&ended.outcome);
         let outcome = ended.outcome;
         let stamp = decided.as_ref().map(|decided| decided.stamp);
         // A change that may still take effect keeps its bytes.
@@ -394,16 +398,6 @@ impl Cluster {
         }
         Ok(())
     }
-}
-
-/// A change that was judged and had nothing to do.
-fn unchanged<E>(outcome: &Outcome<Record>, judgements: &Judgements<E>) -> Option<Decided> {
-    let Outcome::Refused { .. } = outcome else { return None };
-    let last = judgements.last.lock().expect("no holder of this lock panics");
-    let Some(Ok(stamp)) = &*last else { return None };
-    let stamp = *stamp;
-    drop(last);
-    judgements.take(stamp)
 }
 
 fn riding_bodies(bodies: &[Body]) -> Vec<(BlobId, Bytes)> {
