@@ -186,6 +186,10 @@ impl Engine {
                     let body = ObjectBody { stream: Some(stream), opener };
                     return Ok(ObjectRead { info, body });
                 }
+                // What is newer may have no place yet in the order that was asked for.
+                Err(ReadError::Moved(_)) if self.is_linearizable(&config) => {
+                    row = self.row_to_read(&config, get).await?;
+                }
                 Err(ReadError::Moved(newer)) => row = Cow::Owned(newer),
                 Err(e @ (ReadError::Gone | ReadError::Unavailable(_))) => {
                     return Err(read_error(&e));
@@ -216,8 +220,17 @@ impl Engine {
         get: &'a GetObject,
     ) -> Result<Cow<'a, Row>, Error> {
         match &get.seen {
-            Some(row) => Ok(Cow::Borrowed(row)),
+            Some(row) if !self.is_linearizable(config) => Ok(Cow::Borrowed(row)),
             None => self.row_with(config, &get.key, get.version).await.map(Cow::Owned),
+            Some(seen) => {
+                let row = self.row_with(config, &get.key, get.version).await?;
+                let of = |row| get.version.find(row).map(|version| version.stamp);
+                if of(&row) == of(seen) {
+                    return Ok(Cow::Owned(row));
+                }
+                // Access was decided on another version. What was found is known here by now.
+                Err(Unavailable::new("the object was changed while it was looked at").into())
+            }
         }
     }
 
