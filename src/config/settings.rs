@@ -294,6 +294,7 @@ mod tests {
     fn every_field_has_a_row_and_every_row_a_field() {
         let text = "region = \"fra\"\n[s3]\nendpoint = \"http://x\"\n[mesh]\nmtu = 1372\n\
                     [notify]\nca = \"ca.pem\"\n\
+                    [console]\nlisten = \"127.0.0.1:8081\"\n\
                     [cluster]\ntoken = \"t\"\nsecret = \"s\"\n";
         let mut config = Config::load(Some(text), &|_| None).unwrap();
         // Only one of the two is ever set.

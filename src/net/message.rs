@@ -363,12 +363,12 @@ mod tests {
             variants::<Request>(),
             "Ping LogPush LogPull Heads Stage Hold Fate Settle DigestGroups DigestLeaves \
              DigestRecords Records Manifest Chunk Register Heat MakeCopy Confirm Whereabouts Forward \
-             HoldOffered"
+             LastStamp HoldOffered"
         );
         assert_eq!(
             variants::<Response>(),
             "Pong Done Declined LogApplied LogStretch Heads Fate Settled Digests DigestRecords \
-             Records Manifest Chunk Absent Register Confirmed Whereabouts Forwarded"
+             Records Manifest Chunk Absent Register Confirmed Whereabouts Forwarded LastStamp"
         );
         assert_eq!(variants::<RegisterRequest>(), "Record Confirm Close");
         assert_eq!(variants::<RegisterResponse>(), "Record Confirmed Outdated Closed Declined");
