@@ -1,25 +1,8 @@
 //! Backups from the command line, with the built binary.
 
 use std::fs;
-use std::process::Output;
 
-use serde_json::Value;
-
-use super::{World, godwit, run, text};
-
-fn at(world: &World, arguments: &[&str]) -> Output {
-    let mut command = godwit(arguments);
-    let announced = &world.dev.announced;
-    command.env("AWS_ENDPOINT_URL_S3", &announced.endpoint);
-    command.env("AWS_ACCESS_KEY_ID", &announced.access_key);
-    command.env("AWS_SECRET_ACCESS_KEY", &announced.secret_key);
-    command.output().unwrap()
-}
-
-fn json_of(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use super::{World, json_of, run, text};
 
 #[test]
 fn a_backup_is_made_of_a_running_node_checked_and_founds_a_new_cluster() {
@@ -31,11 +14,11 @@ fn a_backup_is_made_of_a_running_node_checked_and_founds_a_new_cluster() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("one.backup");
     let path = file.to_str().unwrap();
-    let made = json_of(&at(&world, &["backup", "create", path, "--json"]));
+    let made = world.json(&["backup", "create", path]);
     assert_eq!((&made["state"], &made["absent"]), (&"done".into(), &0.into()));
-    let again = at(&world, &["backup", "create", path]);
+    let again = world.run(&["backup", "create", path]);
     assert_eq!(again.status.code(), Some(1), "a backup is never written over");
-    let back = at(&world, &["backup", "restore", path]);
+    let back = world.run(&["backup", "restore", path]);
     let said = text(&back.stdout);
     assert!(said.starts_with("brought back   0 records, 0 blobs"), "{said}");
     let verified = json_of(&run(&["backup", "verify", path, "--json"]));

@@ -49,6 +49,13 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
+/// What a command printed that has to have worked.
+#[track_caller]
+fn json_of(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// One region in a process, and a folder for files.
 struct World {
     dev: Dev,

@@ -118,6 +118,10 @@ async fn conditional_puts_cost_two_round_trips_cold_and_one_warm() {
         assert!(cold_ms >= 2 * iad && cold_ms < 2 * iad + 10, "cold {cold_ms} ms");
         assert!(warm_ms >= iad && warm_ms < iad + 10, "warm {warm_ms} ms");
     }
+    // A plain write has no place in the order before a majority has accepted it.
+    let (seen, first_ms) = timed(tag_at(&world, "fra", &config, "plain")).await;
+    assert_eq!(seen.as_deref(), Some("0"));
+    assert!(first_ms >= 3 * iad && first_ms < 3 * iad + 10, "after a plain write {first_ms} ms");
     let read = timed(tag_at(&world, "fra", &config, "k5")).await;
     assert_eq!(read.0.as_deref(), Some("2"));
     assert!(read.1 >= iad && read.1 < iad + 10, "read {} ms", read.1);

@@ -34,12 +34,6 @@ pub trait State: Clone + PartialEq {
     fn together(value: (Stamp, &Self), row: (Stamp, &Self)) -> Self;
 }
 
-impl State for crate::types::bucket::NameState {
-    fn together(value: (Stamp, &Self), row: (Stamp, &Self)) -> Self {
-        if row.0 > value.0 { row.1.clone() } else { value.1.clone() }
-    }
-}
-
 /// The state of registers in tests.
 #[cfg(test)]
 impl State for u8 {
