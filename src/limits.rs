@@ -234,6 +234,16 @@ pub const REGISTER_SILENCE: Duration = Duration::from_secs(5);
 
 /// Registers that a voter accepted and of which it waits to hear more; beyond, it accepts none.
 pub const REGISTERS_OPEN_MAX: usize = 100_000;
+/// Keys of a list that voters have accepted and that no row shows yet: of more the list is answered
+/// 503. How many of them are read at a time, how long a list waits for all that, and how often it
+/// asks again because the page became longer.
+pub const LIST_OPEN_MAX: usize = 1000;
+pub const LIST_LOOKS_AT_ONCE: usize = 16;
+pub const LIST_FRESH_TIMEOUT: Duration = Duration::from_secs(10);
+pub const LIST_FRESH_ROUNDS: usize = 4;
+
+/// What is waited for a change that is on its way here, beyond its way, before it is asked for.
+pub const REACH_SLACK: Duration = Duration::from_millis(20);
 /// The longest that a voter lets the next proposer wait for the offer of the one before, what is
 /// added to the round trip for it, and the turns that a voter remembers.
 pub const TURN_MAX: Duration = Duration::from_millis(500);

@@ -14,10 +14,11 @@ use tokio::sync::watch;
 use crate::limits;
 use crate::logic::register::acceptor::Cell;
 use crate::logic::register::{Accepted, Answer, Ask, Ballot, Value, row_value};
-use crate::net::registers::{Bodies, Counters, RegisterRequest, RegisterResponse};
-use crate::store::{self, Table, Tx};
+use crate::net::registers::{Bodies, Counters, KeyRange, RegisterRequest, RegisterResponse};
+use crate::store::{self, Snapshot, Table, Tx};
 use crate::types::bucket::NameState;
 use crate::types::id::{BlobId, BucketId};
+use crate::types::name::ObjectKey;
 use crate::types::object::Row;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
@@ -114,6 +115,12 @@ impl Registers {
             RegisterRequest::Record { epoch, voters, id, ask, bodies } => {
                 match self.may_answer(epoch, &voters, &id, &ask) {
                     Ok(()) => self.answer_in_turn(from, id, ask, bodies).await,
+                    Err(why) => Ok(RegisterResponse::Declined(why)),
+                }
+            }
+            RegisterRequest::Range { epoch, voters, range } => {
+                match self.may_serve(epoch, &voters) {
+                    Ok(()) => self.answer_range(range).await,
                     Err(why) => Ok(RegisterResponse::Declined(why)),
                 }
             }
@@ -244,13 +251,8 @@ impl Registers {
         Ok(RegisterResponse::Record { answer: Box::new(answer), bodies })
     }
 
-    fn may_answer(
-        &self,
-        epoch: u64,
-        voters: &[RegionId],
-        id: &RecordId,
-        ask: &Ask<Record>,
-    ) -> Result<(), String> {
+    /// Whether this node is a voter among these and keeps its promises.
+    fn may_serve(&self, epoch: u64, voters: &[RegionId]) -> Result<(), String> {
         let host = self.host();
         let members = host.members();
         if epoch != members.epoch() || voters != members.voters() {
@@ -260,9 +262,20 @@ impl Registers {
         if !members.is_voter(host.region()) {
             return Err("not a voter".to_owned());
         }
-        if let Some(why) = self.state().acceptor.standing().why_not() {
-            return Err(why);
+        match self.state().acceptor.standing().why_not() {
+            Some(why) => Err(why),
+            None => Ok(()),
         }
+    }
+
+    fn may_answer(
+        &self,
+        epoch: u64,
+        voters: &[RegionId],
+        id: &RecordId,
+        ask: &Ask<Record>,
+    ) -> Result<(), String> {
+        self.may_serve(epoch, voters)?;
         match ask {
             Ask::Accept { value, .. } if !same_kind(id, &value.state) => {
                 Err("a value of another kind than its register".to_owned())
@@ -521,6 +534,41 @@ pub(super) fn forget_row(
     tx.put_holding(Table::Register, &cell_key(id), &cell, &[])?;
     tx.delete(Table::Register, &open_key(id))?;
     Ok(true)
+}
+
+/// The keys in range of which a value was accepted that no row here shows, with its stamp; and
+/// whether there are more than may be told.
+pub(super) fn open_in(
+    snapshot: &Snapshot,
+    range: &KeyRange,
+) -> Result<(Vec<(ObjectKey, Stamp)>, bool), store::Error> {
+    let bucket = [OPEN, store::row_prefix(range.bucket).as_slice()].concat();
+    let prefix = [&bucket, range.prefix.as_bytes()].concat();
+    let after = range.after.as_ref().map(|after| [&bucket, after.as_bytes()].concat());
+    let mut after = after.filter(|after| *after > prefix);
+    let mut open = Vec::new();
+    loop {
+        let page: Vec<(Vec<u8>, Open)> =
+            snapshot.scan(Table::Register, &prefix, after.as_deref(), PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok((open, false)) };
+        after = Some(last.clone());
+        for (_, note) in page {
+            let RecordId::Row(_, key) = &note.id else { continue };
+            if !range.reaches(key.as_str()) {
+                return Ok((open, false));
+            }
+            let cell: Option<Cell<Record>> = snapshot.get(Table::Register, &cell_key(&note.id))?;
+            let Some(accepted) = cell.and_then(|cell| cell.accepted) else { continue };
+            let row = snapshot.record(&note.id)?;
+            let known = row.as_ref().map_or(Stamp::ZERO, |row| row_value(row).stamp);
+            if accepted.value.stamp > known {
+                open.push((key.clone(), accepted.value.stamp));
+            }
+            if open.len() > limits::LIST_OPEN_MAX {
+                return Ok((open, true));
+            }
+        }
+    }
 }
 
 /// Whether a register of this bucket holds something that no row here shows yet.

@@ -183,11 +183,15 @@ impl Cluster {
             .inner
             .store
             .write(move |tx| {
-                cluster.merge_ready(tx, ready, From::Digest)?;
-                tx.record(&id)
+                // Not known to be in a log that comes here: it goes into this one.
+                cluster.merge_ready(tx, ready, From::Local)?;
+                let head = tx.head(cluster.region(), cluster.inner.incarnation)?;
+                Ok::<_, store::Error>((tx.record(&id)?, head))
             })
             .await
             .map_err(Unavailable::from)?;
+        let (merged, head) = merged;
+        self.log_grew(head);
         let Some(Record::Row(row)) = merged else { return Err(ReadError::Gone) };
         match row.versions.iter().find(|version| version.stamp == stamp) {
             Some(version) => Ok(version.placement.held().collect()),

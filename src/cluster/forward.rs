@@ -63,9 +63,9 @@ impl Cluster {
         ids: Vec<RecordId>,
     ) -> Result<(), Unavailable> {
         let limit = limits::ACK_TIMEOUT;
-        match self.call(region, Class::Read, &Request::Records(ids), limit).await {
-            Ok(Response::Records(records)) => {
-                self.take_in(records.into_iter().flatten().collect()).await?;
+        match self.call(region, Class::Read, &Request::Known(ids), limit).await {
+            Ok(Response::Known { records, positions }) => {
+                self.take_in(records.into_iter().flatten().collect(), positions).await?;
                 Ok(())
             }
             Ok(other) => {

@@ -4,22 +4,20 @@
 //! Invariant: a deletion (a tombstone, or the note of an erased version) is dropped only when every
 //! member said that it applied everything that anybody had logged after it was seen here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::limits;
 use crate::logic::trim;
 use crate::store::{self, Tx};
-use crate::types::id::Incarnation;
 use crate::types::object::{Content, Row};
+use crate::types::position::Positions;
 use crate::types::record::{Record, RecordId, UploadState};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
 use super::acceptor;
-
-pub(super) type Positions = BTreeMap<(RegionId, Incarnation), u64>;
 
 /// What nobody needs once every member has passed it.
 enum Spent {

@@ -7,10 +7,10 @@
 use crate::limits;
 use crate::store;
 use crate::types::object::Version;
+use crate::types::position::Positions;
 use crate::types::region::RegionId;
 
 use super::Cluster;
-use super::janitor::Positions;
 
 /// Who looks after a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

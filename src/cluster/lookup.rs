@@ -17,6 +17,7 @@ use crate::store::{self, Source};
 use crate::types::bucket::BucketConfig;
 use crate::types::name::ObjectKey;
 use crate::types::object::Row;
+use crate::types::position::Positions;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 
@@ -95,25 +96,31 @@ impl Cluster {
             None
         };
         let limit = limits::MISS_CHECK_TIMEOUT;
-        let Ok(Some(carried)) = self.env().timeout(limit, first_found).await else {
+        let Ok(Some((carried, positions))) = self.env().timeout(limit, first_found).await else {
             self.inner.absences.note(id, now);
             return Ok(None);
         };
-        self.take_in(vec![carried]).await?;
+        self.take_in(vec![carried], positions).await?;
         Ok(self.inner.store.read()?.record(&id)?)
     }
 
-    async fn ask_record(&self, region: RegionId, id: RecordId) -> Option<Carried> {
-        let request = Request::Records(vec![id]);
+    async fn ask_record(&self, region: RegionId, id: RecordId) -> Option<(Carried, Positions)> {
+        let request = Request::Known(vec![id]);
         match self.call(region, Class::Read, &request, limits::MISS_CHECK_TIMEOUT).await {
-            Ok(Response::Records(records)) => records.into_iter().next().flatten(),
+            Ok(Response::Known { records, positions }) => {
+                Some((records.into_iter().next().flatten()?, positions))
+            }
             Ok(_) | Err(_) => None,
         }
     }
 
-    /// Merges records that came apart from any log. Bad ones are passed over with an error in the
+    /// Merges records that came apart from any log, from one who knew this much. Bad ones are passed over with an error in the
     /// log of this program: their own log brings them to quarantine.
-    pub(super) async fn take_in(&self, records: Vec<Carried>) -> Result<usize, store::Error> {
+    pub(super) async fn take_in(
+        &self,
+        records: Vec<Carried>,
+        giver: Positions,
+    ) -> Result<usize, store::Error> {
         let mut ready = Vec::with_capacity(records.len());
         for carried in records {
             match self.ready(&carried).await? {
@@ -133,6 +140,9 @@ impl Cluster {
                     let Some(left) = left else { continue };
                     record.record = left;
                     changed += usize::from(cluster.merge_ready(tx, record, Source::Digest)?);
+                }
+                if changed > 0 {
+                    cluster.note_ahead(tx, &giver)?;
                 }
                 Ok::<_, store::Error>(changed)
             })

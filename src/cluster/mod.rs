@@ -56,7 +56,9 @@ mod migrate;
 mod names;
 mod outlet;
 mod pending;
+mod positions;
 mod race;
+mod range;
 mod receive;
 mod register;
 mod repair;
@@ -83,6 +85,7 @@ pub use members::{BadMembers, Members};
 pub use mend::Damaged;
 pub use metrics::ClusterMetrics;
 pub use names::{CreateOutcome, DeleteOutcome};
+pub use range::KeyRange;
 pub use repair::Unfinished;
 pub use restore::{RepairPhase, RepairStatus};
 pub use scrub::{ScrubPhase, ScrubProgress, ScrubStatus};
@@ -162,6 +165,10 @@ struct Inner {
     grown: grown::Grown,
     /// Something new was heard of the logs of others.
     learnt: Notify,
+    /// Some log was applied further.
+    moved: Notify,
+    /// Held while what somebody waits for is pulled.
+    pulling: tokio::sync::Mutex<()>,
     /// A log has a gap that only the digests can fill.
     compare: AtomicBool,
     stop: watch::Sender<bool>,
@@ -234,6 +241,8 @@ impl Cluster {
                 rolled_back: AtomicBool::new(false),
                 grown: grown::Grown::new(own_head),
                 learnt: Notify::new(),
+                moved: Notify::new(),
+                pulling: tokio::sync::Mutex::new(()),
                 compare: AtomicBool::new(false),
                 stop,
                 running: Mutex::new(Some(running)),

@@ -356,7 +356,8 @@ impl Registers {
                 Ok(
                     RegisterResponse::Confirmed
                     | RegisterResponse::Record { .. }
-                    | RegisterResponse::Outdated(_),
+                    | RegisterResponse::Outdated(_)
+                    | RegisterResponse::Range { .. },
                 ) => Err(format!("{region}: answered another question")),
             }
         }))

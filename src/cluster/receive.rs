@@ -90,7 +90,8 @@ impl Cluster {
         }
         let cursor_key = log_key(origin, incarnation);
         let cluster = self.clone();
-        self.inner
+        let applied = self
+            .inner
             .store
             .write(move |tx| {
                 let mut cursor: Cursor = tx.get(Table::Cursor, &cursor_key)?.unwrap_or_default();
@@ -105,7 +106,9 @@ impl Cluster {
                 outcome.applied = last;
                 Ok::<_, store::Error>(outcome)
             })
-            .await
+            .await?;
+        self.inner.moved.notify_waiters();
+        Ok(applied)
     }
 
     fn apply_steps(

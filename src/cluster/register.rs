@@ -452,7 +452,8 @@ impl Registers {
             RegisterResponse::Declined(why) => Err(why),
             RegisterResponse::Closed { .. }
             | RegisterResponse::Confirmed
-            | RegisterResponse::Outdated(_) => Err("answered another question".to_owned()),
+            | RegisterResponse::Outdated(_)
+            | RegisterResponse::Range { .. } => Err("answered another question".to_owned()),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::env::Class;
 use crate::limits;
-use crate::net::message::{Carried, LogHead, Request, Response};
+use crate::net::message::{LogHead, Request, Response};
 use crate::store::{self, Table};
 use crate::types::record::RecordId;
 use crate::types::region::RegionId;
@@ -137,13 +137,14 @@ impl Cluster {
         let mut changed = 0;
         while !wanted.is_empty() {
             let some = wanted[..wanted.len().min(limits::RECORDS_MAX)].to_vec();
-            let records: Vec<Option<Carried>> = match self.ask(peer, Request::Records(some)).await?
-            {
-                Response::Records(records) if !records.is_empty() => records,
+            let (records, positions) = match self.ask(peer, Request::Known(some)).await? {
+                Response::Known { records, positions } if !records.is_empty() => {
+                    (records, positions)
+                }
                 other => return Err(odd(&other)),
             };
             wanted.drain(..records.len().min(wanted.len()));
-            changed += self.take_in(records.into_iter().flatten().collect()).await?;
+            changed += self.take_in(records.into_iter().flatten().collect(), positions).await?;
         }
         Ok(changed)
     }
@@ -189,7 +190,9 @@ impl Cluster {
                 }
                 Ok::<_, store::Error>(())
             })
-            .await
+            .await?;
+        self.inner.moved.notify_waiters();
+        Ok(())
     }
 
     async fn ask(&self, peer: RegionId, request: Request) -> Result<Response, Halt> {

@@ -328,7 +328,7 @@ impl Cluster {
         known
     }
 
-    async fn pull(
+    pub(super) async fn pull(
         &self,
         log: (RegionId, Incarnation),
         mut applied: u64,

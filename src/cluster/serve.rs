@@ -89,6 +89,10 @@ impl Cluster {
             }
             Request::DigestRecords { leaf, after } => self.digest_records(leaf, after.as_ref())?,
             Request::Records(ids) => Response::Records(self.carried(&ids).await?),
+            Request::Known(ids) => {
+                let records = self.carried(&ids).await?;
+                Response::Known { records, positions: self.known_positions()? }
+            }
             Request::Manifest { blob, of } => self.give_manifest(&blob, of.as_ref())?,
             Request::Chunk { blob, index, of } => {
                 self.give_chunk(&blob, index, of.as_ref()).await?

@@ -13,6 +13,7 @@ use crate::logic::placement::Accesses;
 use crate::types::id::{BlobId, BucketId, Incarnation};
 use crate::types::name::ObjectKey;
 use crate::types::object::{BlobRef, Row};
+use crate::types::position::Positions;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
@@ -88,6 +89,8 @@ pub enum Request {
     LastStamp,
     /// Hold the staged bytes for a value that the register of the change's record may choose.
     HoldOffered(Box<PendingChange>),
+    /// The present state of these records, and what their giver knows.
+    Known(Vec<RecordId>),
 }
 
 /// The answer to a [`Request`].
@@ -128,6 +131,11 @@ pub enum Response {
     Whereabouts(KnownHere),
     Forwarded(Bytes),
     LastStamp(Stamp),
+    /// As `Records`; who has applied `positions` knows all that was known here then.
+    Known {
+        records: Vec<Option<Carried>>,
+        positions: Positions,
+    },
 }
 
 /// The version of the messages: the first byte of each.
@@ -208,6 +216,7 @@ impl Response {
             Self::Whereabouts(_) => "Whereabouts",
             Self::Forwarded(_) => "Forwarded",
             Self::LastStamp(_) => "LastStamp",
+            Self::Known { .. } => "Known",
         }
     }
 }
@@ -363,15 +372,19 @@ mod tests {
             variants::<Request>(),
             "Ping LogPush LogPull Heads Stage Hold Fate Settle DigestGroups DigestLeaves \
              DigestRecords Records Manifest Chunk Register Heat MakeCopy Confirm Whereabouts Forward \
-             LastStamp HoldOffered"
+             LastStamp HoldOffered Known"
         );
         assert_eq!(
             variants::<Response>(),
             "Pong Done Declined LogApplied LogStretch Heads Fate Settled Digests DigestRecords \
-             Records Manifest Chunk Absent Register Confirmed Whereabouts Forwarded LastStamp"
+             Records Manifest Chunk Absent Register Confirmed Whereabouts Forwarded LastStamp \
+             Known"
         );
-        assert_eq!(variants::<RegisterRequest>(), "Record Confirm Close");
-        assert_eq!(variants::<RegisterResponse>(), "Record Confirmed Outdated Closed Declined");
+        assert_eq!(variants::<RegisterRequest>(), "Record Confirm Close Range");
+        assert_eq!(
+            variants::<RegisterResponse>(),
+            "Record Confirmed Outdated Closed Declined Range"
+        );
         assert_eq!(variants::<ChangeBody>(), "Record Repeat Forgotten");
         assert_eq!(variants::<Fate>(), "Underway Published Discarded Unknown");
         let records = "Row Bucket Name AccessKey Upload Part";

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::logic::register::{Answer, Ask};
 use crate::types::id::{BlobId, BucketId, Incarnation};
-use crate::types::name::BucketName;
+use crate::types::name::{BucketName, ObjectKey};
+use crate::types::position::Positions;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
@@ -33,6 +34,27 @@ pub enum RegisterRequest {
     /// The bucket is being deleted since `stamp`: take no more writes, durably, and say whether
     /// anything is in it.
     Close { name: BucketName, bucket: BucketId, stamp: Stamp },
+    /// By one who lists a range of keys: what do you know, and what of it do your rows not show yet?
+    Range { epoch: u64, voters: Vec<RegionId>, range: KeyRange },
+}
+
+/// Keys of one bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRange {
+    pub bucket: BucketId,
+    /// That begin with this,
+    pub prefix: String,
+    /// that come after this,
+    pub after: Option<String>,
+    /// and not after this or what begins with it.
+    pub until: Option<String>,
+}
+
+impl KeyRange {
+    /// Whether the range goes so far. Keys are asked for in order.
+    pub fn reaches(&self, key: &str) -> bool {
+        self.until.as_deref().is_none_or(|until| key <= until || key.starts_with(until))
+    }
 }
 
 /// The answer to a [`RegisterRequest`].
@@ -52,6 +74,13 @@ pub enum RegisterResponse {
     },
     /// Not done, and why; nothing was promised.
     Declined(String),
+    /// Everything here is known to who has applied `positions`, but for what was accepted of these
+    /// keys, up to these stamps; `more`: there are too many.
+    Range {
+        positions: Positions,
+        open: Vec<(ObjectKey, Stamp)>,
+        more: bool,
+    },
 }
 
 /// How often a node started, so that one whose disk went back in time is noticed.

@@ -14,6 +14,7 @@ pub mod lifecycle;
 pub mod lock;
 pub mod name;
 pub mod object;
+pub mod position;
 pub mod range;
 pub mod record;
 pub mod region;

@@ -1,6 +1,6 @@
 //! Three nodes: what was written at one is read at the others.
 
-use godwit::engine::{CopyState, Error, ListObjects};
+use godwit::engine::{CopyState, Engine, Error, ListObjects};
 use godwit::logic::listing::{Entry, Query};
 use godwit::logic::precondition::Conditions;
 use godwit::types::region::RegionId;
@@ -234,4 +234,41 @@ async fn where_a_version_is_held_is_told_by_region() {
     })
     .await;
     assert!(nodes[0].cluster.bucket_lag().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_in_one_order_shows_what_was_just_answered_elsewhere_page_by_page() {
+    let nodes = three().await;
+    let there = nodes[0].engine.clone().linearizable();
+    let here = nodes[2].engine.clone().linearizable();
+    let names = ["a/1", "a/2", "b", "c/1", "d", "e"];
+    for round in 0..4 {
+        for name in names {
+            put(&there, name, format!("{round}")).await.unwrap();
+        }
+        assert_eq!(keys(&here).await, names);
+        assert_eq!(pages(&here, Some("/")).await, ["a/", "b", "c/", "d", "e"]);
+        // The pages before end earlier than they seem to, because their keys are gone.
+        for name in ["a/1", "a/2", "b"] {
+            delete(&there, name).await;
+        }
+        assert_eq!(pages(&here, Some("/")).await, ["c/", "d", "e"]);
+        assert_eq!(pages(&here, None).await, ["c/1", "d", "e"]);
+    }
+    drop(nodes);
+}
+
+/// A whole list, two entries a page.
+async fn pages(engine: &Engine, delimiter: Option<&str>) -> Vec<String> {
+    let (mut names, mut after) = (Vec::new(), None);
+    loop {
+        let delimiter = delimiter.map(str::to_owned);
+        let query = Query { delimiter, after, max: 2, ..Query::default() };
+        let page = engine.list_objects(ListObjects { bucket: bucket(), query }).await.unwrap();
+        names.extend(page.entries.iter().map(|entry| entry.name().to_owned()));
+        after = page.next;
+        if after.is_none() {
+            return names;
+        }
+    }
 }

@@ -122,8 +122,6 @@ async fn headers_that_promise_something_are_not_ignored() {
     let server = Server::with_bucket("bucket").await;
     server.client.put("/bucket/a", "x").await.expect(200);
     let calls = [
-        ("GET", "/bucket?list-type=2", "x-godwit-consistent", "true"),
-        ("GET", "/bucket?list-type=2", "x-tigris-consistent", "true"),
         ("GET", "/bucket?list-type=2", "x-tigris-query", "WHERE 1"),
         ("POST", "/bucket?bundle", "x-tigris-bundle-format", "tar"),
         ("POST", "/bucket", "x-tigris-regions", "fra"),

@@ -13,8 +13,6 @@ const APPEND: &str = "Objects are not appended to: a write makes a whole new obj
 const DIRECTORY: &str = "A condition of directory buckets; If-Match asks for an entity tag.";
 const BUNDLES: &str = "Archives of several objects are not implemented.";
 const FORKS: &str = "Forks of buckets are not implemented.";
-const FRESH: &str = "Lists that see every write of other regions are not implemented; without this \
-                     header a list sees what has arrived in its region.";
 const FIELD: &str = "A form names the regions of its object in a field of this name, which its policy \
                      covers.";
 const QUERY: &str = "Queries over metadata are not implemented.";
@@ -63,14 +61,6 @@ refused! {
         [When::Header("x-tigris-fork")] ListAllMyBuckets FORKS;
     "ListBuckets with X-Tigris-Snapshot" Get Service
         [When::Header("x-tigris-snapshot")] ListAllMyBuckets SNAPSHOTS;
-    "ListObjects with X-Godwit-Consistent" Get Bucket
-        [When::HeaderStarts("x-godwit-consistent", "true")] ListBucket FRESH;
-    "ListObjects with X-Tigris-Consistent" Get Bucket
-        [When::HeaderStarts("x-tigris-consistent", "true")] ListBucket FRESH;
-    "ListObjectsV2 with X-Godwit-Consistent" Get Bucket
-        [V2, When::HeaderStarts("x-godwit-consistent", "true")] ListBucket FRESH;
-    "ListObjectsV2 with X-Tigris-Consistent" Get Bucket
-        [V2, When::HeaderStarts("x-tigris-consistent", "true")] ListBucket FRESH;
     "ListObjectsV2 with X-Tigris-Query" Get Bucket
         [V2, When::Header("x-tigris-query")] ListBucket QUERY;
     "ListObjectsV2 with X-Tigris-Snapshot-Version" Get Bucket

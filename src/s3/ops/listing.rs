@@ -94,7 +94,7 @@ fn query(req: &Req, after: Option<String>) -> Result<Query, S3Error> {
 async fn page(ctx: &Ctx, req: &Req, query: &Query) -> Result<ObjectsPage, S3Error> {
     let bucket = req.bucket()?;
     let list = ListObjects { bucket: bucket.clone(), query: query.clone() };
-    let page = ctx.engine().list_objects(list).await?;
+    let page = ctx.engine_to_read(req)?.list_objects(list).await?;
     for name in ["x-godwit-prefetch", "x-tigris-prefetch"] {
         if req.header(name)? == Some("true") {
             ctx.engine().prefetch(bucket, &page);

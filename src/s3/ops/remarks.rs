@@ -54,7 +54,9 @@ pub(super) static REMARKS: &[(&[&str], &str)] = &[
     (
         &["ListObjects", "ListObjectsV2"],
         "With `X-Godwit-Prefetch: true` (or `X-Tigris-Prefetch`) the listed objects are brought \
-         into the region that answers: those of up to 16 MiB, 256 MiB of a page.",
+         into the region that answers: those of up to 16 MiB, 256 MiB of a page. With \
+         `X-Godwit-Consistent: true` (or `X-Tigris-Consistent`) they and ListObjectVersions show every \
+         conditional change that was answered before.",
     ),
     (
         &["PostObject"],

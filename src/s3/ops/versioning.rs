@@ -118,7 +118,7 @@ async fn list_versions(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         max: page_size(&req, "max-keys")?,
     };
     let list = ListVersions { bucket: req.bucket()?.clone(), query: query.clone(), within };
-    let found = ctx.engine().list_versions(list).await?;
+    let found = ctx.engine_to_read(&req)?.list_versions(list).await?;
     let mut out = Writer::new("ListVersionsResult");
     out.text("Name", req.bucket()?.as_str()).text("Prefix", &encoding.encode(&query.prefix));
     out.text("KeyMarker", &encoding.encode(&key_marker.unwrap_or_default()));

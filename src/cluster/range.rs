@@ -1,0 +1,156 @@
+//! Lists in the one order that all regions see: what of a range of keys this node must learn before
+//! a list of its own index shows every change that a register had chosen.
+//!
+//! A majority of the voters is asked for two things, both of one moment: what positions of logs
+//! cover all that it knows, and the keys in range of which it has accepted a value that its rows do
+//! not show. Whatever was chosen before was accepted by one of them, which then knows its row, or
+//! names the key. So this node applies up to those positions, and reads the registers of those keys.
+//!
+//! Invariant: the answer of a voter is of one snapshot; a key is left out only where its row is at
+//! least what was accepted.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, FuturesUnordered};
+
+use crate::limits;
+use crate::net::registers::{RegisterRequest, RegisterResponse};
+use crate::store;
+use crate::types::name::ObjectKey;
+use crate::types::position::{Positions, raise};
+use crate::types::record::RecordId;
+use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
+
+use super::Cluster;
+use super::acceptor;
+use super::error::Unavailable;
+use super::register::Registers;
+
+pub use crate::net::registers::KeyRange;
+
+/// What one voter says of a range.
+#[derive(Default)]
+struct Told {
+    positions: Positions,
+    /// Keys with the stamp of what was accepted.
+    open: BTreeMap<ObjectKey, Stamp>,
+}
+
+impl Cluster {
+    /// Learns every change of these keys that a register had chosen when this was called.
+    pub async fn freshen(&self, range: KeyRange) -> Result<(), Unavailable> {
+        if self.registers().is_alone() {
+            return Ok(());
+        }
+        let limit = limits::LIST_FRESH_TIMEOUT;
+        match self.env().timeout(limit, self.learn_range(range)).await {
+            Ok(learnt) => learnt,
+            Err(_) => Err(Unavailable::new("the voters' changes did not arrive here in time")),
+        }
+    }
+
+    async fn learn_range(&self, range: KeyRange) -> Result<(), Unavailable> {
+        let registers = self.registers();
+        let bucket = range.bucket;
+        let told = registers.ask_range(range).await?;
+        self.reach(&told.positions, limits::LIST_FRESH_TIMEOUT).await?;
+        let mut unknown = Vec::new();
+        {
+            let snapshot = self.inner.store.read()?;
+            for (key, stamp) in told.open {
+                let row = snapshot.row(bucket, &key)?;
+                if row.map_or(Stamp::ZERO, |row| row.made_stamp()) < stamp {
+                    unknown.push(RecordId::Row(bucket, key));
+                }
+            }
+        }
+        let look = |id: RecordId| {
+            let registers = registers.clone();
+            async move { registers.look(&id, limits::REGISTER_TIMEOUT).await.map(drop) }
+        };
+        let mut looks =
+            stream::iter(unknown).map(look).buffer_unordered(limits::LIST_LOOKS_AT_ONCE);
+        while let Some(looked) = looks.next().await {
+            looked?;
+        }
+        Ok(())
+    }
+}
+
+impl Registers {
+    /// What a majority of the voters says of a range, together.
+    async fn ask_range(&self, range: KeyRange) -> Result<Told, Unavailable> {
+        let members = self.host().members();
+        let mut asked: FuturesUnordered<_> = members
+            .voters()
+            .iter()
+            .map(|voter| {
+                let (this, range, voter) = (self.clone(), range.clone(), *voter);
+                async move { (voter, this.ask_range_of(voter, range).await) }
+            })
+            .collect();
+        let (mut told, mut answers, mut failures) = (Told::default(), 0, Vec::new());
+        while let Some((voter, answer)) = asked.next().await {
+            match answer {
+                Ok((positions, open)) => {
+                    answers += 1;
+                    raise(&mut told.positions, &positions);
+                    for (key, stamp) in open {
+                        let known = told.open.entry(key).or_insert(stamp);
+                        *known = stamp.max(*known);
+                    }
+                }
+                Err(why) => failures.push(format!("{voter}: {why}")),
+            }
+            if answers >= members.majority() {
+                return Ok(told);
+            }
+        }
+        let why = failures.join("; ");
+        Err(Unavailable::new(format!("no majority of the voters answers for this list ({why})")))
+    }
+
+    async fn ask_range_of(
+        &self,
+        voter: RegionId,
+        range: KeyRange,
+    ) -> Result<(Positions, Vec<(ObjectKey, Stamp)>), String> {
+        let members = self.host().members();
+        let (epoch, voters) = (members.epoch(), members.voters().to_vec());
+        let request = RegisterRequest::Range { epoch, voters, range };
+        let response = if voter == self.host().region() {
+            self.answer(voter, request).await.map_err(|why| why.to_string())?
+        } else {
+            self.call(voter, request).await.map_err(|why| why.to_string())?
+        };
+        match response {
+            RegisterResponse::Range { positions, open, more: false } => Ok((positions, open)),
+            RegisterResponse::Range { more: true, .. } => {
+                Err(format!("more than {} of these keys are being changed", limits::LIST_OPEN_MAX))
+            }
+            RegisterResponse::Declined(why) => Err(why),
+            RegisterResponse::Closed { .. }
+            | RegisterResponse::Confirmed
+            | RegisterResponse::Outdated(_)
+            | RegisterResponse::Record { .. } => Err("answered another question".to_owned()),
+        }
+    }
+
+    /// Answers a list's question as a voter.
+    pub(super) async fn answer_range(
+        &self,
+        range: KeyRange,
+    ) -> Result<RegisterResponse, store::Error> {
+        let cluster = self.host().clone();
+        let answer = move || {
+            let snapshot = cluster.store().read()?;
+            let mut positions = cluster.positions_in(&snapshot)?;
+            positions.retain(|_, position| *position > 0);
+            let (open, more) = acceptor::open_in(&snapshot, &range)?;
+            Ok(RegisterResponse::Range { positions, open, more })
+        };
+        self.host().env().blocking(answer).await
+    }
+}
