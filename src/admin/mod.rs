@@ -44,7 +44,7 @@ use crate::s3::{Outgoing, Service, Signed};
 use crate::types::access::Circumstances;
 use crate::types::caller::Caller;
 
-use api::Api;
+use api::{AdminMetrics, Answered, Api};
 use model::{ADMIN_PREFIX, ErrorBody};
 use route::{Answer, Call};
 
@@ -61,7 +61,9 @@ pub struct Admin(Arc<Api>);
 impl Admin {
     /// `endpoint` is what clients are told to use for S3.
     pub fn new(engine: Engine, endpoint: String, metrics: Arc<Metrics>, feed: Feed) -> Self {
-        Self(Arc::new(Api { engine, endpoint, metrics, feed }))
+        let counts = AdminMetrics::default();
+        metrics.add(&counts);
+        Self(Arc::new(Api { engine, endpoint, metrics, feed, counts }))
     }
 
     /// Answers a request whose path is below `/-/`; `not_ready` is for the health endpoints.
@@ -86,6 +88,7 @@ impl Admin {
             Err(error) => (error.status(), None, Some(error.code().as_str())),
         };
         let status = status.as_u16();
+        self.0.counts.requests.get_or_create(&Answered { status }).inc();
         info!(target: "godwit::admin", %method, path, caller, status, code, id, "admin request");
         match result {
             Ok((_, answer)) => respond(answer),

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::limits;
 use crate::logic::notify::events::{Change, Happened, of};
 use crate::logic::notify::{Watch, find};
-use crate::obs::{Counter, EncodeLabelSet, Family, Gauge, Group};
+use crate::obs::{Counter, EncodeLabelSet, Entries, Family, Gauge, Group, table};
 use crate::store::{self, Table, Tx};
 use crate::types::bucket::{NameState, SettingKind, Versioning};
 use crate::types::event::{Because, Event};
@@ -24,7 +24,6 @@ use crate::types::name::{AccountId, ObjectKey};
 use crate::types::object::Row;
 use crate::types::record::{Record, RecordId, UploadState};
 use crate::types::stamp::Stamp;
-use prometheus_client::registry::Registry;
 
 use super::Cluster;
 
@@ -95,25 +94,14 @@ pub struct NotifyMetrics {
 }
 
 impl Group for NotifyMetrics {
-    fn register(&self, registry: &mut Registry) {
-        let counters = [
-            ("notify_events", "Events of changes that were queued", &self.events),
-            ("notify_delivered", "Events that their destinations took", &self.delivered),
-            ("notify_failures", "Attempts that a destination did not take", &self.failures),
-        ];
-        for (name, help, counter) in counters {
-            registry.register(name, help, counter.clone());
-        }
-        let gauges = [
-            ("notify_queued", "Events that wait", &self.queued),
-            ("notify_queued_bytes", "Bytes of the events that wait", &self.queued_bytes),
-            ("notify_oldest_seconds", "Age of the oldest that waits", &self.oldest_seconds),
-        ];
-        for (name, help, gauge) in gauges {
-            registry.register(name, help, gauge.clone());
-        }
-        let help = "Events that were given up: queue full, too old, refused";
-        registry.register("notify_lost", help, self.lost.clone());
+    fn register(&self, entries: &mut Entries) {
+        entries.add(&table::NOTIFY_EVENTS, self.events.clone());
+        entries.add(&table::NOTIFY_DELIVERED, self.delivered.clone());
+        entries.add(&table::NOTIFY_FAILURES, self.failures.clone());
+        entries.add(&table::NOTIFY_QUEUED, self.queued.clone());
+        entries.add(&table::NOTIFY_QUEUED_BYTES, self.queued_bytes.clone());
+        entries.add(&table::NOTIFY_OLDEST, self.oldest_seconds.clone());
+        entries.add(&table::NOTIFY_LOST, self.lost.clone());
     }
 }
 

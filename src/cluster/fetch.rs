@@ -22,6 +22,7 @@ use crate::types::region::RegionId;
 
 use super::Cluster;
 use super::error::{ReadError, Unavailable};
+use super::metrics::ReadFrom;
 use super::race::{Rules, race};
 use super::receive::Ready;
 use super::stream::Source;
@@ -119,8 +120,15 @@ impl Cluster {
         index: u32,
     ) -> Result<(Bytes, Source), ReadError> {
         match self.inner.store.chunk(&blob, index).await {
-            Ok(Some((bytes, Tier::Memory))) => return Ok((bytes, Source::Memory)),
-            Ok(Some((bytes, Tier::Disk | Tier::Cache))) => return Ok((bytes, Source::Disk)),
+            Ok(Some((bytes, tier))) => {
+                let (source, told) = match tier {
+                    Tier::Memory => (Source::Memory, "memory"),
+                    Tier::Disk => (Source::Disk, "disk"),
+                    Tier::Cache => (Source::Disk, "cache"),
+                };
+                self.count_read(told);
+                return Ok((bytes, source));
+            }
             Ok(None) => {}
             Err(why) => tracing::warn!(blob = %blob.id, index, %why, "reading elsewhere"),
         }
@@ -130,7 +138,12 @@ impl Cluster {
             Box::pin(async move { cluster.fetch(&wanted, blob, index).await })
         });
         let (bytes, from) = flight.await?;
+        self.count_read("region");
         Ok((bytes, Source::Region(from)))
+    }
+
+    fn count_read(&self, source: &'static str) {
+        self.inner.metrics.read_chunks.get_or_create(&ReadFrom { source }).inc();
     }
 
     async fn fetch(&self, wanted: &Wanted, blob: BlobRef, index: u32) -> Fetched {

@@ -1,6 +1,7 @@
 //! How far other regions are behind this one's changes, bucket by bucket.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::limits;
 use crate::obs::EncodeLabelSet;
@@ -80,13 +81,14 @@ impl Cluster {
     pub(super) fn measure_lag(&self) -> Result<(), store::Error> {
         let lags = self.bucket_lag()?;
         let metrics = &self.inner.metrics;
-        metrics.bucket_lag_ms.clear();
+        metrics.bucket_lag.clear();
         metrics.bucket_lag_changes.clear();
         for lag in lags {
             let labels =
                 LagLabels { bucket: lag.bucket.to_string(), region: lag.region.to_string() };
             let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-            metrics.bucket_lag_ms.get_or_create(&labels).set(number(lag.lag_ms));
+            let age = Duration::from_millis(lag.lag_ms).as_secs_f64();
+            metrics.bucket_lag.get_or_create(&labels).set(age);
             metrics.bucket_lag_changes.get_or_create(&labels).set(number(lag.changes));
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! What happens between regions, in numbers.
 
-use crate::obs::{Counter, Family, Gauge, Group};
-use prometheus_client::registry::Registry;
+use crate::obs::{Counter, EncodeLabelSet, Entries, Family, Gauge, Group, Real, table};
 
 use super::lag::LagLabels;
 
@@ -13,7 +12,7 @@ pub struct ClusterMetrics {
     pub(super) below_copies: Gauge,
     /// By bucket and region: age of the oldest change made here that the region has not applied, and
     /// how many there are.
-    pub(super) bucket_lag_ms: Family<LagLabels, Gauge>,
+    pub(super) bucket_lag: Family<LagLabels, Real>,
     pub(super) bucket_lag_changes: Family<LagLabels, Gauge>,
     pub(super) copies_dropped: Counter,
     pub(super) copies_made: Counter,
@@ -26,76 +25,52 @@ pub struct ClusterMetrics {
     pub(super) primaries_moved: Counter,
     pub(super) quarantined: Counter,
     pub(super) records_repaired: Counter,
+    /// Chunks that readers here were given, by where they came from.
+    pub(super) read_chunks: Family<ReadFrom, Counter>,
     /// Operations on registers that this node began; compare with the retries.
     pub(super) register_operations: Counter,
     /// Attempts that were refused or not answered by a majority, and begun again.
     pub(super) register_retries: Counter,
+    /// Operations that ended without an outcome.
+    pub(super) register_undecided: Counter,
     /// Bytes that repair fetched from other regions, and that scrub read from the disk.
     pub(super) repaired_bytes: Counter,
     pub(super) scrubbed_bytes: Counter,
     pub(super) tombstones_dropped: Counter,
 }
 
+/// Label of a chunk that a reader was given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReadFrom {
+    pub(super) source: &'static str,
+}
+
 impl Group for ClusterMetrics {
-    fn register(&self, registry: &mut Registry) {
+    fn register(&self, entries: &mut Entries) {
         let rows = [
-            (
-                "cluster_bad_chunks",
-                "Chunks from peers that failed their checksum",
-                &self.bad_chunks,
-            ),
-            ("scrub_damage_found", "Damage that scrub found", &self.damage_found),
-            ("scrub_bytes", "Bytes that scrub read from the disk", &self.scrubbed_bytes),
-            ("repair_mended", "Damaged blobs that were replaced", &self.damage_mended),
-            ("repair_bytes", "Bytes that repair fetched from peers", &self.repaired_bytes),
-            ("cluster_copies_dropped", "Copies given up by the drop rule", &self.copies_dropped),
-            ("cluster_copies_made", "Copies made for others or for a move", &self.copies_made),
-            ("cluster_primaries_moved", "Primaries moved away from here", &self.primaries_moved),
-            ("cluster_fetched_chunks", "Chunks read from peers", &self.fetched_chunks),
-            ("cluster_quarantined", "Changes of peers that could not be merged", &self.quarantined),
-            (
-                "cluster_records_repaired",
-                "Records made good by comparing digests",
-                &self.records_repaired,
-            ),
-            (
-                "cluster_register_operations",
-                "Operations on registers begun here",
-                &self.register_operations,
-            ),
-            (
-                "cluster_register_retries",
-                "Attempts on registers that were begun again",
-                &self.register_retries,
-            ),
-            (
-                "cluster_tombstones_dropped",
-                "Deletions dropped because every region knows them",
-                &self.tombstones_dropped,
-            ),
+            (&table::BAD_CHUNKS, &self.bad_chunks),
+            (&table::SCRUB_DAMAGE_FOUND, &self.damage_found),
+            (&table::SCRUB_BYTES, &self.scrubbed_bytes),
+            (&table::REPAIR_MENDED, &self.damage_mended),
+            (&table::REPAIR_BYTES, &self.repaired_bytes),
+            (&table::COPIES_DROPPED, &self.copies_dropped),
+            (&table::COPIES_MADE, &self.copies_made),
+            (&table::PRIMARIES_MOVED, &self.primaries_moved),
+            (&table::FETCHED_CHUNKS, &self.fetched_chunks),
+            (&table::QUARANTINED, &self.quarantined),
+            (&table::RECORDS_REPAIRED, &self.records_repaired),
+            (&table::REGISTER_OPERATIONS, &self.register_operations),
+            (&table::REGISTER_RETRIES, &self.register_retries),
+            (&table::REGISTER_UNDECIDED, &self.register_undecided),
+            (&table::TOMBSTONES_DROPPED, &self.tombstones_dropped),
         ];
-        for (name, help, counter) in rows {
-            registry.register(name, help, counter.clone());
+        for (metric, counter) in rows {
+            entries.add(metric, counter.clone());
         }
-        registry.register(
-            "replication_bucket_lag_milliseconds",
-            "Age of the oldest change made here that a region has not applied, by bucket id",
-            self.bucket_lag_ms.clone(),
-        );
-        registry.register(
-            "replication_bucket_lag_changes",
-            "Changes made here that a region has not applied, by bucket id",
-            self.bucket_lag_changes.clone(),
-        );
-        registry.register(
-            "replication_below_copies",
-            "Versions with too few copies that this region looks after",
-            self.below_copies.clone(),
-        );
-        registry.register(
-            "repair_damaged",
-            "Held blobs that are damaged and not replaced yet",
-            self.damaged.clone(),
-        );
+        entries.add(&table::READ_CHUNKS, self.read_chunks.clone());
+        entries.add(&table::BUCKET_LAG, self.bucket_lag.clone());
+        entries.add(&table::BUCKET_LAG_CHANGES, self.bucket_lag_changes.clone());
+        entries.add(&table::BELOW_COPIES, self.below_copies.clone());
+        entries.add(&table::REPAIR_DAMAGED, self.damaged.clone());
     }
 }

@@ -245,7 +245,10 @@ impl Registers {
                 let (outcome, accepted_by) = ended?;
                 Ok(Ended { outcome, accepted_by, bodies: notes.bodies })
             }
-            Err(_) => Err(notes.into_unavailable(&id)),
+            Err(_) => {
+                self.host().metrics().register_undecided.inc();
+                Err(notes.into_unavailable(&id))
+            }
         }
     }
 

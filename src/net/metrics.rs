@@ -1,8 +1,6 @@
 //! What the mesh does, in numbers.
 
-use prometheus_client::registry::Registry;
-
-use crate::obs::{Counter, Gauge, Group};
+use crate::obs::{Counter, Entries, Gauge, Group, table};
 
 /// Counters of the mesh. Cheap handles.
 #[derive(Clone, Default)]
@@ -26,23 +24,19 @@ pub struct MeshMetrics {
 }
 
 impl Group for MeshMetrics {
-    fn register(&self, registry: &mut Registry) {
+    fn register(&self, entries: &mut Entries) {
         let rows = [
-            ("mesh_calls", "Calls to peers", &self.calls),
-            ("mesh_calls_failed", "Calls to peers without an answer", &self.calls_failed),
-            ("mesh_calls_served", "Calls of peers", &self.calls_served),
-            ("mesh_connections_lost", "Connections to peers that ended", &self.connections_lost),
-            ("mesh_connections", "Connections to peers that were made", &self.connections),
-            (
-                "mesh_connections_refused",
-                "Connections of others that were refused",
-                &self.connections_refused,
-            ),
-            ("mesh_datagrams_dropped", "Datagrams that were not sent", &self.datagrams_dropped),
+            (&table::MESH_CALLS, &self.calls),
+            (&table::MESH_CALLS_FAILED, &self.calls_failed),
+            (&table::MESH_CALLS_SERVED, &self.calls_served),
+            (&table::MESH_CONNECTIONS, &self.connections),
+            (&table::MESH_CONNECTIONS_LOST, &self.connections_lost),
+            (&table::MESH_CONNECTIONS_REFUSED, &self.connections_refused),
+            (&table::MESH_DATAGRAMS_DROPPED, &self.datagrams_dropped),
         ];
-        for (name, help, counter) in rows {
-            registry.register(name, help, counter.clone());
+        for (metric, counter) in rows {
+            entries.add(metric, counter.clone());
         }
-        registry.register("mesh_connected", "Connections to peers now", self.connected.clone());
+        entries.add(&table::MESH_CONNECTED, self.connected.clone());
     }
 }

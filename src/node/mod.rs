@@ -9,6 +9,7 @@ mod anycast;
 pub mod dev;
 pub mod env;
 mod error;
+mod figures;
 mod files;
 mod http;
 pub mod identity;
@@ -41,6 +42,7 @@ use crate::store::{self, Store};
 use crate::types::region::RegionId;
 
 pub use error::NodeError;
+use figures::Figures;
 use http::Handler;
 use identity::{FirstKey, Identity};
 use readiness::Readiness;
@@ -162,6 +164,7 @@ impl Node {
         metrics.add(expirer.metrics());
         let keeper = Arc::new(Keeper::new(&engine));
         metrics.add(keeper.metrics());
+        Figures::show(&metrics, &cluster, &readiness);
         let handler: Handler = {
             let s3 = s3.clone();
             Arc::new(move |request, client| {

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use crate::engine::body::{BodyError, BodySource, Digests};
 use crate::env::{BoxFuture, Env};
 use crate::limits;
+use crate::obs::Counter;
 use crate::types::object::ChecksumAlgorithm;
 
 use super::auth::payload::Payload;
@@ -157,20 +158,22 @@ pub(crate) struct Raw {
     env: Env,
     /// Where the client waits for `100 Continue` before it sends.
     expect: Option<Expect>,
+    counter: Counter,
     received: u64,
     waited: Duration,
     ended: bool,
 }
 
 impl Raw {
-    pub(crate) fn new<B>(body: B, env: Env, expect: Option<Expect>) -> Self
+    /// `counter` counts the bytes that are read.
+    pub(crate) fn new<B>(body: B, env: Env, expect: Option<Expect>, counter: Counter) -> Self
     where
         B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
         B: Send + Sync + 'static,
     {
         let ended = body.is_end_stream();
         let body: Incoming = if ended { nothing() } else { Box::pin(body.map_err(Into::into)) };
-        Self { body, env, expect, received: 0, waited: Duration::ZERO, ended }
+        Self { body, env, expect, counter, received: 0, waited: Duration::ZERO, ended }
     }
 
     /// The next bytes; `None` at the end.
@@ -192,6 +195,7 @@ impl Raw {
                 && !data.is_empty()
             {
                 self.received += data.len() as u64;
+                self.counter.inc_by(data.len() as u64);
                 return Ok(Some(data));
             }
         }
@@ -531,7 +535,12 @@ mod tests {
     fn slow(sizes: &[usize], step: u64, sleeps_end: bool, ends: bool) -> Body {
         let (env, clock) = env(sleeps_end);
         let pieces = sizes.iter().map(|size| Bytes::from(vec![1; *size])).collect();
-        let raw = Raw::new(Slow { pieces, clock, step, ready: false, ends }, env, None);
+        let raw = Raw::new(
+            Slow { pieces, clock, step, ready: false, ends },
+            env,
+            None,
+            Counter::default(),
+        );
         Body::new(raw, Payload::Plain { sha256: None }, Claims::default(), None)
     }
 

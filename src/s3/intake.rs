@@ -59,7 +59,7 @@ pub(super) fn split(
     expect: Option<Expect>,
 ) -> Result<Head, S3Error> {
     let (parts, body) = request.into_parts();
-    let raw = Raw::new(body, ctx.env.clone(), expect);
+    let raw = Raw::new(body, ctx.env.clone(), expect, ctx.metrics.received.clone());
     check_size(&parts)?;
     let query = Query::parse(parts.uri.query().unwrap_or(""))?;
     let host = host(&parts.headers, &parts.uri);

@@ -1,8 +1,8 @@
 //! What the S3 front counts.
 
-use prometheus_client::registry::{Registry, Unit};
-
-use crate::obs::{Counter, EncodeLabelSet, Family, Gauge, Group, Histogram, SECONDS};
+use crate::obs::{
+    Counter, EncodeLabelSet, Entries, Family, Gauge, Group, Histogram, SECONDS, table,
+};
 
 /// Label of a finished request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -17,6 +17,12 @@ pub(crate) struct ByOp {
     pub(crate) op: &'static str,
 }
 
+/// Label of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ByCode {
+    pub(crate) code: &'static str,
+}
+
 /// Counters of the S3 port of one node.
 #[derive(Clone)]
 pub struct S3Metrics {
@@ -24,6 +30,12 @@ pub struct S3Metrics {
     pub(crate) requests: Family<Done, Counter>,
     /// From the head of the request to the last byte of the answer.
     pub(crate) seconds: Family<ByOp, Histogram, fn() -> Histogram>,
+    /// From the head of the request to the head of the answer.
+    pub(crate) first_byte: Family<ByOp, Histogram, fn() -> Histogram>,
+    /// Answers that are errors.
+    pub(crate) errors: Family<ByCode, Counter>,
+    /// Bytes of bodies of requests, as they are read.
+    pub(crate) received: Counter,
     /// Bytes of bodies of answers, as far as they were handed over.
     pub(crate) sent: Counter,
     /// Requests between their head and the end of their answer.
@@ -42,6 +54,9 @@ impl Default for S3Metrics {
         Self {
             requests: Family::default(),
             seconds: Family::new_with_constructor(histogram),
+            first_byte: Family::new_with_constructor(histogram),
+            errors: Family::default(),
+            received: Counter::default(),
             sent: Counter::default(),
             open: Gauge::default(),
             log_lines_delivered: Counter::default(),
@@ -52,35 +67,16 @@ impl Default for S3Metrics {
 }
 
 impl Group for S3Metrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("s3_requests", "S3 requests answered", self.requests.clone());
-        registry.register_with_unit(
-            "s3_request_duration",
-            "From the head of an S3 request to the last byte of its answer",
-            Unit::Seconds,
-            self.seconds.clone(),
-        );
-        registry.register_with_unit(
-            "s3_sent",
-            "Bytes of bodies of S3 answers handed over",
-            Unit::Bytes,
-            self.sent.clone(),
-        );
-        registry.register("s3_requests_open", "S3 requests under way", self.open.clone());
-        registry.register(
-            "s3_requests_shed",
-            "S3 requests answered SlowDown because too many were open",
-            self.shed.clone(),
-        );
-        registry.register(
-            "s3_access_log_lines_delivered",
-            "Lines of access logs that were delivered to their buckets",
-            self.log_lines_delivered.clone(),
-        );
-        registry.register(
-            "s3_access_log_lines_dropped",
-            "Lines of access logs that found no room or no target",
-            self.log_lines_dropped.clone(),
-        );
+    fn register(&self, entries: &mut Entries) {
+        entries.add(&table::S3_REQUESTS, self.requests.clone());
+        entries.add(&table::S3_ERRORS, self.errors.clone());
+        entries.add(&table::S3_DURATION, self.seconds.clone());
+        entries.add(&table::S3_FIRST_BYTE, self.first_byte.clone());
+        entries.add(&table::S3_RECEIVED, self.received.clone());
+        entries.add(&table::S3_SENT, self.sent.clone());
+        entries.add(&table::S3_OPEN, self.open.clone());
+        entries.add(&table::S3_SHED, self.shed.clone());
+        entries.add(&table::ACCESS_LOG_DELIVERED, self.log_lines_delivered.clone());
+        entries.add(&table::ACCESS_LOG_DROPPED, self.log_lines_dropped.clone());
     }
 }

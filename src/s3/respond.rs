@@ -19,7 +19,7 @@ use super::access_log::{Ended, Seen};
 use super::error::{Code, S3Error};
 use super::feed::{Feed, Told};
 use super::intake::Head;
-use super::metrics::{ByOp, Done, S3Metrics};
+use super::metrics::{ByCode, ByOp, Done, S3Metrics};
 use super::ops::speaks_json;
 use super::outgoing::{self, Outgoing, Sent};
 use super::reply::{Reply, ReplyBody};
@@ -254,6 +254,11 @@ impl Line {
         metrics.sent.inc_by(sent.bytes);
         metrics.requests.get_or_create(&Done { op, status: status.as_u16() }).inc();
         metrics.seconds.get_or_create(&ByOp { op }).observe(took.as_secs_f64());
+        let first_byte = ready.saturating_sub(trail.began);
+        metrics.first_byte.get_or_create(&ByOp { op }).observe(first_byte.as_secs_f64());
+        if let Some(code) = trail.error.map(Code::as_str) {
+            metrics.errors.get_or_create(&ByCode { code }).inc();
+        }
         if let Some(seen) = trail.seen.take() {
             seen.end(&Ended {
                 id: &trail.id,
@@ -263,7 +268,7 @@ impl Line {
                 sent_bytes: sent.bytes,
                 object_bytes,
                 total_ms: millis(took),
-                ready_ms: millis(ready.saturating_sub(trail.began)),
+                ready_ms: millis(first_byte),
             });
         }
         feed.tell(|| Told {

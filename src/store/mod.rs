@@ -288,6 +288,11 @@ impl Store {
         result.await.unwrap_or(Err(Error::Closed))
     }
 
+    /// Changes that wait for the writer.
+    pub fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Figures as of now; the disk's are those of the last housekeeping.
     pub fn stats(&self) -> Stats {
         let Counters {

@@ -3,14 +3,18 @@
 #![allow(unreachable_pub, reason = "modules of a test program")]
 
 mod admin;
+mod alerts;
 mod backup;
 mod cluster;
+mod dashboard;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../clients/dev.rs"]
 mod dev;
 mod manual;
 mod objects;
+mod observe;
 mod offline;
+mod panels;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../dev/s3.rs"]
 mod s3;

@@ -1,8 +1,6 @@
 //! What lifecycle rules did, in numbers.
 
-use prometheus_client::registry::{Registry, Unit};
-
-use crate::obs::{Counter, EncodeLabelSet, Family, Gauge, Group};
+use crate::obs::{Counter, EncodeLabelSet, Entries, Family, Gauge, Group, table};
 
 use super::Passed;
 
@@ -50,34 +48,11 @@ impl ExpiryMetrics {
 }
 
 impl Group for ExpiryMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "lifecycle_done",
-            "Objects expired, noncurrent versions erased, delete markers removed and uploads \
-             aborted by lifecycle rules in this region",
-            self.done.clone(),
-        );
-        registry.register(
-            "lifecycle_errors",
-            "Buckets whose lifecycle rules could not be run to the end; tried again next time",
-            self.errors.clone(),
-        );
-        registry.register(
-            "lifecycle_waiting",
-            "Versions that are due by lifecycle rules and wait for a region that is away",
-            self.waiting.clone(),
-        );
-        registry.register_with_unit(
-            "lifecycle_finished_timestamp",
-            "When the last whole walk over the buckets with lifecycle rules ended",
-            Unit::Seconds,
-            self.finished.clone(),
-        );
-        registry.register_with_unit(
-            "lifecycle_pass",
-            "How long the last whole walk over the buckets with lifecycle rules took",
-            Unit::Seconds,
-            self.took.clone(),
-        );
+    fn register(&self, entries: &mut Entries) {
+        entries.add(&table::LIFECYCLE_DONE, self.done.clone());
+        entries.add(&table::LIFECYCLE_ERRORS, self.errors.clone());
+        entries.add(&table::LIFECYCLE_WAITING, self.waiting.clone());
+        entries.add(&table::LIFECYCLE_FINISHED, self.finished.clone());
+        entries.add(&table::LIFECYCLE_PASS, self.took.clone());
     }
 }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus_client::registry::Registry;
-
-use crate::obs::{Counter, EncodeLabelSet, Family, Gauge, Group};
+use crate::obs::{Counter, EncodeLabelSet, Entries, Family, Gauge, Group, table};
 use crate::types::kept::Why;
 
 /// Label of why a version is kept.
@@ -42,22 +40,9 @@ impl UndoMetrics {
 }
 
 impl Group for UndoMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "conflicts",
-            "Writes that lost against another one made at the same time, as this region learnt it",
-            self.conflicts.clone(),
-        );
-        registry.register(
-            "kept_versions",
-            "Versions that can be brought back: losers of concurrent writes, and what was \
-             overwritten or deleted with soft delete",
-            self.kept.clone(),
-        );
-        registry.register(
-            "kept_rows_changed",
-            "Keys of which this region began or ended what is kept",
-            self.rows_changed.clone(),
-        );
+    fn register(&self, entries: &mut Entries) {
+        entries.add(&table::CONFLICTS, self.conflicts.clone());
+        entries.add(&table::KEPT_VERSIONS, self.kept.clone());
+        entries.add(&table::KEPT_ROWS_CHANGED, self.rows_changed.clone());
     }
 }
