@@ -56,7 +56,7 @@ use versions::Versions;
 use world::World;
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 500;
 const REGIONS: [&str; 3] = ["fra", "iad", "nrt"];
 const KEYS: [&str; 6] = ["a", "b", "c", "d/1", "d/2", "e"];
 

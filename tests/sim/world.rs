@@ -172,3 +172,13 @@ impl World {
         }
     }
 }
+
+/// A node's handler holds its cluster, which holds the network, which holds the handlers: a world that
+/// is over would keep its memory.
+impl Drop for World {
+    fn drop(&mut self) {
+        for region in self.regions() {
+            self.crash(region);
+        }
+    }
+}
