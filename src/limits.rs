@@ -255,16 +255,24 @@ pub const WARM_BALLOT_KEPT: Duration = Duration::from_secs(600);
 /// Such ballots that a node remembers.
 pub const WARM_BALLOTS_MAX: usize = 4096;
 
+/// How often every region asks the voters for changes of access keys, and how old the last answer
+/// may be before a region counts as cut off from them.
+pub const KEYS_ASK_INTERVAL: Duration = Duration::from_secs(1);
+pub const KEYS_HEARD_MAX: Duration = Duration::from_secs(5);
+/// Changes of keys that a voter remembers for those who ask, and that go in one answer.
+pub const KEY_NEWS_MAX: usize = 1024;
+
 /// A bucket that is being deleted for longer than this is set back by whoever meets it.
 pub const DELETING_MAX: Duration = Duration::from_secs(60);
 
-/// How long it is believed that a bucket name is free.
-pub const NAME_ABSENT_CACHE: Duration = Duration::from_secs(1);
+/// How long it is believed that a bucket name is free, or that there is no such access key.
+pub const ABSENT_KEPT: Duration = Duration::from_secs(1);
 
-/// Names remembered as free, at most.
-pub const NAMES_ABSENT_MAX: usize = 10_000;
+/// Names and keys remembered as absent, at most.
+pub const ABSENT_MAX: usize = 10_000;
 
-/// A request for a bucket that this region does not know waits this long for the registers.
+/// A request for a bucket or with an access key that this region does not know waits this long for
+/// the registers.
 pub const NAME_LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Positions and bytes of a log that go in one message.
 pub const LOG_BATCH_CHANGES: usize = 1000;

@@ -15,7 +15,7 @@ use crate::limits;
 use crate::logic::register::acceptor::Cell;
 use crate::logic::register::{Accepted, Answer, Ask, Ballot, Value, row_value};
 use crate::net::registers::{Bodies, Counters, KeyRange, RegisterRequest, RegisterResponse};
-use crate::store::{self, Snapshot, Table, Tx};
+use crate::store::{self, SealedBlob, Snapshot, Table, Tx};
 use crate::types::bucket::NameState;
 use crate::types::id::{BlobId, BucketId};
 use crate::types::name::ObjectKey;
@@ -70,6 +70,11 @@ impl Acceptor {
         Self { counters, standing: watch::Sender::new(standing), open, turns }
     }
 
+    /// Names this start.
+    pub(super) fn nonce(&self) -> u64 {
+        self.counters.nonce
+    }
+
     /// Starts of this data directory.
     pub(super) fn boot(&self) -> u64 {
         self.counters.boot
@@ -113,7 +118,7 @@ impl Registers {
     ) -> Result<RegisterResponse, store::Error> {
         match request {
             RegisterRequest::Record { epoch, voters, id, ask, bodies } => {
-                match self.may_answer(epoch, &voters, &id, &ask) {
+                match self.may_serve(epoch, &voters).and_then(|()| self.may_take(&id, &ask)) {
                     Ok(()) => self.answer_in_turn(from, id, ask, bodies).await,
                     Err(why) => Ok(RegisterResponse::Declined(why)),
                 }
@@ -128,6 +133,12 @@ impl Registers {
             RegisterRequest::Close { name, bucket, stamp } => {
                 let live = self.close(name, bucket, stamp).await?;
                 Ok(RegisterResponse::Closed { live })
+            }
+            RegisterRequest::KeyNews { epoch, voters, since, after } => {
+                match self.may_serve(epoch, &voters) {
+                    Ok(()) => Ok(RegisterResponse::KeyNews(self.key_news(since, after.as_ref())?)),
+                    Err(why) => Ok(RegisterResponse::Declined(why)),
+                }
             }
         }
     }
@@ -177,24 +188,15 @@ impl Registers {
             };
             return self.with_bodies(answer).await;
         }
-        let mut sealed = Vec::new();
+        let (mut sealed, mut offered) = (Vec::new(), None);
         if let Ask::Accept { value, .. } = &ask {
-            let sent = bodies.len();
-            let bodies = bodies.into_iter().collect();
-            sealed = self.seal_bodies(&value.state, &bodies).await?;
-            let here = riding(&value.state).iter().try_fold(sealed.len(), |count, blob| {
-                Ok::<_, store::Error>(count + usize::from(store.holds(&blob.id)?))
-            })?;
-            if here < sent {
-                return Ok(RegisterResponse::Declined("a body fails its checksum".to_owned()));
-            }
+            offered = Some(value.stamp);
+            sealed = match self.bodies_of_offer(value, bodies).await? {
+                Ok(sealed) => sealed,
+                Err(why) => return Ok(RegisterResponse::Declined(why.to_owned())),
+            };
         }
-        if let Ask::Accept { value, .. } = &ask
-            && self.host().observe(value.stamp).is_err()
-        {
-            return Ok(RegisterResponse::Declined("the stamp is too far ahead".to_owned()));
-        }
-        let now_ms = self.host().env().now_ms();
+        let (now_ms, subject) = (self.host().env().now_ms(), id.clone());
         let handled = store
             .write(move |tx| {
                 let accepts = matches!(ask, Ask::Accept { .. });
@@ -223,9 +225,32 @@ impl Registers {
             return Ok(RegisterResponse::Declined(why.to_owned()));
         };
         if handled.changed && matches!(handled.answer, Answer::Accepted { .. }) {
+            if let Some(stamp) = offered {
+                self.state().accepted_keys.note(&subject, stamp);
+            }
             self.state().acceptor.open.fetch_add(1, Ordering::Relaxed);
         }
         self.with_bodies(handled.answer).await
+    }
+
+    /// The bodies that ride in a value, or why it is not accepted.
+    async fn bodies_of_offer(
+        &self,
+        value: &Value<Record>,
+        bodies: Bodies,
+    ) -> Result<Result<Vec<SealedBlob>, &'static str>, store::Error> {
+        let (sent, store) = (bodies.len(), self.host().store());
+        let sealed = self.seal_bodies(&value.state, &bodies.into_iter().collect()).await?;
+        let here = riding(&value.state).iter().try_fold(sealed.len(), |count, blob| {
+            Ok::<_, store::Error>(count + usize::from(store.holds(&blob.id)?))
+        })?;
+        if here < sent {
+            return Ok(Err("a body fails its checksum"));
+        }
+        if self.host().observe(value.stamp).is_err() {
+            return Ok(Err("the stamp is too far ahead"));
+        }
+        Ok(Ok(sealed))
     }
 
     /// Adds the bodies of a value that no row here knows yet: its asker may be the one who brings
@@ -262,20 +287,10 @@ impl Registers {
         if !members.is_voter(host.region()) {
             return Err("not a voter".to_owned());
         }
-        match self.state().acceptor.standing().why_not() {
-            Some(why) => Err(why),
-            None => Ok(()),
-        }
+        self.state().acceptor.standing().why_not().map_or(Ok(()), Err)
     }
 
-    fn may_answer(
-        &self,
-        epoch: u64,
-        voters: &[RegionId],
-        id: &RecordId,
-        ask: &Ask<Record>,
-    ) -> Result<(), String> {
-        self.may_serve(epoch, voters)?;
+    fn may_take(&self, id: &RecordId, ask: &Ask<Record>) -> Result<(), String> {
         match ask {
             Ask::Accept { value, .. } if !same_kind(id, &value.state) => {
                 Err("a value of another kind than its register".to_owned())
@@ -451,10 +466,10 @@ impl Registers {
 }
 
 /// Prefixes of [`Table::Register`].
-const CELL: &[u8] = b"cell/";
+pub(super) const CELL: &[u8] = b"cell/";
 const OPEN: &[u8] = b"open/";
 
-fn cell_key(id: &RecordId) -> Vec<u8> {
+pub(super) fn cell_key(id: &RecordId) -> Vec<u8> {
     [CELL, store::record_key(id).as_slice()].concat()
 }
 

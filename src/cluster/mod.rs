@@ -45,6 +45,7 @@ mod heat;
 mod hold;
 mod janitor;
 mod kept;
+mod keys;
 mod lag;
 mod lead;
 mod lookup;
@@ -79,6 +80,7 @@ pub use config::ConfigChange;
 pub use error::{Contested, ReadError, Unavailable};
 pub use events::{Lane, Lost, NotifyMetrics, Tally, Waiting};
 pub use forward::AnswerForwarded;
+pub use keys::KeyChange;
 pub use lag::BucketLag;
 pub use lead::{Horizon, Lead};
 pub use members::{BadMembers, Members};
@@ -159,6 +161,8 @@ struct Inner {
     views: Mutex<BTreeMap<RegionId, view::PeerView>>,
     registers: register::RegisterState,
     gossip: membership::Gossip,
+    /// When the last round began that heard of every change of access keys.
+    keys_heard: Mutex<Option<Duration>>,
     /// This data directory is an old copy: no more writes.
     rolled_back: AtomicBool,
     /// Last position of this node's log.
@@ -238,6 +242,7 @@ impl Cluster {
                 views: Mutex::new(BTreeMap::new()),
                 registers,
                 gossip,
+                keys_heard: Mutex::new(None),
                 rolled_back: AtomicBool::new(false),
                 grown: grown::Grown::new(own_head),
                 learnt: Notify::new(),
@@ -327,6 +332,7 @@ impl Cluster {
     /// Everything that goes on without a request.
     fn spawn_keepers(&self) {
         self.spawn("registers", self.registers().keep(self.inner.stopping()));
+        self.spawn("access-keys", self.clone().follow_keys());
         self.spawn("log-follower", self.clone().follow_logs());
         self.spawn("digests", self.clone().compare_digests());
         self.spawn("housekeeping", self.clone().keep_house());

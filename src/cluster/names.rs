@@ -165,41 +165,20 @@ impl Registers {
                 NameState::Free => {}
             }
         }
-        if self.known_absent(name) {
+        let id = RecordId::Name(name.clone());
+        if self.known_absent(&id) {
             return Ok(None);
         }
-        let id = RecordId::Name(name.clone());
         let current = self.look(&id, limits::NAME_LOOKUP_TIMEOUT).await?;
         match current.as_ref().and_then(name_value).map(|value| value.state) {
             Some(NameState::Active(config) | NameState::Deleting(config)) => {
                 Ok(Some(Arc::new(config)))
             }
             Some(NameState::Free) | None => {
-                self.note_absent(name);
+                self.note_absent(id);
                 Ok(None)
             }
         }
-    }
-
-    fn known_absent(&self, name: &BucketName) -> bool {
-        let now = self.host().env().monotonic();
-        let absent = self.state().absent.lock().expect("no holder of this lock panics");
-        absent.get(name).is_some_and(|at| now < *at + limits::NAME_ABSENT_CACHE)
-    }
-
-    fn note_absent(&self, name: &BucketName) {
-        let now = self.host().env().monotonic();
-        let mut absent = self.state().absent.lock().expect("no holder of this lock panics");
-        if absent.len() >= limits::NAMES_ABSENT_MAX {
-            absent.retain(|_, at| now < *at + limits::NAME_ABSENT_CACHE);
-        }
-        if absent.len() < limits::NAMES_ABSENT_MAX {
-            absent.insert(name.clone(), now);
-        }
-    }
-
-    fn forget_absent(&self, name: &BucketName) {
-        self.state().absent.lock().expect("no holder of this lock panics").remove(name);
     }
 
     fn heal_if_stuck(&self, name: &BucketName, value: &Value<NameState>) {
@@ -238,7 +217,7 @@ impl Registers {
             | Outcome::Conflict { current }
             | Outcome::Read { current } => current,
         };
-        self.forget_absent(name);
+        self.forget_absent(&RecordId::Name(name.clone()));
         match value.map(|v| v.state) {
             Some(NameState::Active(config)) if config.id == mine => Ok(CreateOutcome::Created),
             Some(NameState::Active(config)) => Ok(CreateOutcome::Exists(config)),
@@ -355,6 +334,7 @@ impl Registers {
                 Ok(RegisterResponse::Declined(why)) | Err(why) => Err(format!("{region}: {why}")),
                 Ok(
                     RegisterResponse::Confirmed
+                    | RegisterResponse::KeyNews(_)
                     | RegisterResponse::Record { .. }
                     | RegisterResponse::Outdated(_)
                     | RegisterResponse::Range { .. },

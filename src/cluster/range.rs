@@ -133,6 +133,7 @@ impl Registers {
             RegisterResponse::Declined(why) => Err(why),
             RegisterResponse::Closed { .. }
             | RegisterResponse::Confirmed
+            | RegisterResponse::KeyNews(_)
             | RegisterResponse::Outdated(_)
             | RegisterResponse::Record { .. } => Err("answered another question".to_owned()),
         }

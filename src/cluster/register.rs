@@ -24,7 +24,6 @@ use crate::net::message::{Request, Response};
 use crate::net::registers::{Bodies, Counters, RegisterRequest, RegisterResponse};
 use crate::store::{self, SealedBlob, Source, Store, Table, Tx};
 use crate::types::id::{BlobId, OpId};
-use crate::types::name::BucketName;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
@@ -33,6 +32,7 @@ use super::Cluster;
 use super::acceptor::{Acceptor, load_cell, save_cell};
 use super::batch::riding;
 use super::error::Unavailable;
+use super::keys::Accepted;
 
 /// Decides on the current state: `Some` changes it under this stamp, `None` refuses.
 pub(super) type Judge =
@@ -41,8 +41,9 @@ pub(super) type Judge =
 /// What a node remembers of registers besides its store.
 pub(super) struct RegisterState {
     pub(super) acceptor: Acceptor,
-    /// Names that no register knew, and when that was.
-    pub(super) absent: Mutex<BTreeMap<BucketName, Duration>>,
+    pub(super) accepted_keys: Accepted,
+    /// Names and access keys that no register knew, and when that was.
+    absent: Mutex<BTreeMap<RecordId, Duration>>,
     /// Ballots that voters promised with their last acceptance, and since when.
     warm: Mutex<BTreeMap<RecordId, (Warm<Record>, Duration)>>,
 }
@@ -59,7 +60,12 @@ impl RegisterState {
             .await?;
         let (incarnation, nonce) = (store.incarnation(), env.random_u64());
         let acceptor = Acceptor::new(Counters { incarnation, boot, nonce });
-        Ok(Self { acceptor, absent: Mutex::default(), warm: Mutex::default() })
+        Ok(Self {
+            acceptor,
+            accepted_keys: Accepted::default(),
+            absent: Mutex::default(),
+            warm: Mutex::default(),
+        })
     }
 
     fn warm(&self) -> std::sync::MutexGuard<'_, BTreeMap<RecordId, (Warm<Record>, Duration)>> {
@@ -173,6 +179,28 @@ impl Registers {
         &self.cluster.inner.registers
     }
 
+    /// Whether no register knew it a moment ago.
+    pub(super) fn known_absent(&self, id: &RecordId) -> bool {
+        let now = self.host().env().monotonic();
+        let absent = self.state().absent.lock().expect("no holder of this lock panics");
+        absent.get(id).is_some_and(|at| now < *at + limits::ABSENT_KEPT)
+    }
+
+    pub(super) fn note_absent(&self, id: RecordId) {
+        let now = self.host().env().monotonic();
+        let mut absent = self.state().absent.lock().expect("no holder of this lock panics");
+        if absent.len() >= limits::ABSENT_MAX {
+            absent.retain(|_, at| now < *at + limits::ABSENT_KEPT);
+        }
+        if absent.len() < limits::ABSENT_MAX {
+            absent.insert(id, now);
+        }
+    }
+
+    pub(super) fn forget_absent(&self, id: &RecordId) {
+        self.state().absent.lock().expect("no holder of this lock panics").remove(id);
+    }
+
     pub(super) fn fresh_op(&self) -> OpId {
         OpId(u128::from_le_bytes(self.host().env().random()))
     }
@@ -259,7 +287,7 @@ impl Registers {
 
     /// The only voter asks itself: everything is one change of this disk.
     async fn run_alone(&self, operation: Operation) -> Result<Outcome<Record>, Unavailable> {
-        let this = self.clone();
+        let (this, subject) = (self.clone(), operation.id.clone());
         let (outcome, seq) = self
             .host()
             .store()
@@ -278,6 +306,9 @@ impl Registers {
                 Ok::<_, store::Error>((outcome, seq))
             })
             .await?;
+        if let Outcome::Chosen { value, .. } = &outcome {
+            self.state().accepted_keys.note(&subject, value.stamp);
+        }
         self.log_grew(seq);
         Ok(outcome)
     }
@@ -455,6 +486,7 @@ impl Registers {
             RegisterResponse::Declined(why) => Err(why),
             RegisterResponse::Closed { .. }
             | RegisterResponse::Confirmed
+            | RegisterResponse::KeyNews(_)
             | RegisterResponse::Outdated(_)
             | RegisterResponse::Range { .. } => Err("answered another question".to_owned()),
         }

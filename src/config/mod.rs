@@ -66,6 +66,9 @@ pub struct S3 {
     pub website_own_hosts: bool,
     /// Signature version 2, which s3cmd with `signature_v2` and old tools use.
     pub sigv2: bool,
+    /// Signed requests are refused when it is longer ago than this that the voters told this region
+    /// which access keys were revoked; without it a region that is cut off goes on.
+    pub keys_heard_within: Option<Seconds>,
     /// How long requests that are under way may take when the node stops.
     pub stop_grace: Seconds,
     /// Lines of a bucket's access log are delivered after this time ...
@@ -218,6 +221,7 @@ impl Default for S3 {
             website_domains: Vec::new(),
             website_own_hosts: false,
             sigv2: true,
+            keys_heard_within: None,
             stop_grace: Seconds(Duration::from_secs(100)),
             access_log_every: Seconds(crate::limits::LOG_EVERY_DEFAULT),
             access_log_size: Size::mib(1),
@@ -357,6 +361,11 @@ impl Config {
                 why: "holds at least 8 chunks of 1 MiB",
             });
         }
+        let heard = self.s3.keys_heard_within;
+        if heard.is_some_and(|within| within.0 < crate::limits::KEYS_HEARD_MAX) {
+            let field = "s3.keys_heard_within";
+            return Err(ConfigError::Field { field, why: "is at least 5s" });
+        }
         let pauses = [
             ("lifecycle.day", self.lifecycle.day),
             ("lifecycle.interval", self.lifecycle.interval),
@@ -455,6 +464,7 @@ mod tests {
             ("[s3]\nlisten = \"[::]:9091\"", "ops.listen"),
             ("[console]\nlisten = \"[::]:8080\"", "console.listen"),
             ("[mesh]\nmtu = 500", "mesh.mtu"),
+            ("[s3]\nkeys_heard_within = 4", "s3.keys_heard_within"),
             ("[lifecycle]\nday = 0", "lifecycle.day"),
             ("[mesh]\npeers = [\"fra\"]", "CODE=HOST:PORT"),
             ("region = \"Frankfurt\"", "Frankfurt"),

@@ -63,6 +63,14 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row("GODWIT_SIGV2", "s3.sigv2", Kind::Bool, "Whether signature version 2 is accepted"),
     row(
+        "GODWIT_KEYS_HEARD_WITHIN",
+        "s3.keys_heard_within",
+        Kind::Text,
+        "Refuse signed requests when it is longer ago than this (5s at least) that the voters told \
+         which access keys were revoked; without it a region that is cut off goes on with what it \
+         knows",
+    ),
+    row(
         "GODWIT_STOP_GRACE",
         "s3.stop_grace",
         Kind::Text,
@@ -292,7 +300,8 @@ mod tests {
 
     #[test]
     fn every_field_has_a_row_and_every_row_a_field() {
-        let text = "region = \"fra\"\n[s3]\nendpoint = \"http://x\"\n[mesh]\nmtu = 1372\n\
+        let text = "region = \"fra\"\n[s3]\nendpoint = \"http://x\"\nkeys_heard_within = 5\n\
+                    [mesh]\nmtu = 1372\n\
                     [notify]\nca = \"ca.pem\"\n\
                     [console]\nlisten = \"127.0.0.1:8081\"\n\
                     [cluster]\ntoken = \"t\"\nsecret = \"s\"\n";

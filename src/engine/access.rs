@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::cluster::Unavailable;
 use crate::logic::policy::{Asked, Policy, Verdict};
 use crate::types::access::{Circumstances, VERSION_ID};
 use crate::types::action::{Action, Target};
@@ -12,13 +13,13 @@ use crate::types::bucket::BucketConfig;
 use crate::types::caller::Caller;
 use crate::types::name::{AccessKeyId, AccountId, ObjectKey, SecretKey};
 use crate::types::object::Row;
-use crate::types::record::{AccessKeyRecord, KeyScope, Record, RecordId};
+use crate::types::record::{AccessKeyRecord, KeyScope};
 use crate::types::stamp::Stamp;
 
 use super::acl::acl_of;
 use super::known::Known;
 use super::version::VersionRef;
-use super::{Engine, Error, mismatch};
+use super::{Engine, Error};
 
 /// A key that was just made; the only time that its secret is shown.
 #[derive(Clone, Debug)]
@@ -33,17 +34,21 @@ const SECRET_LETTERS: &[u8; 64] =
 const ID_LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 impl Engine {
-    /// The key, unless it does not exist or is revoked.
+    /// The key, unless it does not exist or is revoked. Refused where [`Options::keys_heard_within`]
+    /// asks for news of keys that this region does not have.
     pub async fn access_key(&self, id: &AccessKeyId) -> Result<Option<AccessKeyRecord>, Error> {
-        match self.cluster.record(&RecordId::AccessKey(id.clone())).await? {
-            Some(Record::AccessKey(record)) => Ok(Some(record).filter(|r| !r.revoked)),
-            None => Ok(None),
-            Some(other) => Err(mismatch(&other)),
+        if let Some(most) = self.options.keys_heard_within
+            && self.cluster.keys_heard().is_none_or(|heard| heard > most)
+        {
+            let reason = "this region has lost touch with those who know which access keys were \
+                          revoked, and takes none until it is back";
+            return Err(Unavailable::new(reason.to_owned()).into());
         }
+        Ok(self.cluster.access_key(id).await?.filter(|record| !record.revoked))
     }
 
-    /// Makes a key, of a new account where none is given. It is known to a majority when this
-    /// returns, so that any region finds it.
+    /// Makes a key, of a new account where none is given. Every region that reaches a majority of
+    /// the voters finds it when this returns.
     pub async fn create_access_key(
         &self,
         account: Option<AccountId>,
@@ -52,7 +57,7 @@ impl Engine {
         let env = self.env();
         let id = format!("GW{}", letters(&env.random::<18>(), ID_LETTERS));
         let record = AccessKeyRecord {
-            stamp: self.cluster.stamp(Stamp::ZERO),
+            stamp: Stamp::ZERO,
             account: account.unwrap_or_else(|| AccountId(hex::encode(env.random::<32>()).into())),
             secret: SecretKey(letters(&env.random::<40>(), SECRET_LETTERS).into()),
             scope,
@@ -60,28 +65,50 @@ impl Engine {
             created_ms: env.now_ms(),
         };
         let id = AccessKeyId(id.into());
-        self.put_access_key(&id, record.clone()).await?;
+        self.adopt_access_key(&id, record.clone()).await?;
         Ok(NewAccessKey { id, record })
     }
 
-    /// Writes a key that was made elsewhere (the first one of a cluster) or changes one.
-    pub async fn put_access_key(
+    /// Writes a key that was made elsewhere (the first one of a cluster), unless it is there or was
+    /// revoked.
+    pub async fn adopt_access_key(
         &self,
         id: &AccessKeyId,
         record: AccessKeyRecord,
     ) -> Result<(), Error> {
-        let records = vec![(RecordId::AccessKey(id.clone()), Record::AccessKey(record))];
-        let ack = self.options.ack.required(self.cluster.members().regions().count());
-        Ok(self.cluster.write_records(ack, records).await?)
+        let adopt = move |current: Option<&AccessKeyRecord>| match current {
+            None => Some(record.clone()),
+            Some(_) => None,
+        };
+        self.cluster.change_access_key(id, Arc::new(adopt)).await?;
+        Ok(())
     }
 
-    /// Ends a key for good.
+    /// Ends a key for good. Within [`crate::limits::KEYS_HEARD_MAX`] no region that is in touch with
+    /// the voters takes it any more.
     pub async fn revoke_access_key(&self, id: &AccessKeyId) -> Result<(), Error> {
-        let Some(record) = self.access_key(id).await? else {
-            return Err(Error::InvalidArgument("no such access key".into()));
+        self.change_living_key(id, |record| record.revoked = true).await
+    }
+
+    /// Gives a key another scope.
+    pub async fn put_key_scope(&self, id: &AccessKeyId, scope: KeyScope) -> Result<(), Error> {
+        self.change_living_key(id, move |record| record.scope = scope.clone()).await
+    }
+
+    async fn change_living_key(
+        &self,
+        id: &AccessKeyId,
+        change: impl Fn(&mut AccessKeyRecord) + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        let change = move |current: Option<&AccessKeyRecord>| {
+            let mut record = current.filter(|record| !record.revoked)?.clone();
+            change(&mut record);
+            Some(record)
         };
-        let stamp = self.cluster.stamp(record.stamp);
-        self.put_access_key(id, AccessKeyRecord { stamp, revoked: true, ..record }).await
+        match self.cluster.change_access_key(id, Arc::new(change)).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::InvalidArgument("no such access key".into())),
+        }
     }
 
     /// Says whether the caller may do this to that. `NoSuchBucket` comes from here, so that no

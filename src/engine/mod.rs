@@ -84,6 +84,9 @@ pub struct Options {
     pub copies: u8,
     /// Bodies up to this many bytes travel with their rows.
     pub riding_bytes: u32,
+    /// Refuse access keys when this region last heard longer ago than this which keys were changed;
+    /// `None`: go on with what it knows.
+    pub keys_heard_within: Option<Duration>,
     /// How long a day of lifecycle rules is.
     pub lifecycle_day: Duration,
     /// From the end of one walk that runs lifecycle rules to the next.
@@ -96,6 +99,7 @@ impl Default for Options {
             ack: Ack::Default,
             copies: 3,
             riding_bytes: limits::RIDING_BYTES_DEFAULT,
+            keys_heard_within: None,
             lifecycle_day: limits::LIFECYCLE_DAY,
             lifecycle_interval: limits::LIFECYCLE_INTERVAL,
         }

@@ -12,7 +12,7 @@ use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
 use crate::types::caller::Caller;
 use crate::types::name::{AccessKeyId, BucketName, ObjectKey};
-use crate::types::record::{AccessKeyRecord, BucketRole, Grants, KeyScope};
+use crate::types::record::{BucketRole, Grants, KeyScope};
 
 use super::access::{asked_version, denied};
 use super::{Engine, Error};
@@ -106,15 +106,6 @@ impl Engine {
             around,
             tags: &tags,
         }))
-    }
-
-    /// Gives a key another scope.
-    pub async fn put_key_scope(&self, id: &AccessKeyId, scope: KeyScope) -> Result<(), Error> {
-        let Some(record) = self.access_key(id).await? else {
-            return Err(Error::InvalidArgument("no such access key".into()));
-        };
-        let stamp = self.cluster.stamp(record.stamp);
-        self.put_access_key(id, AccessKeyRecord { stamp, scope, ..record }).await
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::logic::register::{Answer, Ask};
 use crate::types::id::{BlobId, BucketId, Incarnation};
-use crate::types::name::{BucketName, ObjectKey};
+use crate::types::name::{AccessKeyId, BucketName, ObjectKey};
 use crate::types::position::Positions;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
@@ -36,6 +36,14 @@ pub enum RegisterRequest {
     Close { name: BucketName, bucket: BucketId, stamp: Stamp },
     /// By one who lists a range of keys: what do you know, and what of it do your rows not show yet?
     Range { epoch: u64, voters: Vec<RegionId>, range: KeyRange },
+    /// Which access keys has this voter accepted changes of since then? Without `since` of any
+    /// time; `after` goes on with a page.
+    KeyNews {
+        epoch: u64,
+        voters: Vec<RegionId>,
+        since: Option<NewsCursor>,
+        after: Option<AccessKeyId>,
+    },
 }
 
 /// Keys of one bucket.
@@ -81,6 +89,25 @@ pub enum RegisterResponse {
         open: Vec<(ObjectKey, Stamp)>,
         more: bool,
     },
+    KeyNews(KeyNews),
+}
+
+/// How far somebody has heard what a voter accepted of access keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewsCursor {
+    /// Names the start of the voter.
+    pub start: u64,
+    /// Changes that it accepted since.
+    pub count: u64,
+}
+
+/// Access keys that a voter accepted changes of, with the stamps of the changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyNews {
+    pub cursor: NewsCursor,
+    pub changed: Vec<(AccessKeyId, Stamp)>,
+    /// There is more after this key.
+    pub after: Option<AccessKeyId>,
 }
 
 /// How often a node started, so that one whose disk went back in time is noticed.

@@ -163,7 +163,7 @@ impl Dev {
             };
             let connected = !self.nodes.iter().any(away);
             let why = if connected {
-                match engine.put_access_key(access_key, record.clone()).await {
+                match engine.adopt_access_key(access_key, record.clone()).await {
                     Ok(()) => return Ok(()),
                     Err(error) => error.to_string(),
                 }

@@ -259,7 +259,7 @@ fn start_console(env: &Env, listener: TcpListener, door: Handler, endpoint: Stri
 }
 
 /// Makes the cluster's first key known, as soon as enough regions are there to keep it. A key that
-/// was revoked since stays revoked: that record is newer.
+/// was revoked since stays revoked.
 async fn hand_in(env: Env, engine: Engine, key: FirstKey, mut stop: Stop) {
     let mut pause = HAND_IN_PAUSE_MIN;
     loop {
@@ -267,7 +267,7 @@ async fn hand_in(env: Env, engine: Engine, key: FirstKey, mut stop: Stop) {
         if matches!(known, Ok(Some(_))) {
             return;
         }
-        match engine.put_access_key(&key.access_key, key.record.clone()).await {
+        match engine.adopt_access_key(&key.access_key, key.record.clone()).await {
             Ok(()) => return,
             Err(error) => debug!(%error, "the first key is not known yet"),
         }

@@ -62,6 +62,7 @@ impl NodeOptions {
                 ..ClusterOptions::default()
             },
             engine: engine::Options {
+                keys_heard_within: config.s3.keys_heard_within.map(|within| within.0),
                 lifecycle_day: config.lifecycle.day.0,
                 lifecycle_interval: config.lifecycle.interval.0,
                 ..engine::Options::default()

@@ -51,7 +51,7 @@ pub use blobs::{BlobWriter, Manifest, SealedBlob};
 pub use digest::{DigestView, digest_of_record as digest_of};
 pub use error::Error;
 pub use schema::Table;
-pub(crate) use schema::{record_key, row_prefix};
+pub(crate) use schema::{record_id, record_key, row_prefix};
 pub use scrub::{CacheChecked, Held, LogChecked, LogMark};
 pub use snapshot::{Head, Snapshot};
 pub use tx::{Merged, Source, Tx};

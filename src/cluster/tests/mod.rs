@@ -10,6 +10,7 @@ mod conditional;
 mod event_chaos;
 mod events;
 mod gossip;
+mod keys;
 mod lists;
 mod name_chaos;
 mod names;
