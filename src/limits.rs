@@ -242,6 +242,17 @@ pub const LIST_LOOKS_AT_ONCE: usize = 16;
 pub const LIST_FRESH_TIMEOUT: Duration = Duration::from_secs(10);
 pub const LIST_FRESH_ROUNDS: usize = 4;
 
+/// How long a request that hands a token back waits for what it names, logs that a token names at
+/// most, and its length.
+pub const TOKEN_WAIT: Duration = Duration::from_secs(2);
+pub const TOKEN_LOGS_MAX: usize = 64;
+pub const TOKEN_BYTES_MAX: usize = 2048;
+
+/// How long a change of a bucket's consistency waits until every region follows it, and between two
+/// looks at how far they are.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+pub const SETTLE_PAUSE: Duration = Duration::from_millis(50);
+
 /// What is waited for a change that is on its way here, beyond its way, before it is asked for.
 pub const REACH_SLACK: Duration = Duration::from_millis(20);
 /// The longest that a voter lets the next proposer wait for the offer of the one before, what is

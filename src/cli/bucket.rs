@@ -24,7 +24,8 @@ pub(super) enum Bucket {
     /// Make a bucket
     #[command(after_help = "Examples:\n  \
         godwit bucket create photos\n  \
-        godwit bucket create archive --lock --versioning")]
+        godwit bucket create archive --lock --versioning\n  \
+        godwit bucket create ledger --ack majority --consistency strong")]
     Create(Create),
     /// List the buckets
     #[command(after_help = "Examples:\n  godwit bucket ls")]
@@ -96,6 +97,15 @@ pub(super) struct Create {
     /// Regions that may hold its bytes: ams,fra; without it all
     #[arg(long, value_name = "CODES")]
     location: Option<String>,
+    /// Regions that have a write before it is answered: a number, majority or default
+    #[arg(long, value_name = "REGIONS")]
+    ack: Option<String>,
+    /// Regions that have an object soon after
+    #[arg(long, value_name = "REGIONS")]
+    copies: Option<String>,
+    /// strong: everything in it is in one order for all regions; or eventual
+    #[arg(long, value_name = "ORDER")]
+    consistency: Option<String>,
     /// Objects can be locked; versioning is on then
     #[arg(long)]
     lock: bool,
@@ -181,6 +191,15 @@ async fn make(common: &Common, s3: &S3, create: &Create) -> Result<(), CliError>
     if create.lock {
         request = request.header("x-amz-bucket-object-lock-enabled", "true");
     }
+    for (name, value) in [
+        ("x-godwit-ack", &create.ack),
+        ("x-godwit-consistency", &create.consistency),
+        ("x-godwit-copies", &create.copies),
+    ] {
+        if let Some(value) = value {
+            request = request.header(name, value);
+        }
+    }
     if let Some(location) = &create.location {
         let location = escape(location.as_str());
         let body = format!(
@@ -233,6 +252,22 @@ async fn list(common: &Common, s3: &S3) -> Result<(), CliError> {
     Ok(())
 }
 
+/// The bucket's own JSON document.
+async fn about(s3: &S3, bucket: &str) -> Result<Value, CliError> {
+    let request = ask(Method::GET, bucket).query("metadata", "").query("with-size", "true");
+    let answer = s3.done(&request).await.map_err(|error| error.about(bucket))?;
+    Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
+}
+
+/// A field of it as text.
+fn field(about: &Value, setting: &Setting) -> Option<String> {
+    match &about[setting.name] {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
 /// The document of a setting; `None` where it is not set.
 async fn document(s3: &S3, bucket: &str, setting: &Setting) -> Result<Option<Answer>, CliError> {
     let answer = s3.link.ask(&ask(Method::GET, bucket).query(setting.query, "")).await?;
@@ -244,16 +279,17 @@ async fn document(s3: &S3, bucket: &str, setting: &Setting) -> Result<Option<Ans
 }
 
 async fn show(common: &Common, s3: &S3, bucket: &str) -> Result<(), CliError> {
-    let request = ask(Method::GET, bucket).query("metadata", "").query("with-size", "true");
-    let answer = s3.done(&request).await.map_err(|error| error.about(bucket))?;
-    let about: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let about = about(s3, bucket).await?;
     let mut settings = Map::new();
     for setting in SETTINGS {
-        if let Some(answer) = document(s3, bucket, setting).await? {
+        if setting.format == Format::Field {
+            let value = field(&about, setting).map(|text| (setting.name.to_owned(), text.into()));
+            settings.extend(value);
+        } else if let Some(answer) = document(s3, bucket, setting).await? {
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             let value = match setting.format {
                 Format::Json => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-                Format::Xml => Value::String(text),
+                Format::Xml | Format::Field => Value::String(text),
             };
             settings.insert(setting.name.to_owned(), value);
         }
@@ -283,8 +319,14 @@ async fn show(common: &Common, s3: &S3, bucket: &str) -> Result<(), CliError> {
 }
 
 async fn get(s3: &S3, bucket: &str, setting: &Setting) -> Result<(), CliError> {
-    match document(s3, bucket, setting).await? {
-        Some(answer) => output::line(String::from_utf8_lossy(&answer.body).trim_end()),
+    let found = match setting.format {
+        Format::Field => field(&about(s3, bucket).await?, setting),
+        Format::Json | Format::Xml => document(s3, bucket, setting)
+            .await?
+            .map(|answer| String::from_utf8_lossy(&answer.body).into_owned()),
+    };
+    match found {
+        Some(text) => output::line(text.trim_end()),
         None => {
             let message = format!("{bucket} has no {}", setting.name);
             let error = CliError::new(Exit::NotFound, "NotSet", message);
@@ -295,6 +337,13 @@ async fn get(s3: &S3, bucket: &str, setting: &Setting) -> Result<(), CliError> {
 }
 
 async fn put(s3: &S3, bucket: &str, setting: &Setting, given: Given) -> Result<(), CliError> {
+    if setting.format == Format::Field {
+        let document =
+            Value::Object(Map::from_iter([(setting.name.to_owned(), given.body.into())]));
+        let request = ask(Method::PATCH, bucket).body(document.to_string().into());
+        s3.done(&request).await.map_err(|error| error.about(bucket))?;
+        return Ok(());
+    }
     let mut request = ask(Method::PUT, bucket)
         .query(setting.query, "")
         .header("content-md5", STANDARD.encode(Md5::digest(&given.body)));

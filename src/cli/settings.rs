@@ -9,6 +9,8 @@ use super::error::{CliError, Exit};
 pub(super) enum Format {
     Xml,
     Json,
+    /// A field of the bucket's JSON document, with the setting's name.
+    Field,
 }
 
 /// What is sent to change a setting.
@@ -52,6 +54,9 @@ impl Setting {
 
     /// A few words for people from a document.
     pub(super) fn shown(&self, document: &str) -> String {
+        if self.format == Format::Field {
+            return document.to_owned();
+        }
         let (open, close) = (format!("<{}>", self.element), format!("</{}>", self.element));
         let text = document.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
         text.map_or("set", |(text, _)| text).to_owned()
@@ -66,8 +71,28 @@ fn none(_: &str) -> Option<Given> {
     None
 }
 
+fn field(value: &str) -> Option<Given> {
+    Some(value.to_owned().into())
+}
+
+fn regions(value: &str) -> Option<Given> {
+    value.parse::<u8>().is_ok_and(|number| number > 0).then(|| value.to_owned().into())
+}
+
 /// All of them, by name.
 pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "ack",
+        query: "metadata",
+        format: Format::Field,
+        what: "regions that have a write before it is answered: a number, majority or default",
+        element: "",
+        short: |value| match value {
+            "default" | "majority" => field(value),
+            _ => regions(value),
+        },
+        unset: Some("default"),
+    },
     Setting {
         name: "acl",
         query: "acl",
@@ -78,6 +103,24 @@ pub(super) const SETTINGS: &[Setting] = &[
             Some(Given { body: String::new(), header: Some(("x-amz-acl", value.into())) })
         },
         unset: Some("private"),
+    },
+    Setting {
+        name: "consistency",
+        query: "metadata",
+        format: Format::Field,
+        what: "strong: everything in it is in one order for all regions; or eventual",
+        element: "",
+        short: |value| matches!(value, "strong" | "eventual").then(|| field(value)).flatten(),
+        unset: Some("eventual"),
+    },
+    Setting {
+        name: "copies",
+        query: "metadata",
+        format: Format::Field,
+        what: "regions that have an object soon after",
+        element: "",
+        short: regions,
+        unset: None,
     },
     Setting {
         name: "cors",

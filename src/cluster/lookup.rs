@@ -114,8 +114,8 @@ impl Cluster {
         }
     }
 
-    /// Merges records that came apart from any log, from one who knew this much. Bad ones are passed over with an error in the
-    /// log of this program: their own log brings them to quarantine.
+    /// Merges records that came apart from any log, from one who knew this much. Bad ones are passed
+    /// over with an error in the log of this program: their own log brings them to quarantine.
     pub(super) async fn take_in(
         &self,
         records: Vec<Carried>,

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 
 use crate::limits;
@@ -103,6 +104,50 @@ impl Cluster {
                 )))
             }
         }
+    }
+
+    /// Waits until every region knows what is known here now, and then what any of them knew when it
+    /// did: whatever was changed before, in ignorance of it, is known everywhere.
+    pub async fn settle_everywhere(&self) -> Result<(), Unavailable> {
+        let known = self.known_positions()?;
+        let settling = async {
+            let then = self.all_reach(known).await;
+            let _ = self.all_reach(then.clone()).await;
+            self.reach(&then, limits::SETTLE_TIMEOUT).await
+        };
+        match self.env().timeout(limits::SETTLE_TIMEOUT, settling).await {
+            Ok(settled) => settled,
+            Err(_) => Err(Unavailable::new(
+                "it is changed, but not every region knows that yet; ask again to hear when they do",
+            )),
+        }
+    }
+
+    /// Returns what the other regions knew together when each of them had reached `wanted`.
+    async fn all_reach(&self, wanted: Positions) -> Positions {
+        let reach_of = |peer| {
+            let wanted = &wanted;
+            async move {
+                loop {
+                    let heads = self.exchange_heads(peer).await.unwrap_or_default();
+                    let stable: Positions = heads
+                        .iter()
+                        .map(|head| ((head.origin, head.incarnation), head.stable))
+                        .collect();
+                    let has = |(log, position): (&Log, &u64)| stable.get(log) >= Some(position);
+                    if wanted.iter().all(has) {
+                        return heads;
+                    }
+                    self.env().sleep(limits::SETTLE_PAUSE).await;
+                }
+            }
+        };
+        let all = join_all(self.others().into_iter().map(|info| reach_of(info.id))).await;
+        let mut together = wanted.clone();
+        for head in all.into_iter().flatten() {
+            raise(&mut together, &[((head.origin, head.incarnation), head.applied)].into());
+        }
+        together
     }
 
     async fn reach_slowly(&self, wanted: &Positions) -> Result<(), store::Error> {

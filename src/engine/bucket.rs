@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::cluster::{CreateOutcome, DeleteOutcome};
-use crate::types::bucket::{BucketConfig, Consistency, Location, Versioning};
+use crate::types::bucket::{Ack, BucketConfig, Consistency, Location, Versioning};
 use crate::types::id::BucketId;
 use crate::types::lock::ObjectLock;
 use crate::types::name::{AccountId, BucketName};
@@ -23,6 +23,27 @@ pub struct CreateBucket {
     pub location: Vec<String>,
     /// With object lock, and so with versions.
     pub lock: bool,
+}
+
+/// What a bucket promises, where it is not what this node's options say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promises {
+    pub ack: Option<Ack>,
+    pub copies: Option<u8>,
+    pub consistency: Option<Consistency>,
+}
+
+impl Promises {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn keep(&self, config: &mut BucketConfig) {
+        let Self { ack, copies, consistency } = *self;
+        config.ack = ack.unwrap_or(config.ack);
+        config.copies = copies.unwrap_or(config.copies);
+        config.consistency = consistency.unwrap_or(config.consistency);
+    }
 }
 
 /// A bucket as its owner sees it.
@@ -57,9 +78,18 @@ pub const ANYWHERE: [&str; 4] = ["", "auto", "global", "us-east-1"];
 impl Engine {
     /// Makes a bucket. Making one's own bucket again is `BucketAlreadyOwnedByYou`.
     pub async fn create_bucket(&self, create: CreateBucket) -> Result<BucketInfo, Error> {
+        self.create_bucket_with(create, Promises::default()).await
+    }
+
+    /// The same, with other promises than this node's options say.
+    pub async fn create_bucket_with(
+        &self,
+        create: CreateBucket,
+        promises: Promises,
+    ) -> Result<BucketInfo, Error> {
         let CreateBucket { name, owner, location, lock } = create;
         let location = self.location(&location)?;
-        let config = BucketConfig {
+        let mut config = BucketConfig {
             id: BucketId(self.env().random()),
             owner: owner.clone(),
             created_ms: self.env().now_ms(),
@@ -73,6 +103,7 @@ impl Engine {
             access_block: None,
             consistency: Consistency::Eventual,
         };
+        promises.keep(&mut config);
         match self.cluster.create_bucket(&name, config.clone()).await? {
             CreateOutcome::Created => Ok(info(name, &config)),
             CreateOutcome::Exists(other) if other.owner == owner => {
@@ -90,6 +121,17 @@ impl Engine {
     /// The bucket's whole configuration, for those who show it.
     pub async fn bucket_config(&self, name: &BucketName) -> Result<Arc<BucketConfig>, Error> {
         self.bucket(name).await
+    }
+
+    /// Changes what a bucket promises. When this returns, its consistency is what every region
+    /// follows, and what was changed otherwise before is known in all of them; after an error it may
+    /// be changed all the same, and asking again says whether it is.
+    pub async fn promise(&self, name: &BucketName, promises: Promises) -> Result<(), Error> {
+        self.change_bucket(name, Arc::new(move |config| promises.keep(config))).await?;
+        if promises.consistency.is_some() {
+            self.cluster.settle_everywhere().await?;
+        }
+        Ok(())
     }
 
     pub async fn delete_bucket(&self, name: &BucketName) -> Result<(), Error> {

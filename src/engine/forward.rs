@@ -28,6 +28,8 @@ enum Question {
         key: ObjectKey,
         upload: UploadId,
     },
+    /// A completion that has its place in the one order of all regions.
+    CompleteInOrder(CompleteUpload, Option<Arc<By>>),
 }
 
 /// Its answer.
@@ -46,7 +48,11 @@ impl Engine {
     ) -> Result<Stored, Error> {
         let (upload, row) = (complete.upload, place.row_id(&complete.key));
         let by = self.because.by.clone();
-        match self.ask(upload, Question::Complete(complete, by)).await? {
+        let question = match self.linearizable {
+            true => Question::CompleteInOrder(complete, by),
+            false => Question::Complete(complete, by),
+        };
+        match self.ask(upload, question).await? {
             Answer::Completed(stored) => {
                 self.learn(upload, vec![row, RecordId::Upload(upload)]).await;
                 Ok(stored)
@@ -110,6 +116,10 @@ pub(super) fn answer(
         let answer = match question {
             Question::Complete(complete, by) => {
                 engine.by(by).end_upload(complete).await.map(Answer::Completed)
+            }
+            Question::CompleteInOrder(complete, by) => {
+                let engine = engine.by(by).linearizable();
+                engine.end_upload(complete).await.map(Answer::Completed)
             }
             Question::Abort { bucket, key, upload } => {
                 engine.abort_upload(&bucket, &key, upload).await.map(|()| Answer::Aborted)

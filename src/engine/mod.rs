@@ -43,6 +43,7 @@ use crate::env::Env;
 use crate::limits;
 use crate::logic::keyring::Keyring;
 use crate::logic::precondition::{Conditions, Current, Refusal};
+use crate::logic::token;
 use crate::types::bucket::{Ack, BucketConfig, Consistency, Location, NameState};
 use crate::types::event::{Because, By, Cause};
 use crate::types::id::OpId;
@@ -58,7 +59,7 @@ pub use crate::logic::lifecycle::Due;
 pub use access::NewAccessKey;
 pub use acl::BucketRules;
 pub use backup::{BackupKind, BackupStatus};
-pub use bucket::{ANYWHERE, BucketInfo, BucketsPage, CreateBucket, ListBuckets};
+pub use bucket::{ANYWHERE, BucketInfo, BucketsPage, CreateBucket, ListBuckets, Promises};
 pub use copy::{Copied, CopyObject, CopySource};
 pub use delete::{Deleted, Deletion, DeletionOutcome};
 pub use error::Error;
@@ -209,6 +210,21 @@ impl Engine {
         let config = self.bucket(bucket).await?;
         let found = self.cluster.whereabouts(&config, key).await.map_err(index::store_error)?;
         found.ok_or(Error::NoSuchKey)
+    }
+
+    /// What a client hands back to have another region know as much as this one does now.
+    pub fn token(&self) -> Result<String, Error> {
+        Ok(token::encode(&self.cluster.known_positions().map_err(index::store_error)?))
+    }
+
+    /// Waits until this region knows what a token names.
+    pub async fn reach(&self, token: &str) -> Result<(), Error> {
+        let wanted = token::parse(token);
+        let mut wanted = wanted.map_err(|_| Error::InvalidArgument("it is no token".into()))?;
+        // What a region that left had changed was everywhere before it went.
+        let members = self.cluster.members();
+        wanted.retain(|(region, _), _| members.contains(*region));
+        Ok(self.cluster.reach(&wanted, limits::TOKEN_WAIT).await?)
     }
 
     async fn bucket(&self, name: &BucketName) -> Result<Arc<BucketConfig>, Error> {
@@ -375,10 +391,16 @@ impl Place {
             None => Ok(()),
             Some(Record::Name(name)) => match name.state {
                 NameState::Active(config) if config.id == id => {
-                    if config.versioning == self.config.versioning {
-                        return Ok(());
+                    let known = &self.config;
+                    if config.versioning != known.versioning {
+                        let why = "the bucket's versioning was changed just now";
+                        return Err(Unavailable::new(why).into());
                     }
-                    Err(Unavailable::new("the bucket's versioning was changed just now").into())
+                    if config.consistency != known.consistency {
+                        let why = "the bucket's consistency was changed just now";
+                        return Err(Unavailable::new(why).into());
+                    }
+                    Ok(())
                 }
                 NameState::Deleting(config) if config.id == id => {
                     Err(Error::Conflict("the bucket is being deleted".into()))

@@ -1,7 +1,8 @@
 //! Renames: another key for the same object, in one change.
 //!
-//! Invariant: no bytes move, and no reader here sees both keys or neither. Only in buckets that
-//! never had versions: there a name can be given up.
+//! Invariant: no bytes move, and no reader here sees both keys or neither, except where each key
+//! has its place in the one order of all regions: there the old one goes just after the new one
+//! came. Only in buckets that never had versions: there a name can be given up.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::types::record::Record;
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
-use super::{Engine, Error, Stored, above, current, judge};
+use super::{Engine, Error, Place, Stored, above, current, judge};
 
 /// Gives an object another key in its bucket.
 #[derive(Clone, Debug)]
@@ -61,6 +62,12 @@ impl Engine {
             true => place.row_id(target),
             false => self.newest(&place, &keys).await?,
         };
+        // Each key has its own register: the source is learnt first, and goes afterwards.
+        let in_order = match self.is_linearizable(&config) {
+            true => Some((place.clone(), made_of(&self.row(&config, source).await?))),
+            false => None,
+        };
+        let learnt = in_order.as_ref().map(|(_, stamp)| *stamp);
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
             let RenameObject { source, target, source_conditions, conditions, .. } = &rename;
             let (from, to) = (place.row(view, source)?, place.row(view, target)?);
@@ -68,14 +75,21 @@ impl Engine {
             judge(conditions, &to)?;
             above(stamp, &from)?;
             above(stamp, &to)?;
-            Ok(vec![
-                (place.row_id(target), Record::Row(place.put(&to, stamp, made))),
-                (place.row_id(source), Record::Row(place.delete(&from, stamp))),
-            ])
+            let made = (place.row_id(target), Record::Row(place.put(&to, stamp, made)));
+            if let Some(learnt) = learnt {
+                if made_of(&from) != learnt {
+                    return Err(Error::Conflict("the source is changed at the same time".into()));
+                }
+                return Ok(vec![made]);
+            }
+            Ok(vec![made, (place.row_id(source), Record::Row(place.delete(&from, stamp)))])
         });
         let renaming = self.caused_by(Cause::Rename);
         let write = Write { subject, bodies: Vec::new(), decide };
         let written = renaming.write_if(&config, write, is_conditional).await?;
+        if let Some((place, learnt)) = in_order {
+            renaming.leave_key(place, keys[0].clone(), learnt).await?;
+        }
         let row = self.row(&config, &keys[1]).await?;
         let made = row.versions.iter().find(|v| v.stamp == written.stamp).and_then(|v| v.object());
         let meta = made.ok_or_else(|| Error::Conflict("the target was changed since".into()))?;
@@ -89,6 +103,28 @@ impl Engine {
             sse: meta.encryption.as_ref().map(|e| e.sse.clone()),
         })
     }
+}
+
+impl Engine {
+    /// Deletes what another key has taken over, unless the key has something else by now.
+    async fn leave_key(&self, place: Place, key: ObjectKey, taken: Stamp) -> Result<(), Error> {
+        let (config, subject) = (place.config.clone(), place.row_id(&key));
+        let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
+            let row = place.row(view, &key)?;
+            if made_of(&row) != taken {
+                return Ok(Vec::new());
+            }
+            above(stamp, &row)?;
+            Ok(vec![(place.row_id(&key), Record::Row(place.delete(&row, stamp)))])
+        });
+        self.write(&config, Write { subject, bodies: Vec::new(), decide }).await?;
+        Ok(())
+    }
+}
+
+/// The stamp of what readers see; [`Stamp::ZERO`] where they see nothing.
+fn made_of(row: &Row) -> Stamp {
+    row.object().map_or(Stamp::ZERO, |(version, _)| version.stamp)
 }
 
 /// What the new key gets of the source: all but its placement; its bytes are where they are.

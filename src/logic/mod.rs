@@ -24,6 +24,7 @@ pub mod precondition;
 pub mod register;
 pub mod roles;
 pub mod tags;
+pub mod token;
 pub mod trim;
 pub mod undo;
 pub mod versions;

@@ -26,6 +26,9 @@ use super::{Ctx, Gate};
 const EXPECTED_OWNER: &str = "x-amz-expected-bucket-owner";
 const EXPECTED_SOURCE_OWNER: &str = "x-amz-source-expected-bucket-owner";
 
+/// What a region knew when it answered; handed back, the region that answers then knows as much.
+pub(super) const TOKEN: &str = "x-godwit-token";
+
 impl Gate for Engine {
     fn access_key<'a>(
         &'a self,
@@ -42,6 +45,21 @@ impl Gate for Engine {
         around: &'a Circumstances,
     ) -> BoxFuture<'a, Result<Option<Row>, Error>> {
         Box::pin(Self::authorize(self, caller, action, target, around))
+    }
+
+    fn reach<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            Self::reach(self, token).await.map_err(|why| match why {
+                Error::InvalidArgument(why) => Error::InvalidArgument(format!("{TOKEN}: {why}")),
+                other => other,
+            })
+        })
+    }
+
+    fn token(&self) -> Option<String> {
+        Self::token(self)
+            .inspect_err(|why| tracing::error!(%why, "what this region knows cannot be read"))
+            .ok()
     }
 
     fn engine(&self) -> Option<&Engine> {

@@ -91,6 +91,16 @@ pub trait Gate: Send + Sync {
         around: &'a Circumstances,
     ) -> BoxFuture<'a, Result<Option<Row>, engine::Error>>;
 
+    /// Waits until what a token names is known here.
+    fn reach<'a>(&'a self, _token: &'a str) -> BoxFuture<'a, Result<(), engine::Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// What is known here now; a gate without an engine knows nothing.
+    fn token(&self) -> Option<String> {
+        None
+    }
+
     /// What S3's operations call; a gate without one serves other tables only.
     fn engine(&self) -> Option<&engine::Engine> {
         None
@@ -304,6 +314,9 @@ async fn answer(
     let identity = identify(ctx, op.auth, &head).await?;
     trail.caller = identity.caller.clone();
     head.check_policy(ctx.env.now_ms())?;
+    if let Some(token) = head.text(gate::TOKEN) {
+        ctx.gate.reach(token).await?;
+    }
     let around = around::of(&head, peer, ctx.env.now_ms());
     let mut seen = None;
     if matches!(op.auth, Auth::Form | Auth::Signed) {

@@ -18,6 +18,7 @@ use super::Ctx;
 use super::access_log::{Ended, Seen};
 use super::error::{Code, S3Error};
 use super::feed::{Feed, Told};
+use super::gate;
 use super::intake::Head;
 use super::metrics::{ByCode, ByOp, Done, S3Metrics};
 use super::ops::speaks_json;
@@ -198,6 +199,11 @@ fn common_headers(headers: &mut HeaderMap, ctx: &Ctx, id: &str) {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(HeaderName::from_static(name), value);
         }
+    }
+    if let Some(token) = ctx.gate.token()
+        && let Ok(token) = HeaderValue::from_str(&token)
+    {
+        headers.insert(HeaderName::from_static(gate::TOKEN), token);
     }
     headers.insert(http::header::SERVER, HeaderValue::from_static("godwit"));
 }

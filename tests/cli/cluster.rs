@@ -16,7 +16,10 @@ fn settings_of_buckets_are_set_shown_and_taken_away() {
     fs::write(world.file("policy.json"), policy).unwrap();
     world.ok(&["bucket", "set", "kept", "policy", "--file", "policy.json"]);
     for (setting, value, shown) in [
+        ("ack", "1", "1"),
         ("acl", "private", "FULL_CONTROL"),
+        ("consistency", "strong", "strong"),
+        ("copies", "2", "2"),
         ("cors", "https://a.example", "https://a.example"),
         ("lifecycle", "30", "30"),
         ("logging", "s3://kept/logs/", "kept"),
@@ -38,7 +41,9 @@ fn settings_of_buckets_are_set_shown_and_taken_away() {
     assert_kept("tests/golden/cli/bucket-show.txt", &shown);
     let json = world.json(&["bucket", "show", "kept"]);
     assert!(json["settings"]["cors"].as_str().unwrap().contains("<AllowedOrigin>"));
-    for setting in ["cors", "lifecycle", "logging", "tags", "website", "public-access", "payer"] {
+    for setting in
+        ["ack", "consistency", "cors", "lifecycle", "logging", "tags", "website", "payer"]
+    {
         world.ok(&["bucket", "unset", "kept", setting]);
     }
     assert_eq!(world.run(&["bucket", "get", "kept", "cors"]).status.code(), Some(3));

@@ -293,3 +293,48 @@ fn an_object_moves_to_the_region_that_reads_it() {
     assert!(String::from_utf8_lossy(&text.stdout).contains("iad -> nrt"));
     dev.stop();
 }
+
+#[test]
+fn a_token_and_a_strong_bucket_have_every_region_see_what_was_just_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = start(&["--regions", "iad,fra,nrt"], folder.path());
+    let regions: Vec<Client> = dev.announced.regions.iter().map(|r| client(&dev, &r.s3)).collect();
+    assert_eq!(regions[0].send("PUT", "/with-tokens", &[], b"").status, 200);
+    let mut token = String::new();
+    for round in 0..12 {
+        let (writer, reader) = (&regions[round % 3], &regions[(round + 1) % 3]);
+        let body = format!("round {round}");
+        let put = writer.send(
+            "PUT",
+            "/with-tokens/k",
+            &[("X-Godwit-Token", token.as_str())][..usize::from(round > 0)],
+            body.as_bytes(),
+        );
+        assert_eq!(put.status, 200, "{}", put.text());
+        let extra = [("X-Godwit-Token", put.header("x-godwit-token").unwrap())];
+        let got = reader.send("GET", "/with-tokens/k", &extra, b"");
+        assert_eq!((got.status, got.text()), (200, body), "round {round}");
+        let new = format!("/with-tokens/new{round}");
+        let put = reader.send("PUT", &new, &[], b"x");
+        let extra = [("X-Godwit-Token", put.header("x-godwit-token").unwrap())];
+        let list = writer.send("GET", "/with-tokens?list-type=2", &extra, b"");
+        assert!(list.text().contains(&format!("<Key>new{round}</Key>")), "{}", list.text());
+        token = list.header("x-godwit-token").unwrap().to_owned();
+    }
+    let strong = [("X-Godwit-Consistency", "strong")];
+    assert_eq!(regions[0].send("PUT", "/strong-bucket", &strong, b"").status, 200);
+    for round in 0..4 {
+        let (writer, reader) = (&regions[round % 3], &regions[(round + 2) % 3]);
+        let body = format!("round {round}");
+        let put = writer.send("PUT", "/strong-bucket/k", &[], body.as_bytes());
+        assert_eq!(put.status, 200, "{}", put.text());
+        assert_eq!(reader.send("GET", "/strong-bucket/k", &[], b"").text(), body);
+        assert_eq!(
+            writer.send("PUT", &format!("/strong-bucket/new{round}"), &[], b"x").status,
+            200
+        );
+        let list = reader.send("GET", "/strong-bucket?list-type=2", &[], b"").text();
+        assert!(list.contains(&format!("<Key>new{round}</Key>")), "{list}");
+    }
+    dev.stop();
+}

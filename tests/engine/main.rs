@@ -12,6 +12,7 @@ mod lifecycle;
 mod meaning;
 mod object_regions;
 mod regions;
+mod strong;
 mod undo;
 mod user;
 mod versions;

@@ -36,7 +36,7 @@ async fn put_in(engine: &Engine, name: &str, location: Location, body: Vec<u8>) 
     engine.put_object(put, &mut godwit::engine::body::WholeBody::new(body.into())).await.unwrap();
 }
 
-fn copying(from: &str, to: &str, location: Option<Location>) -> CopyObject {
+pub fn copying(from: &str, to: &str, location: Option<Location>) -> CopyObject {
     let source = CopySource {
         around: Default::default(),
         bucket: bucket(),
@@ -62,7 +62,7 @@ fn copying(from: &str, to: &str, location: Option<Location>) -> CopyObject {
     }
 }
 
-fn caller() -> Caller {
+pub fn caller() -> Caller {
     let access_key = AccessKeyId::parse("k").unwrap();
     Caller::Key { access_key, account: account(), scope: KeyScope::Admin }
 }

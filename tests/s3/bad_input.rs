@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::common::client::Client;
+use crate::common::client::{Answer, Client};
 use crate::common::server::Server;
 
 #[tokio::test]
@@ -169,4 +169,30 @@ async fn conditions_and_appends_that_only_directory_buckets_have_change_nothing(
     let answer = server.client.post("/bucket?delete", batch).await.expect(200);
     assert_eq!((answer.one("Key"), answer.one("Code")), ("k", "NotImplemented"));
     assert_eq!(server.client.get("/bucket/k").await.expect(200).text(), "text");
+}
+
+#[tokio::test]
+async fn every_answer_has_a_token_and_one_that_says_more_than_is_known_is_not_served() {
+    let server = Server::with_bucket("bucket").await;
+    let client = &server.client;
+    let token = |answer: &Answer| answer.header("x-godwit-token").unwrap().to_owned();
+    let put = client.put("/bucket/k", "text").await.expect(200);
+    let (before, missing) = (token(&put), client.get("/bucket/none").await.expect(404));
+    assert_eq!(token(&missing), before, "nothing was changed");
+    let handed = client.call("GET", "/bucket/k").header("x-godwit-token", &before);
+    assert_eq!(handed.send().await.expect(200).text(), "text");
+    for bad in ["", "x", "AA", "AQ"] {
+        let answer = client.call("GET", "/bucket/k").header("x-godwit-token", bad).send().await;
+        assert_eq!(answer.code(), (400, "InvalidArgument"), "{bad}");
+    }
+    let mut known = godwit::logic::token::parse(&before).unwrap();
+    known.values_mut().for_each(|position| *position += 1);
+    let beyond = godwit::logic::token::encode(&known);
+    let ahead = client.call("GET", "/bucket?list-type=2").header("x-godwit-token", &beyond);
+    let answer = ahead.send().await;
+    assert_eq!(answer.code(), (503, "ServiceUnavailable"), "{}", answer.text());
+    assert!(answer.header("retry-after").is_some());
+    client.put("/bucket/k", "newer").await.expect(200);
+    let handed = client.call("GET", "/bucket/k").header("x-godwit-token", &beyond);
+    assert_eq!(handed.send().await.expect(200).text(), "newer");
 }

@@ -27,6 +27,7 @@ async fn a_bucket_is_shown_as_json() {
         "acl_settings": {"allow_object_acl": true}, "acl_list_objects": "false",
         "object_regions": "", "estimated_size": 5, "estimated_unique_rows": 2, "estimated_rows": 2,
         "soft_delete": {"enabled": false, "retention_days": 7},
+        "ack": "default", "consistency": "eventual", "copies": 2,
     });
     for (key, body) in [("a", "old"), ("a", "abc"), ("b", "de")] {
         client.put(&format!("/bucket/{key}"), body).await.expect(200);
@@ -270,4 +271,35 @@ async fn errors_of_these_are_json_too() {
     );
     let other = server.client.get("/none").await;
     assert_eq!(other.header("content-type"), Some("application/xml"));
+}
+
+#[tokio::test]
+async fn what_a_bucket_promises_is_said_when_it_is_made_and_changed_by_json() {
+    let (server, _others) = Server::among(&["fra", "iad", "nrt"]).await;
+    let client = &server.client;
+    let create = client.call("PUT", "/bucket").header("x-godwit-consistency", "strong");
+    create
+        .header("x-godwit-ack", "majority")
+        .header("x-godwit-copies", "2")
+        .send()
+        .await
+        .expect(200);
+    let promises = |shown: &Value| ["ack", "consistency", "copies"].map(|name| shown[name].clone());
+    let first = [json!("majority"), json!("strong"), json!(2)];
+    assert_eq!(promises(&shown(client).await), first);
+    client.put("/bucket/k", "text").await.expect(200);
+    assert_eq!(client.get("/bucket/k").await.expect(200).text(), "text");
+    for bad in [json!({"ack": 0}), json!({"consistency": "weak"}), json!({"copies": "many"})] {
+        assert_eq!(patch(client, &bad).await.code(), (400, "InvalidArgument"), "{bad}");
+    }
+    let none = client.call("PUT", "/other").header("x-godwit-consistency", "perhaps");
+    assert_eq!(none.send().await.code(), (400, "InvalidArgument"));
+    assert_eq!(promises(&shown(client).await), first);
+    let stranger = server.stranger().await;
+    let asked = json!({"ack": 1, "consistency": "eventual", "copies": 3});
+    let refused = stranger.call("PATCH", "/bucket").body(asked.to_string()).send().await;
+    assert_eq!(refused.code(), (403, "AccessDenied"));
+    patch(client, &asked).await.expect(200);
+    assert_eq!(promises(&shown(client).await), [json!(1), json!("eventual"), json!(3)]);
+    assert_eq!(client.get("/bucket/k").await.expect(200).text(), "text");
 }

@@ -18,5 +18,6 @@ mod placement;
 mod reads;
 mod replication;
 mod scrub;
+mod sessions;
 mod world;
 mod writes;

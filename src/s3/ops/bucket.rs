@@ -16,7 +16,7 @@ use crate::types::bucket::Location;
 
 use super::acl::of_new_bucket;
 use super::params::{self, account};
-use super::undelete;
+use super::{promises, undelete};
 
 pub(super) static OPS: &[Op] = &[
     Op {
@@ -75,10 +75,12 @@ async fn create(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let keeping = undelete::asked(&req)?;
     let name = req.bucket()?.clone();
     let location = places(&req)?;
-    let plain = location.iter().all(|place| ANYWHERE.contains(&place.as_str()));
+    let promises = promises::of_headers(&req)?;
+    let anywhere = location.iter().all(|place| ANYWHERE.contains(&place.as_str()));
+    let plain = anywhere && promises.is_empty();
     let path = format!("/{name}");
     let create = CreateBucket { name, owner: account(&req), location, lock };
-    let created = ctx.engine().create_bucket(create).await;
+    let created = ctx.engine().create_bucket_with(create, promises).await;
     match created {
         Err(Error::BucketAlreadyOwnedByYou) if plain => {
             let asked = acl.unwrap_or_else(|| Acl::private(account(&req)));

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::engine::{BucketsPage, ListBuckets};
+use crate::engine::{BucketsPage, ListBuckets, Promises};
 use crate::limits;
 use crate::logic::acl;
 use crate::logic::cors::Rule as CorsRule;
@@ -36,7 +36,7 @@ use super::acl::{of_bucket, refuse_lists};
 use super::bucket::region_of;
 use super::params::{account, non_empty};
 use super::policy::is_public;
-use super::{cors, lifecycle, notification, ownership, undelete};
+use super::{cors, lifecycle, notification, ownership, promises, undelete};
 
 /// Whether anyone may list the bucket.
 const LISTING: &str = "x-amz-acl-public-list-objects-enabled";
@@ -125,6 +125,7 @@ async fn show(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         "object_regions": regions(&config.location),
         "tier_sizes": {},
     });
+    promises::show(&config, &mut out);
     if req.query("with-size") == Some("true") {
         let usage = engine.usage(bucket).await?;
         out["estimated_size"] = usage.bytes.into();
@@ -267,6 +268,7 @@ enum Change {
     Notifications(Vec<notify::Rule>),
     /// Days; `None`: off.
     SoftDelete(Option<u16>),
+    Promises(Promises),
 }
 
 impl Change {
@@ -279,6 +281,8 @@ impl Change {
             Self::Notifications(_) => Action::PutBucketNotification,
             // Whoever may let it go may say how long it is kept.
             Self::SoftDelete(_) => Action::PutLifecycleConfiguration,
+            // How many regions have it, which S3 has no other word for.
+            Self::Promises(_) => Action::PutReplicationConfiguration,
         }
     }
 
@@ -299,6 +303,7 @@ impl Change {
             }
             Self::Notifications(rules) => engine.put_notifications(bucket, rules).await?,
             Self::SoftDelete(days) => undelete::keep(ctx, bucket, days).await?,
+            Self::Promises(promises) => engine.promise(bucket, promises).await?,
         }
         Ok(())
     }
@@ -319,7 +324,11 @@ async fn patch(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         refuse_lists(&rules)?;
     }
     let mut changes: Vec<Change> = acl.clone().map(Change::Acl).into_iter().collect();
+    let mut promised = Promises::default();
     for (name, value) in asked {
+        if promises::of_json(&mut promised, &name, &value)? {
+            continue;
+        }
         let change = match name.as_str() {
             "acl_settings" => {
                 let ownership = ownership_of(value)?;
@@ -344,6 +353,7 @@ async fn patch(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         };
         changes.extend(change);
     }
+    changes.extend((!promised.is_empty()).then_some(Change::Promises(promised)));
     let actions: Vec<Action> = changes.iter().map(Change::action).collect();
     allowed(ctx, &req, &actions).await?;
     for change in changes {

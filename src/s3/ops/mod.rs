@@ -23,6 +23,7 @@ mod params;
 mod payment;
 mod plain;
 mod policy;
+mod promises;
 mod remarks;
 mod rename;
 mod replication;
