@@ -592,3 +592,7 @@ const _: () = assert!(NOTIFY_LANE_BYTES_MAX <= NOTIFY_BYTES_MAX);
 const _: () = assert!(SCRUB_INTERVAL.as_secs() < SCRUB_INTERVAL_MAX.as_secs());
 const _: () = assert!(NOTIFY_DELIVERIES_EACH_MAX < NOTIFY_DELIVERIES_MAX);
 const _: () = assert!(NOTIFY_ANSWER_TIMEOUT.as_millis() < NOTIFY_TIMEOUT.as_millis());
+
+/// Lines of the audit log that wait for the disk, and those that are written at once.
+pub const AUDIT_WAITING_MAX: usize = 4096;
+pub const AUDIT_BATCH_MAX: usize = 256;

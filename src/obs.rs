@@ -4,6 +4,7 @@
 //! in `table`, which says its name, its labels and what it means. Bucket names and keys are never
 //! labels. Nothing here is global: a test or a second node in the process has its own.
 
+pub mod audit;
 pub mod page;
 pub mod table;
 

@@ -3,8 +3,24 @@
 use std::sync::Arc;
 
 use crate::engine::Engine;
+use crate::obs::audit::Audit;
 use crate::obs::{Counter, EncodeLabelSet, Entries, Family, Group, Metrics, table};
+use crate::s3::error::{Code, S3Error};
 use crate::s3::feed::Feed;
+use crate::types::name::AccountId;
+
+use super::route::Call;
+
+/// What the admin API is told of its node.
+pub struct AdminOptions {
+    /// What clients are told to use for S3.
+    pub endpoint: String,
+    /// The account that the cluster was made with; without one nobody is an operator.
+    pub operator: Option<AccountId>,
+    pub metrics: Arc<Metrics>,
+    pub feed: Feed,
+    pub audit: Audit,
+}
 
 /// Handed to every route.
 pub(crate) struct Api {
@@ -15,6 +31,22 @@ pub(crate) struct Api {
     /// What requests of S3 did.
     pub(super) feed: Feed,
     pub(super) counts: AdminMetrics,
+    pub(super) audit: Audit,
+    pub(super) operator: Option<AccountId>,
+}
+
+impl Api {
+    /// Refuses whoever may not see the whole cluster.
+    pub(super) fn operator(&self, call: &Call<'_>) -> Result<(), S3Error> {
+        match self.operator.as_ref() == Some(call.account()?) {
+            true => Ok(()),
+            false => {
+                let why = "This is for operators: admin keys of the account that the cluster was \
+                           made with.";
+                Err(S3Error::with(Code::AccessDenied, why))
+            }
+        }
+    }
 }
 
 /// Label of a request that was answered.

@@ -9,14 +9,14 @@ use super::model::{Backup, BackupState, BackupTask};
 use super::route::{Call, Route, route};
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(GET "backup", Admin, status, () => Backup, [],
+    route!(GET "backup", Operator, status, () => Backup, [],
         "How far the backup or restore of the node is, or how the last one came out."),
-    route!(POST "backup/create", Admin, create, BackupTask => Backup, [],
+    route!(POST "backup/create", Operator, create, BackupTask => Backup, [],
         "Writes a backup of the node to a file of its own machine, while it runs."),
-    route!(POST "backup/restore", Admin, restore, BackupTask => Backup, [],
+    route!(POST "backup/restore", Operator, restore, BackupTask => Backup, [],
         "Brings back from a file of the node's machine the bytes that its records name and that it \
          does not have; never a record."),
-    route!(POST "backup/stop", Admin, stop, () => Backup, [],
+    route!(POST "backup/stop", Operator, stop, () => Backup, [],
         "Ends the one that is under way; what it wrote is no backup."),
 ];
 

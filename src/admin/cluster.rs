@@ -10,11 +10,11 @@ use super::model::{BucketLag, NodeFigures, PeerState, RegionStatus, Replication,
 use super::route::{Call, Route, route};
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(GET "status", Admin, status, () => Status, [],
+    route!(GET "status", Operator, status, () => Status, [],
         "The regions as the node that answers sees them."),
-    route!(GET "node", Admin, node, () => NodeFigures, [],
+    route!(GET "node", Operator, node, () => NodeFigures, [],
         "Disk, caches and clock of the node that answers."),
-    route!(GET "metrics", Admin, metrics, () => metrics String, [],
+    route!(GET "metrics", Operator, metrics, () => metrics String, [],
         "The metrics of the node that answers, as its operations port gives them to Prometheus."),
 ];
 

@@ -40,6 +40,7 @@ async fn whoami(api: &Api, call: &Call<'_>, (): ()) -> Result<Whoami, Error> {
         access_key: access_key.to_string(),
         account: account.to_string(),
         admin: *scope == KeyScope::Admin,
+        operator: api.operator(call).is_ok(),
         region: api.engine.region(),
     })
 }

@@ -6,6 +6,7 @@
 //! answered without.
 
 mod api;
+mod audited;
 mod backup;
 mod cluster;
 pub(crate) mod health;
@@ -35,16 +36,17 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::engine::Engine;
-use crate::obs::{self, Metrics};
+use crate::obs;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::feed::Feed;
 use crate::s3::reply::ReplyBody;
 use crate::s3::request::Query;
 use crate::s3::{Outgoing, Service, Signed};
 use crate::types::access::Circumstances;
 use crate::types::caller::Caller;
 
+pub use api::AdminOptions;
 use api::{AdminMetrics, Answered, Api};
+use audited::{Asked, Seen};
 use model::{ADMIN_PREFIX, ErrorBody};
 use route::{Answer, Call};
 
@@ -59,11 +61,11 @@ pub const OPENAPI_PATH: &str = "/-/openapi.json";
 pub struct Admin(Arc<Api>);
 
 impl Admin {
-    /// `endpoint` is what clients are told to use for S3.
-    pub fn new(engine: Engine, endpoint: String, metrics: Arc<Metrics>, feed: Feed) -> Self {
+    pub fn new(engine: Engine, options: AdminOptions) -> Self {
+        let AdminOptions { endpoint, operator, metrics, feed, audit } = options;
         let counts = AdminMetrics::default();
         metrics.add(&counts);
-        Self(Arc::new(Api { engine, endpoint, metrics, feed, counts }))
+        Self(Arc::new(Api { engine, endpoint, metrics, feed, counts, audit, operator }))
     }
 
     /// Answers a request whose path is below `/-/`; `not_ready` is for the health endpoints.
@@ -82,7 +84,9 @@ impl Admin {
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let id = hex::encode_upper(self.0.engine.env().random::<8>());
-        let result = self.authenticated(s3, request, client).await;
+        let mut seen = Seen::default();
+        let result = self.authenticated(s3, request, client, &mut seen).await;
+        seen.tell(&self.0, &Asked { method: &method, path: &path, id: &id, client }, &result);
         let (status, caller, code) = match &result {
             Ok((caller, _)) => (StatusCode::OK, caller.access_key().map(ToString::to_string), None),
             Err(error) => (error.status(), None, Some(error.code().as_str())),
@@ -101,11 +105,13 @@ impl Admin {
         s3: &Service,
         request: Request<Incoming>,
         client: SocketAddr,
+        seen: &mut Seen,
     ) -> Result<(Caller, Answer), S3Error> {
         let (signed, by_token) = match bearer(request.headers()) {
             Some(token) => (self.by_token(&token, request).await?, true),
             None => (s3.verify(request, BODY_BYTES_MAX).await?, false),
         };
+        seen.note(&signed);
         let path = signed.path.strip_prefix(ADMIN_PREFIX).and_then(|rest| rest.strip_prefix('/'));
         let around = Circumstances {
             source_ip: Some(client.ip().to_canonical()),

@@ -178,6 +178,10 @@ pub struct Whoami {
     pub account: String,
     /// It may do all of its account, and use this API.
     pub admin: bool,
+    /// It is an admin key of the account that the cluster was made with: it may see and do what is
+    /// of the whole cluster.
+    #[serde(default)]
+    pub operator: bool,
     /// The region that answers.
     #[schemars(with = "String")]
     pub region: RegionId,

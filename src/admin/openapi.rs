@@ -161,7 +161,8 @@ pub fn page() -> String {
          curl -H \"Authorization: Bearer $GODWIT_ADMIN_TOKEN\" \
          \"$AWS_ENDPOINT_URL_S3{ADMIN_PREFIX}/status\"\n\
          ```\n\n\
-         `admin` is a key with the scope of its whole account, or a token that one made; a \
+         `operator` is an admin key of the account that the cluster was made with; `admin` is a key \
+         with the scope of its whole account, or a token that one made; a \
          read-only token does what is `GET`.\n\
          A refusal is JSON with `code` (the S3 error code that fits), `message`, `hint` (what to \
          do) and `request_id`.\n\
@@ -188,6 +189,7 @@ fn row(route: &Route, schemas: &mut SchemaGenerator) -> String {
     let who = match route.role {
         Role::Key => "any key; the route says what it needs",
         Role::Admin => "`admin`",
+        Role::Operator => "`operator`: an admin key of the account that the cluster was made with",
     };
     out += &format!("* Who: {who}\n");
     for param in route.query {

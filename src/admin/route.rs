@@ -28,6 +28,9 @@ pub enum Role {
     Key,
     /// Keys with the scope of their whole account, and tokens made with one.
     Admin,
+    /// Such a key of the account that the cluster was made with: it sees and does what is not one
+    /// account's.
+    Operator,
 }
 
 impl Role {
@@ -35,6 +38,7 @@ impl Role {
         match self {
             Self::Key => "any key",
             Self::Admin => "admin",
+            Self::Operator => "operator",
         }
     }
 }

@@ -30,8 +30,10 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static Route)> {
 /// Answers a request that was authenticated.
 pub(super) async fn answer(api: &Api, call: &Call<'_>) -> Result<Answer, S3Error> {
     let route = find(call)?;
-    if route.role == Role::Admin {
-        call.account()?;
+    match route.role {
+        Role::Key => {}
+        Role::Admin => drop(call.account()?),
+        Role::Operator => api.operator(call)?,
     }
     compare(call, route)?;
     Ok((route.run)(api, call).await?)
@@ -77,7 +79,18 @@ pub(super) fn only_looks(method: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::all;
+    use super::{Role, all};
+
+    /// Subjects that are one account's own.
+    const OF_ACCOUNTS: [&str; 6] = ["objects", "deleted", "storage", "keys", "tokens", "requests"];
+
+    #[test]
+    fn what_is_of_the_whole_cluster_needs_an_operator() {
+        for (group, route) in all() {
+            let of_account = OF_ACCOUNTS.contains(&group);
+            assert_eq!(route.role != Role::Operator, of_account, "{group} {}", route.path);
+        }
+    }
 
     #[test]
     fn a_method_and_a_path_stand_for_one_row() {

@@ -8,17 +8,17 @@ use super::model::{DamagedBytes, Repair, Scrub};
 use super::route::{Call, Route, route};
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(GET "scrub", Admin, scrub, () => Scrub, [],
+    route!(GET "scrub", Operator, scrub, () => Scrub, [],
         "How far the node has checked what it holds, and what is damaged and not replaced yet."),
-    route!(POST "scrub/start", Admin, start_scrub, () => Scrub, [],
+    route!(POST "scrub/start", Operator, start_scrub, () => Scrub, [],
         "Checks everything that the node holds now, at the whole budget."),
-    route!(POST "scrub/stop", Admin, stop_scrub, () => Scrub, [],
+    route!(POST "scrub/stop", Operator, stop_scrub, () => Scrub, [],
         "Stops checking, over restarts too, until it is started again."),
-    route!(GET "repair", Admin, repair, () => Repair, [],
+    route!(GET "repair", Operator, repair, () => Repair, [],
         "How far the node has compared records and looked after copies, and what is missing."),
-    route!(POST "repair/start", Admin, start_repair, () => Repair, [],
+    route!(POST "repair/start", Operator, start_repair, () => Repair, [],
         "Compares all records with all regions and looks at the copies of every object now."),
-    route!(POST "repair/stop", Admin, stop_repair, () => Repair, [],
+    route!(POST "repair/stop", Operator, stop_repair, () => Repair, [],
         "Ends that, and begins none by itself until it is started again."),
 ];
 

@@ -72,6 +72,7 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<Exit, CliError> {
         wan: !command.no_wan,
         encryption: settings.encryption,
         notify: settings.notify,
+        audit: settings.audit,
         lifecycle_day: command.lifecycle_day.map(|day| day.0),
     };
     process::run(&dir, async |env, stop| {

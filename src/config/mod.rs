@@ -48,6 +48,7 @@ pub struct Config {
     pub encryption: Encryption,
     pub lifecycle: Lifecycle,
     pub repair: Repair,
+    pub audit: Audit,
     pub log: Log,
 }
 
@@ -174,6 +175,20 @@ pub struct Repair {
     pub rate: Size,
 }
 
+/// Who changed what, one JSON object a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// `off`, `log` for the node's log, or the path of a file.
+    pub to: String,
+    /// A file that is larger is put aside.
+    pub max_size: Size,
+    /// So many of those are kept.
+    pub keep: u16,
+    /// Changes of objects are told too, not only those of buckets and keys.
+    pub objects: bool,
+}
+
 /// The log on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -207,6 +222,7 @@ impl Default for Config {
             encryption: Encryption::default(),
             lifecycle: Lifecycle::default(),
             repair: Repair::default(),
+            audit: Audit::default(),
             log: Log::default(),
         }
     }
@@ -275,6 +291,12 @@ impl Default for Repair {
             scrub_rate: Size::mib(crate::limits::SCRUB_RATE_DEFAULT >> 20),
             rate: Size::mib(crate::limits::REPAIR_RATE_DEFAULT >> 20),
         }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { to: "log".to_owned(), max_size: Size::mib(64), keep: 8, objects: false }
     }
 }
 
@@ -382,6 +404,12 @@ impl Config {
             [("repair.scrub_rate", self.repair.scrub_rate), ("repair.rate", self.repair.rate)];
         if let Some((field, _)) = rates.into_iter().find(|(_, rate)| *rate < RATE_MIN) {
             return Err(ConfigError::Field { field, why: "is at least 1MiB, a second" });
+        }
+        if self.audit.to.is_empty() || self.audit.max_size < RATE_MIN {
+            return Err(ConfigError::Field {
+                field: "audit",
+                why: "`to` is off, log or a path, `max_size` at least 1MiB",
+            });
         }
         if self.mesh.mtu.is_some_and(|mtu| mtu < 1200) {
             return Err(ConfigError::Field { field: "mesh.mtu", why: "is at least 1200 (QUIC)" });

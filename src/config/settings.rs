@@ -203,6 +203,25 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Text,
         "Bytes a second that repair fetches from other regions at most",
     ),
+    row(
+        "GODWIT_AUDIT",
+        "audit.to",
+        Kind::Text,
+        "Where the audit log goes: `off`, `log` (the node's log), or the path of a file",
+    ),
+    row(
+        "GODWIT_AUDIT_MAX_SIZE",
+        "audit.max_size",
+        Kind::Text,
+        "Size from which that file is put aside as `NAME.1`",
+    ),
+    row("GODWIT_AUDIT_KEEP", "audit.keep", Kind::Integer, "How many of those are kept"),
+    row(
+        "GODWIT_AUDIT_OBJECTS",
+        "audit.objects",
+        Kind::Bool,
+        "Whether changes of objects are told too, not only those of buckets and keys",
+    ),
     row("GODWIT_LOG", "log.level", Kind::Text, "Filter of the log: `info`, `godwit=debug,info`"),
     row("GODWIT_LOG_FORMAT", "log.format", Kind::Text, "`text` or `json`"),
 ];

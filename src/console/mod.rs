@@ -28,8 +28,10 @@ use tracing::{info, warn};
 use crate::env::{BoxFuture, Env};
 use crate::limits;
 use crate::logic::attempts::{Attempts, Rule};
+use crate::obs::audit::{self, Audit, Entry};
 use crate::s3::Outgoing;
 use crate::types::name::{AccessKeyId, SecretKey};
+use crate::types::region::RegionId;
 
 use sessions::{Key, Session, Sessions};
 
@@ -61,6 +63,13 @@ const PER_KEY: Rule = Rule {
 /// Sign-ins of one address, whatever the key: people behind one proxy share it.
 const PER_ADDRESS: Rule = Rule { free: 50, ..PER_KEY };
 
+/// Who hears of sign-ins, and of which region they are told.
+#[derive(Clone)]
+pub struct Told {
+    pub audit: Audit,
+    pub region: RegionId,
+}
+
 /// The console of one node, or of one `godwit dev`. Cheap to clone.
 #[derive(Clone)]
 pub struct Console(Arc<Inner>);
@@ -72,6 +81,7 @@ struct Inner {
     endpoint: String,
     sessions: Sessions,
     attempts: Mutex<Guesses>,
+    told: Told,
 }
 
 /// Sign-ins of late.
@@ -102,11 +112,11 @@ const NOT_FOUND: Refusal = refusal(StatusCode::NOT_FOUND, "NotFound", "There is 
 
 impl Console {
     /// `door` serves the S3 port whose address clients are told as `endpoint`.
-    pub fn new(env: Env, door: Door, endpoint: String) -> Self {
+    pub fn new(env: Env, door: Door, endpoint: String, told: Told) -> Self {
         let sessions = Sessions::new(env.clone());
         let (keys, addresses) = (Attempts::new(PER_KEY), Attempts::new(PER_ADDRESS));
         let attempts = Mutex::new(Guesses { keys, addresses });
-        Self(Arc::new(Inner { env, door, endpoint, sessions, attempts }))
+        Self(Arc::new(Inner { env, door, endpoint, sessions, attempts, told }))
     }
 
     /// Answers one request of a browser at `client`.
@@ -145,7 +155,10 @@ impl Console {
         if path == SESSION {
             return match *request.method() {
                 Method::GET => Ok(self.welcome(&session)),
-                Method::DELETE => Ok(self.sign_out(&session, &cookie, request.headers())),
+                Method::DELETE => {
+                    self.tell("SignOut", Some(&session.key.id), client, StatusCode::OK);
+                    Ok(self.sign_out(&session, &cookie, request.headers()))
+                }
                 _ => Err(NOT_FOUND),
             };
         }
@@ -193,6 +206,7 @@ impl Console {
         let answer = self.enter(&key, request, WHOAMI, client).await?;
         let right = answer.status() == StatusCode::OK;
         info!(target: "godwit::console", access_key = %key.id, %address, right, "sign-in");
+        self.tell("SignIn", Some(&key.id).filter(|_| right), client, answer.status());
         if answer.status().is_server_error() {
             let why = "The store cannot say now whether the key is right; try again soon.";
             return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", why));
@@ -208,6 +222,26 @@ impl Console {
         let mut response = self.welcome(&session);
         response.headers_mut().insert(SET_COOKIE, set_cookie(&headers, &cookie));
         Ok(response)
+    }
+
+    /// Tells the audit log. A key that did not prove itself is not named: people type their secret
+    /// into the wrong field.
+    fn tell(&self, op: &str, key: Option<&AccessKeyId>, client: SocketAddr, status: StatusCode) {
+        self.0.told.audit.tell(&Entry {
+            at_ms: self.0.env.now_ms(),
+            region: self.0.told.region,
+            door: audit::Door::Console,
+            id: "",
+            op,
+            caller: key.map_or("anonymous", |key| &key.0),
+            account: None,
+            source: Some(client.ip().to_canonical()),
+            bucket: None,
+            key: None,
+            access_key: None,
+            status: status.as_u16(),
+            error: (!status.is_success()).then_some("WrongKey"),
+        });
     }
 
     fn may_try(&self, address: IpAddr, key: &AccessKeyId) -> Result<(), Refusal> {

@@ -16,6 +16,7 @@ use tracing::warn;
 
 use crate::cluster::ClusterOptions;
 use crate::config::{self, Regions};
+use crate::console::Console;
 use crate::engine;
 use crate::env::Env;
 use crate::logic::keyring::Keyring;
@@ -27,6 +28,7 @@ use crate::store;
 use crate::types::region::{RegionId, RegionInfo};
 
 use super::anycast::{Anycast, Site};
+use super::audit::{AuditOptions, AuditTo};
 use super::identity::{self, Charter, FirstKey};
 use super::shutdown::Stopper;
 use super::webhooks::Webhooks;
@@ -64,6 +66,8 @@ pub struct DevOptions {
     pub lifecycle_day: Option<Duration>,
     /// Destinations of bucket notifications, the same for all regions.
     pub notify: config::Notify,
+    /// Where audit logs go; of a file each region has its own, with its code at the end.
+    pub audit: config::Audit,
 }
 
 /// What `godwit dev --json` prints: the line that programs wait for.
@@ -145,7 +149,9 @@ impl Dev {
         let console = console.map_err(|source| file("the console".as_ref(), source))?;
         let announcement = announcement(plan, charter, console);
         let (endpoint, stop) = (announcement.endpoint.clone(), front.stop());
-        super::start_console(&env, doors.console, handler.clone(), endpoint, stop);
+        let told = nodes.first().map(Node::told).expect("there is a region at least");
+        let console = Console::new(env.clone(), handler.clone(), endpoint, told);
+        super::start_console(&env, doors.console, console, stop);
         let global = http::serve(env.clone(), doors.global, handler, front.stop());
         env.spawn("global endpoint", global);
         Ok(Self { announcement, env, nodes, front })
@@ -318,9 +324,21 @@ fn node(
         keyring: keyring.clone(),
         webhooks: webhooks.map_err(NodeError::Webhooks)?,
         s3,
+        audit: audit(&options.audit, region),
         endpoint: Some(format!("http://{}", plan.global())),
         stop_grace: STOP_GRACE,
     })
+}
+
+/// Every region has a file of its own.
+fn audit(settings: &config::Audit, region: RegionId) -> AuditOptions {
+    let mut options = AuditOptions::of(settings);
+    if let AuditTo::File(path) = &mut options.to {
+        let mut name = path.clone().into_os_string();
+        name.push(format!(".{region}"));
+        *path = name.into();
+    }
+    options
 }
 
 /// Rules are run often enough that a short day can be watched.

@@ -127,6 +127,11 @@ impl Charter {
 }
 
 impl Identity {
+    /// The account that the cluster was made with: who has an admin key of it runs the cluster.
+    pub fn operator(&self) -> Option<AccountId> {
+        self.first_key.as_ref().map(|key| key.record.account.clone())
+    }
+
     /// As one word: a join token.
     pub fn to_text(&self) -> String {
         to_text(self)

@@ -6,6 +6,7 @@
 //! way round.
 
 mod anycast;
+pub mod audit;
 pub mod dev;
 pub mod env;
 mod error;
@@ -29,18 +30,20 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, AdminOptions};
 use crate::cluster::{self, Cluster, ClusterOptions};
-use crate::console::Console;
+use crate::console::{Console, Told};
 use crate::engine::{self, Engine, Expirer, Keeper};
 use crate::env::{Env, Peers};
 use crate::logic::keyring::Keyring;
 use crate::net::{Mesh, MeshOptions};
 use crate::obs::Metrics;
+use crate::obs::audit::{Audit, AuditMetrics};
 use crate::s3::{self, feed::Feed};
 use crate::store::{self, Store};
 use crate::types::region::RegionId;
 
+pub use audit::AuditOptions;
 pub use error::NodeError;
 use figures::Figures;
 use http::Handler;
@@ -62,6 +65,7 @@ pub struct NodeOptions {
     /// Destinations of bucket notifications.
     pub webhooks: Webhooks,
     pub s3: s3::Options,
+    pub audit: AuditOptions,
     /// What clients are told to use; without it, the address of the S3 listener.
     pub endpoint: Option<String>,
     pub stop_grace: Duration,
@@ -94,6 +98,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
 /// A running node.
 pub struct Node {
     env: Env,
+    audit: Audit,
     region: RegionId,
     store: Store,
     mesh: Arc<Mesh>,
@@ -138,14 +143,8 @@ impl Node {
 
         let (store, report) = Store::open(env.clone(), options.store).await?;
         info!(%region, ?report, "store open");
-        let handler = cluster::Handler::new();
-        let mesh = Mesh::start(env.clone(), options.mesh, handler.clone())
-            .map_err(|error| NodeError::Mesh(error.to_string()))?;
-        let peers: Arc<dyn Peers> = mesh.clone();
         let members = options.identity.members.clone();
-        let cluster =
-            Cluster::start(env.clone(), store.clone(), peers, &handler, members, options.cluster)
-                .await?;
+        let (mesh, cluster) = join(&store, options.mesh, members, options.cluster).await?;
         let engine = Engine::new(cluster.clone(), options.engine).with_keyring(options.keyring);
         let engine = engine.with_courier(Arc::new(options.webhooks));
 
@@ -154,8 +153,16 @@ impl Node {
             format!("http://{}", address.unwrap_or_else(|_| "127.0.0.1:8080".to_owned()))
         });
         let feed = options.s3.feed.clone();
-        let admin = Admin::new(engine.clone(), endpoint.clone(), metrics.clone(), feed.clone());
-        let s3 = front(&engine, options.s3, admin, readiness.clone());
+        let audit = start_audit(&env, &options.audit, &metrics, jobs.stop())?;
+        let told = AdminOptions {
+            endpoint: endpoint.clone(),
+            operator: options.identity.operator(),
+            metrics: metrics.clone(),
+            feed: feed.clone(),
+            audit: audit.clone(),
+        };
+        let s3 = s3::Options { audit: audit.clone(), ..options.s3 };
+        let s3 = front(&engine, s3, Admin::new(engine.clone(), told), readiness.clone());
         metrics.add(s3.metrics());
         metrics.add(cluster.metrics());
         metrics.add(cluster.notify_metrics());
@@ -165,15 +172,11 @@ impl Node {
         let keeper = Arc::new(Keeper::new(&engine));
         metrics.add(keeper.metrics());
         Figures::show(&metrics, &cluster, &readiness);
-        let handler: Handler = {
-            let s3 = s3.clone();
-            Arc::new(move |request, client| {
-                let s3 = s3.clone();
-                Box::pin(async move { s3.call(request, client).await })
-            })
-        };
+        let handler = handler_of(s3.clone());
         if let Some(listener) = listeners.console {
-            start_console(&env, listener, handler.clone(), endpoint, fronts.stop());
+            let told = Told { audit: audit.clone(), region };
+            let console = Console::new(env.clone(), handler.clone(), endpoint, told);
+            start_console(&env, listener, console, fronts.stop());
         }
         env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
         start_jobs(&store, &engine, &s3, options.identity.first_key, &jobs);
@@ -183,6 +186,7 @@ impl Node {
         let stop_grace = options.stop_grace;
         Ok(Self {
             env,
+            audit,
             region,
             store,
             mesh,
@@ -204,6 +208,11 @@ impl Node {
 
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// What the console in front of it tells of sign-ins.
+    pub(crate) fn told(&self) -> Told {
+        Told { audit: self.audit.clone(), region: self.region }
     }
 
     /// What its S3 listener does with a request.
@@ -239,6 +248,29 @@ impl Node {
     }
 }
 
+/// The mesh, and the drivers that speak over it.
+async fn join(
+    store: &Store,
+    mesh: MeshOptions,
+    members: cluster::Members,
+    options: ClusterOptions,
+) -> Result<(Arc<Mesh>, Cluster), NodeError> {
+    let (env, handler) = (store.env(), cluster::Handler::new());
+    let mesh = Mesh::start(env.clone(), mesh, handler.clone())
+        .map_err(|error| NodeError::Mesh(error.to_string()))?;
+    let (peers, store): (Arc<dyn Peers>, _) = (mesh.clone(), store.clone());
+    let cluster =
+        Box::pin(Cluster::start(env.clone(), store, peers, &handler, members, options)).await?;
+    Ok((mesh, cluster))
+}
+
+fn handler_of(s3: s3::Service) -> Handler {
+    Arc::new(move |request, client| {
+        let s3 = s3.clone();
+        Box::pin(async move { s3.call(request, client).await })
+    })
+}
+
 /// The S3 front, with the admin API for what is not S3.
 fn front(engine: &Engine, options: s3::Options, admin: Admin, readiness: Readiness) -> s3::Service {
     let own: s3::Own = Arc::new(move |s3: s3::Service, request, client| {
@@ -248,9 +280,26 @@ fn front(engine: &Engine, options: s3::Options, admin: Admin, readiness: Readine
     s3::Service::new(engine.env().clone(), Arc::new(engine.clone()), options, own)
 }
 
-/// Serves the web console, which hands its requests to `door`.
-fn start_console(env: &Env, listener: TcpListener, door: Handler, endpoint: String, stop: Stop) {
-    let console = Console::new(env.clone(), door, endpoint);
+/// The audit log; a file that cannot be opened is told at once.
+fn start_audit(
+    env: &Env,
+    options: &AuditOptions,
+    metrics: &Metrics,
+    stop: Stop,
+) -> Result<Audit, NodeError> {
+    let counts = AuditMetrics::default();
+    metrics.add(&counts);
+    audit::start(env, options, &counts, stop).map_err(|source| {
+        let what = match &options.to {
+            audit::AuditTo::File(path) => path.display().to_string(),
+            audit::AuditTo::Off | audit::AuditTo::Log => "the audit log".to_owned(),
+        };
+        NodeError::File { what, source }
+    })
+}
+
+/// Serves the web console.
+fn start_console(env: &Env, listener: TcpListener, console: Console, stop: Stop) {
     let handler: Handler = Arc::new(move |request, client| {
         let console = console.clone();
         Box::pin(async move { console.call(request, client).await })

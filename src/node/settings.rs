@@ -9,6 +9,7 @@ use crate::s3;
 use crate::store;
 use crate::types::region::RegionId;
 
+use super::audit::AuditOptions;
 use super::identity::{self, Offered};
 use super::webhooks::Webhooks;
 use super::{NodeError, NodeOptions, keyring};
@@ -77,6 +78,7 @@ impl NodeOptions {
                 access_log,
                 ..s3::Options::new(code)
             },
+            audit: AuditOptions::of(&config.audit),
             endpoint: config.s3.endpoint.clone().or_else(|| region.endpoints.s3.clone()),
             stop_grace: config.s3.stop_grace.0,
         })

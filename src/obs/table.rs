@@ -270,6 +270,12 @@ metrics! {
         NOTIFY_OLDEST: Gauge "godwit_notify_oldest_seconds" []
             "Age of the oldest event that waits";
     }
+    "Audit log" {
+        AUDIT_LINES: Counter "godwit_audit_lines_total" []
+            "Lines of the audit log that were written";
+        AUDIT_DROPPED: Counter "godwit_audit_dropped_total" []
+            "Lines of the audit log that found no room or could not be written; should stay 0";
+    }
     "Lifecycle rules" {
         LIFECYCLE_DONE: Counter "godwit_lifecycle_done_total" ["what"]
             "Objects `expired`, noncurrent versions `erased`, delete markers removed \

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod around;
+mod audited;
 pub mod auth;
 pub mod body;
 mod chunked;
@@ -37,6 +38,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::engine;
 use crate::env::{BoxFuture, Env};
 use crate::limits;
+use crate::obs::audit::Audit;
 use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
 use crate::types::caller::Caller;
@@ -124,6 +126,8 @@ pub struct Options {
     pub access_log: AccessLogOptions,
     /// Hears what requests did.
     pub feed: feed::Feed,
+    /// Hears what was changed, and by whom.
+    pub audit: Audit,
 }
 
 impl Options {
@@ -139,6 +143,7 @@ impl Options {
             room: limits::REQUESTS_WEIGHT_MAX,
             access_log: AccessLogOptions::default(),
             feed: feed::Feed::default(),
+            audit: Audit::default(),
         }
     }
 }
@@ -224,6 +229,7 @@ impl Service {
                 let expect = expect.clone();
                 let mut trail = Trail::new(ctx, request.method(), Some(&target));
                 trail.seen = Seen::of(ctx, &request, &target, peer, false);
+                trail.source = Some(peer.ip());
                 let crossing = Crossing::of(request.method(), request.headers(), &target);
                 let head = intake::split(ctx, request, target, virtual_host, expect);
                 let result = match head {
@@ -306,6 +312,7 @@ async fn answer(
 ) -> Result<Reply, S3Error> {
     let op = op::find(ctx.table, &head.target, &head.parts.method, &head.query, head.headers())?;
     trail.op = op.name;
+    trail.audited = audited::hears(&ctx.options.audit, op);
     trail.permit = Some(admit(ctx, op.weight())?);
     if op.auth == Auth::Form {
         head.unfold().await?;

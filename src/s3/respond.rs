@@ -1,5 +1,6 @@
 //! From a reply or an error to HTTP, and the one log line a request leaves.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,11 +12,14 @@ use tracing::{error, info};
 
 use crate::env::Env;
 use crate::limits;
+use crate::obs::audit::Audit;
 use crate::types::action::Target;
 use crate::types::caller::Caller;
+use crate::types::region::RegionId;
 
 use super::Ctx;
 use super::access_log::{Ended, Seen};
+use super::audited;
 use super::error::{Code, S3Error};
 use super::feed::{Feed, Told};
 use super::gate;
@@ -37,6 +41,10 @@ pub(super) struct Trail {
     pub(super) seen: Option<Box<Seen>>,
     pub(super) error: Option<Code>,
     pub(super) target: Option<Target>,
+    /// The other end of the connection.
+    pub(super) source: Option<IpAddr>,
+    /// The audit log hears of it.
+    pub(super) audited: bool,
     head: bool,
     began: Duration,
 }
@@ -52,6 +60,8 @@ impl Trail {
             seen: None,
             error: None,
             target: target.cloned(),
+            source: None,
+            audited: false,
             head: *method == Method::HEAD,
             began: ctx.env.monotonic(),
         }
@@ -150,6 +160,8 @@ impl Trail {
             env: ctx.env.clone(),
             metrics: ctx.metrics.clone(),
             feed: ctx.options.feed.clone(),
+            audit: ctx.options.audit.clone(),
+            region: ctx.options.region,
             status: reply.status,
             source: text_of(&reply.headers, "x-godwit-source"),
             object_bytes: object_bytes(&reply),
@@ -240,6 +252,8 @@ struct Line {
     env: Env,
     metrics: S3Metrics,
     feed: Feed,
+    audit: Audit,
+    region: RegionId,
     status: StatusCode,
     source: Option<String>,
     object_bytes: Option<u64>,
@@ -252,8 +266,11 @@ struct Line {
 impl Line {
     /// Written when the last byte was handed over. ERROR means that a person must look.
     fn write(self, sent: &Sent) {
-        let Self { env, metrics, feed, status, source, object_bytes, ready, cause, mut trail } =
-            self;
+        if self.trail.audited {
+            audited::tell(&self.audit, &self.env, self.region, &self.trail, self.status.as_u16());
+        }
+        let Self { env, metrics, feed, status, source, object_bytes, ready, cause, .. } = self;
+        let mut trail = self.trail;
         let took = env.monotonic().saturating_sub(trail.began);
         let op = trail.op;
         metrics.open.dec();
