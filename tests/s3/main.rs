@@ -31,5 +31,6 @@ mod replication;
 mod table;
 mod tagging;
 mod undelete;
+mod unsent;
 mod versioning;
 mod website;

@@ -41,36 +41,34 @@ async fn swaps(client: &Client, path: &str) -> Duration {
 }
 
 /// One region's row: milliseconds by operation.
-async fn row(client: &Client, code: &str, strong: bool) -> Vec<(&'static str, Option<Duration>)> {
+async fn row(client: &Client, code: &str) -> Vec<(&'static str, Duration)> {
     let path = |kind: &str, number: usize| format!("/latency/{code}-{kind}-{number}");
     let put = |kind: &'static str, len: usize| {
         move |number| client.call("PUT", &path(kind, number)).body("x".repeat(len))
     };
     let cold = put("cold", 40);
     let mut row = vec![
-        ("PUT", Some(middle(200, put("plain", 40)).await)),
-        ("PUT 20 KB", Some(middle(200, put("large", 20_000)).await)),
+        ("PUT", middle(200, put("plain", 40)).await),
+        ("PUT 20 KB", middle(200, put("large", 20_000)).await),
     ];
     let cold = middle(200, |number| cold(number).header("if-none-match", "*")).await;
-    row.push(("If-None-Match, cold", Some(cold)));
-    row.push(("If-Match, warm", Some(swaps(client, &path("warm", 0)).await)));
+    row.push(("If-None-Match, cold", cold));
+    row.push(("If-Match, warm", swaps(client, &path("warm", 0)).await));
     let get = |number| client.call("GET", &path("plain", number));
-    row.push(("GET", Some(middle(200, get).await)));
+    row.push(("GET", middle(200, get).await));
     let fresh = |number| get(number).header("x-godwit-consistent", "true");
-    let fresh = if strong { Some(middle(200, fresh).await) } else { None };
-    row.push(("strong GET", fresh));
+    row.push(("strong GET", middle(200, fresh).await));
     // Of a key that its register knows.
     let known = |_| client.call("GET", &path("warm", 0)).header("x-godwit-consistent", "true");
-    let known = if strong { Some(middle(200, known).await) } else { None };
-    row.push(("strong GET, register", known));
+    row.push(("strong GET, register", middle(200, known).await));
     let missing = |number| client.call("GET", &path("missing", number));
-    row.push(("GET of no key", Some(middle(404, missing).await)));
+    row.push(("GET of no key", middle(404, missing).await));
     row
 }
 
 /// A table for a cluster of these regions, all of them voters; in round trips to the nearest other
 /// region (a plain write's second copy) and, in brackets, to the nearest majority.
-pub async fn table(folder: &Path, regions: &'static [&'static str], strong: bool) {
+pub async fn table(folder: &Path, regions: &'static [&'static str]) {
     let site = Site::start(folder, regions, 1).await;
     site.relay.calm();
     storm::make(&site, "/latency").await;
@@ -81,7 +79,7 @@ pub async fn table(folder: &Path, regions: &'static [&'static str], strong: bool
             others.map(|other| site.relay.round_trip(region, other)).collect();
         trips.sort();
         let (nearest, majority) = (trips[0], trips[regions.len() / 2 - 1]);
-        let row = row(&site.clients[region], code, strong).await;
+        let row = row(&site.clients[region], code).await;
         if region == 0 {
             let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
             eprintln!("| Region | nearest / majority, ms | {} |", names.join(" | "));
@@ -89,12 +87,9 @@ pub async fn table(folder: &Path, regions: &'static [&'static str], strong: bool
         }
         let cells: Vec<String> = row
             .into_iter()
-            .map(|(_, time)| match time {
-                None => "-".to_owned(),
-                Some(time) => {
-                    let in_trips = |trip: Duration| time.as_secs_f64() / trip.as_secs_f64();
-                    format!("{:.2} ({:.2})", in_trips(nearest), in_trips(majority))
-                }
+            .map(|(_, time)| {
+                let in_trips = |trip: Duration| time.as_secs_f64() / trip.as_secs_f64();
+                format!("{:.2} ({:.2})", in_trips(nearest), in_trips(majority))
             })
             .collect();
         let (near, far) = (nearest.as_millis(), majority.as_millis());

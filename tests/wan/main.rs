@@ -30,16 +30,6 @@ use objects::Work;
 use site::{REGIONS, Site, ask, eventually};
 use storm::{Plan, make, storm};
 
-/// Whether registers of keys are written and judged: as long as strong reads are refused there is
-/// nothing to judge, and conditional writes are judged in each region by itself. `GODWIT_REGISTERS=1`
-/// or `0` says otherwise.
-fn registers() -> bool {
-    let refused = include_str!("../../docs/s3-compatibility.md")
-        .lines()
-        .any(|line| line.contains("| GetObject with X-Godwit-Consistent |"));
-    number_of("GODWIT_REGISTERS").map_or(!refused, |number| number != 0)
-}
-
 fn number_of(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|number| number.parse().unwrap())
 }
@@ -67,7 +57,7 @@ fn five_regions_lose_nothing_and_name_each_bucket_once() {
             writers: 2,
             work: Work { lens, parts_every: 8, new_every: 4, pause },
             names_every: Duration::from_millis(500),
-            registers: registers(),
+            registers: number_of("GODWIT_REGISTERS") != Some(0),
             lose: true,
         };
         let done = storm(folder, seed, plan).await;
@@ -91,7 +81,7 @@ fn five_regions_lose_nothing_for_a_long_time() {
             writers: 2,
             work: Work { lens, parts_every: 6, new_every: 12, pause },
             names_every: Duration::from_secs(2),
-            registers: registers(),
+            registers: number_of("GODWIT_REGISTERS") != Some(0),
             lose: false,
         };
         let done = storm(folder, seed, plan).await;
@@ -103,7 +93,7 @@ fn five_regions_lose_nothing_for_a_long_time() {
 #[ignore = "prints a table: just long latency"]
 fn what_operations_cost_in_round_trips_with_three_voters() {
     test("what_operations_cost_in_round_trips_with_three_voters", async |folder, _| {
-        latency::table(folder, &REGIONS[..3], registers()).await;
+        latency::table(folder, &REGIONS[..3]).await;
     });
 }
 
@@ -111,7 +101,7 @@ fn what_operations_cost_in_round_trips_with_three_voters() {
 #[ignore = "prints a table: just long latency"]
 fn what_operations_cost_in_round_trips_with_five_voters() {
     test("what_operations_cost_in_round_trips_with_five_voters", async |folder, _| {
-        latency::table(folder, &REGIONS, registers()).await;
+        latency::table(folder, &REGIONS).await;
     });
 }
 
@@ -127,9 +117,7 @@ fn new_keys_found_at_once_in_round_trips() {
 #[ignore = "prints figures: just long latency"]
 fn a_counter_of_five_regions_makes_progress() {
     test("a_counter_of_five_regions_makes_progress", async |folder, _| {
-        if registers() {
-            latency::counter(folder, &REGIONS, Duration::from_secs(60)).await;
-        }
+        latency::counter(folder, &REGIONS, Duration::from_secs(60)).await;
     });
 }
 

@@ -18,10 +18,6 @@ const KEYS: usize = 2;
 /// Operations on a key before another takes its place: long histories are hard to judge.
 const OPERATIONS: usize = 80;
 
-/// Whether plain writes take part. A long run showed one that a strong read had seen and that a
-/// condition, judged without it, then wrote over (docs/roadmap.md).
-const PLAIN: bool = false;
-
 /// Each write's number is its value.
 type Value = u64;
 
@@ -104,7 +100,7 @@ impl Caller {
             (9, _) => (Op::Put(Some(value)), String::new()),
             (10, _) => (Op::Put(None), String::new()),
             (12, _) => (Op::DeleteIfPresent, String::new()),
-            (11, _) if PLAIN => (Op::Plain(Some(value)), String::new()),
+            (11, _) => (Op::Plain(Some(value)), String::new()),
             // Who knows nothing of the key reads it first, mostly.
             (0..=3, _) | (_, None) => (Op::Read, String::new()),
             (_, Some((expected, etag))) => (Op::PutIfMatch { expected, new: value }, etag),

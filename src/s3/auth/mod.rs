@@ -86,7 +86,8 @@ pub(crate) struct Identity {
 impl Claim {
     /// Reads the credentials, wherever they are; everything that needs no secret is checked.
     pub(crate) fn parse(look: &Look<'_>, options: &AuthOptions) -> Result<Self, S3Error> {
-        let header = look.headers.get(http::header::AUTHORIZATION);
+        // An empty one says nothing: such a request is anonymous.
+        let header = look.headers.get(http::header::AUTHORIZATION).filter(|text| !text.is_empty());
         let query_v4 = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"]
             .iter()
             .any(|name| look.query.has(name));
