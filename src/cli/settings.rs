@@ -2,6 +2,8 @@
 
 use quick_xml::escape::escape;
 
+use crate::config::Size;
+
 use super::error::{CliError, Exit};
 
 /// What a setting's document is.
@@ -259,6 +261,24 @@ pub(super) const SETTINGS: &[Setting] = &[
             xml("PublicAccessBlockConfiguration", &inside)
         },
         unset: None,
+    },
+    Setting {
+        name: "quota_bytes",
+        query: "metadata",
+        format: Format::Field,
+        what: "how large it may grow: 500MiB, 10GiB; 0: without end",
+        element: "",
+        short: |value| value.parse::<Size>().ok().map(|size| size.bytes().to_string().into()),
+        unset: Some("0"),
+    },
+    Setting {
+        name: "quota_objects",
+        query: "metadata",
+        format: Format::Field,
+        what: "how many objects it may have; 0: without end",
+        element: "",
+        short: |value| value.parse::<u64>().ok().map(|number| number.to_string().into()),
+        unset: Some("0"),
     },
     Setting {
         name: "tags",

@@ -97,6 +97,8 @@ pub enum Error {
     },
     /// What shall be copied or renamed is not there. Last, as peers number these.
     NoSuchSource(ObjectKey),
+    /// The bucket has as much as it may have.
+    QuotaExceeded,
 }
 
 impl fmt::Display for Error {
@@ -127,6 +129,7 @@ impl fmt::Display for Error {
             Self::NoSuchEncryptionKey(name) => write!(f, "the keyring has no key `{name}`"),
             Self::NoSuchKey => f.write_str("no such key"),
             Self::NoSuchSource(key) => write!(f, "there is no {key} to take"),
+            Self::QuotaExceeded => f.write_str("the quota of the bucket is used up"),
             Self::NoSuchUpload => f.write_str("no such upload; it may be complete or aborted"),
             Self::NoSuchVersion => f.write_str("no such version"),
             Self::NotModified { .. } => f.write_str("not modified"),

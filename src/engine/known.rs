@@ -19,6 +19,7 @@ use crate::types::kept::Keeping;
 use crate::types::lifecycle::Lifecycle;
 use crate::types::name::BucketName;
 use crate::types::record::{Record, RecordId};
+use crate::types::usage::Quota;
 
 use super::index::store_error;
 use super::{Engine, Error, mismatch};
@@ -37,6 +38,7 @@ pub(super) struct Known {
     logging: Decoded<Logging>,
     requesters_pay: Decoded<bool>,
     keeping: Decoded<Keeping>,
+    quota: Decoded<Quota>,
 }
 
 impl Known {
@@ -50,6 +52,7 @@ impl Known {
             logging: OnceLock::new(),
             requesters_pay: OnceLock::new(),
             keeping: OnceLock::new(),
+            quota: OnceLock::new(),
         }
     }
 
@@ -89,6 +92,10 @@ impl Known {
     pub(super) fn keeping(&self) -> Result<Keeping, Error> {
         let set = self.decoded(&self.keeping, SettingKind::Keeping)?;
         Ok(set.map(|keeping| *keeping).unwrap_or_default())
+    }
+
+    pub(super) fn quota(&self) -> Result<Option<Arc<Quota>>, Error> {
+        self.decoded(&self.quota, SettingKind::Quota)
     }
 
     fn decoded<T: DeserializeOwned>(

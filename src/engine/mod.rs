@@ -28,6 +28,7 @@ mod notify;
 mod object;
 mod payment;
 mod prefetch;
+mod quota;
 mod rename;
 mod scope;
 mod tidy;
@@ -53,6 +54,7 @@ use crate::types::object::{ObjectMeta, Row};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
+use crate::types::usage::Quota;
 
 pub use crate::cluster::{Source, Whereabouts};
 pub use crate::logic::lifecycle::Due;
@@ -352,6 +354,8 @@ struct Place {
     config: Arc<BucketConfig>,
     /// How long it keeps what is written over.
     keeping: Keeping,
+    /// What is left of its quota where it has one.
+    room: Option<Quota>,
 }
 
 impl Place {

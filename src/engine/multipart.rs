@@ -145,6 +145,7 @@ impl Engine {
         let place = self.place(&part.bucket).await?;
         let record = self.open_upload(&place, &part.key, part.upload).await?;
         let place = place.within(&record.headers.location)?;
+        self.check_room_for(&place, &part.key, source.len())?;
         if let Some((algorithm, _)) = record.checksum {
             source.want_checksum(algorithm);
         }
@@ -218,7 +219,7 @@ impl Engine {
         }
         let numbers = self.gather_parts(&complete).await?;
         let (config, subject) = (place.config.clone(), place.row_id(&complete.key));
-        let (complete, keeping) = (Arc::new(complete), place.keeping);
+        let (complete, keeping, room) = (Arc::new(complete), place.keeping, place.room);
         let judged = complete.clone();
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
             completion(&place, &judged, &numbers, view, stamp)
@@ -231,7 +232,7 @@ impl Engine {
             let op = Some(op_of(complete.upload));
             self.write_linearizable(&config, write, op).await?
         };
-        let place = Place { name: complete.bucket.clone(), config, keeping };
+        let place = Place { name: complete.bucket.clone(), config, keeping, room };
         self.completed(&place, &complete, written.stamp).await
     }
 
@@ -443,6 +444,7 @@ fn completion(
     let stored = part_records(view, upload, numbers)?;
     let whole = parts::assemble(&complete.parts, &stored, record.checksum).map_err(refused)?;
     compare(complete.checksum.as_ref(), whole.checksum.as_ref())?;
+    place.check_room(&row, whole.size)?;
     if let Some(size) = complete.size.filter(|size| *size != whole.size) {
         let why = format!("the parts have {} bytes together, not {size}", whole.size);
         return Err(Error::InvalidRequest(why));

@@ -19,6 +19,7 @@ use crate::logic::undo;
 use crate::types::acl::Acl;
 use crate::types::bucket::{BucketConfig, Versioning};
 use crate::types::encryption::{SecretBytes, Sse, SseAsked};
+use crate::types::kept::Keeping;
 use crate::types::lock::LockAsked;
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{
@@ -148,6 +149,7 @@ impl Engine {
         self.judge_early(&place.config, &put.key, &put.conditions).await?;
         check_asked(&place.config, put.attributes.lock, self.env().now_ms())?;
         let place = place.within(&put.attributes.headers.location)?;
+        self.check_room_for(&place, &put.key, source.len())?;
         let encrypting = self.encrypting(&put.bucket, &put.attributes.encryption)?;
         let data_key = encrypting.as_ref().map(|e| &e.key);
         let (run, digests) = self.take_body(&place.config, source, data_key).await?;
@@ -250,8 +252,11 @@ impl Engine {
     pub(super) async fn place(&self, name: &BucketName) -> Result<Place, Error> {
         let (known, config) = (self.known(name)?, self.bucket(name).await?);
         let known = known.filter(|known| known.config.id == config.id);
-        let keeping = known.map(|known| known.keeping()).transpose()?.unwrap_or_default();
-        Ok(Place { name: name.clone(), config, keeping })
+        let (keeping, room) = match known {
+            Some(known) => (known.keeping()?, self.room(&known)?),
+            None => (Keeping::default(), None),
+        };
+        Ok(Place { name: name.clone(), config, keeping, room })
     }
 
     /// Takes a body in. Dropped on an error, the bytes that came are removed.
@@ -297,6 +302,7 @@ impl Engine {
             let row = place.row(view, &key)?;
             judge(&conditions, &row)?;
             above(stamp, &row)?;
+            place.check_room(&row, meta.size)?;
             let made = (meta.clone(), marks.clone());
             let row = place.put(&row, stamp, made);
             Ok(vec![(place.row_id(&key), Record::Row(row))])

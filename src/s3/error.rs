@@ -143,6 +143,8 @@ codes! {
         "The bucket you are attempting to access must be addressed using the specified \
          endpoint.";
     PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold";
+    QuotaExceeded 403
+        "The bucket would grow beyond its quota. Delete something, or have its owner raise the quota.";
     ReplicationConfigurationNotFoundError 404 "The replication configuration was not found.";
     RequestHeaderSectionTooLarge 400
         "Your request header section exceeds the maximum allowed size.";
@@ -405,6 +407,7 @@ impl From<engine::Error> for S3Error {
             E::PreconditionFailed(header) => {
                 Self::new(Code::PreconditionFailed).extra("Condition", header)
             }
+            E::QuotaExceeded => Self::new(Code::QuotaExceeded),
             E::StorageFull => Self::unavailable(&text, RETRY_WHEN_FULL),
             E::Unavailable { reason, retry_after } => Self::unavailable(&reason, retry_after),
         };

@@ -174,6 +174,8 @@ pub enum SettingKind {
     Website,
     /// Undo window and soft delete.
     Keeping,
+    /// How much it may grow to.
+    Quota,
 }
 
 /// Which node changed a set: per region and incarnation.

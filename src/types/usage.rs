@@ -44,3 +44,29 @@ impl Usage {
         })
     }
 }
+
+/// What a bucket may grow to; `None`: without end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Of all versions.
+    pub bytes: Option<u64>,
+    /// Keys that a plain list shows.
+    pub objects: Option<u64>,
+}
+
+impl Quota {
+    /// What is left of it; nothing where more is there already.
+    #[must_use]
+    pub fn left(self, used: Usage) -> Self {
+        Self {
+            bytes: self.bytes.map(|bytes| bytes.saturating_sub(used.bytes)),
+            objects: self.objects.map(|objects| objects.saturating_sub(used.objects)),
+        }
+    }
+
+    /// Whether so much more is within it.
+    pub fn allows(self, more: Usage) -> bool {
+        self.bytes.is_none_or(|bytes| more.bytes <= bytes)
+            && self.objects.is_none_or(|objects| more.objects <= objects)
+    }
+}

@@ -26,6 +26,7 @@ mod object;
 mod payment;
 mod policy;
 mod probe;
+mod quota;
 mod regions;
 mod replication;
 mod table;

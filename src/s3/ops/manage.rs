@@ -30,13 +30,13 @@ use crate::types::caller::Caller;
 use crate::types::lifecycle::{Expiration, Lifecycle, Rule};
 use crate::types::name::{AccessKeyId, AccountId, BucketName, ObjectKey};
 use crate::types::record::{AccessKeyRecord, KeyScope};
-use crate::types::usage::Usage;
+use crate::types::usage::{Quota, Usage};
 
 use super::acl::{of_bucket, refuse_lists};
 use super::bucket::region_of;
 use super::params::{account, non_empty};
 use super::policy::is_public;
-use super::{cors, lifecycle, notification, ownership, promises, undelete};
+use super::{cors, lifecycle, notification, ownership, promises, quota, undelete};
 
 /// Whether anyone may list the bucket.
 const LISTING: &str = "x-amz-acl-public-list-objects-enabled";
@@ -141,6 +141,7 @@ async fn show(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     if let Some(found) = found {
         out["lifecycle_rules"] = found.rules.iter().map(shown_rule).collect();
     }
+    quota::show(engine.quota(bucket).await?, &mut out);
     let keeping = engine.keeping(bucket).await?;
     out["soft_delete"] = json!({
         "enabled": keeping.soft_delete_days.is_some(),
@@ -269,6 +270,7 @@ enum Change {
     /// Days; `None`: off.
     SoftDelete(Option<u16>),
     Promises(Promises),
+    Quota(Quota),
 }
 
 impl Change {
@@ -281,8 +283,8 @@ impl Change {
             Self::Notifications(_) => Action::PutBucketNotification,
             // Whoever may let it go may say how long it is kept.
             Self::SoftDelete(_) => Action::PutLifecycleConfiguration,
-            // How many regions have it, which S3 has no other word for.
-            Self::Promises(_) => Action::PutReplicationConfiguration,
+            // How much of it there may be, and how often: S3 has no other word for that.
+            Self::Promises(_) | Self::Quota(_) => Action::PutReplicationConfiguration,
         }
     }
 
@@ -304,6 +306,7 @@ impl Change {
             Self::Notifications(rules) => engine.put_notifications(bucket, rules).await?,
             Self::SoftDelete(days) => undelete::keep(ctx, bucket, days).await?,
             Self::Promises(promises) => engine.promise(bucket, promises).await?,
+            Self::Quota(quota) => engine.put_quota(bucket, quota).await?,
         }
         Ok(())
     }
@@ -324,9 +327,12 @@ async fn patch(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         refuse_lists(&rules)?;
     }
     let mut changes: Vec<Change> = acl.clone().map(Change::Acl).into_iter().collect();
-    let mut promised = Promises::default();
+    let before = ctx.engine().quota(bucket).await?;
+    let (mut promised, mut quota) = (Promises::default(), before);
     for (name, value) in asked {
-        if promises::of_json(&mut promised, &name, &value)? {
+        if promises::of_json(&mut promised, &name, &value)?
+            || quota::of_json(&mut quota, &name, &value)?
+        {
             continue;
         }
         let change = match name.as_str() {
@@ -354,6 +360,7 @@ async fn patch(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         changes.extend(change);
     }
     changes.extend((!promised.is_empty()).then_some(Change::Promises(promised)));
+    changes.extend((quota != before).then_some(Change::Quota(quota)));
     let actions: Vec<Action> = changes.iter().map(Change::action).collect();
     allowed(ctx, &req, &actions).await?;
     for change in changes {

@@ -24,6 +24,7 @@ mod payment;
 mod plain;
 mod policy;
 mod promises;
+mod quota;
 mod remarks;
 mod rename;
 mod replication;

@@ -251,7 +251,7 @@ await step('CORS, lifecycle, website, notifications and tags are set by forms', 
   must((await ask('GET', 'api/s3/photos?tagging')).text.includes('birds / waders'), 'tags are set');
 });
 
-await step('versioning is suspended and turned on again; encryption and location are shown', async () => {
+await step('versioning is suspended and turned on again; encryption is shown', async () => {
   await settings('versioning');
   await button('Suspend versioning').click();
   await button('Turn versioning on').click();
@@ -259,10 +259,42 @@ await step('versioning is suspended and turned on again; encryption and location
   await settings('encryption');
   await eventually('as it was made', async () => (await page.getByLabel('New objects are encrypted').inputValue()) === 'AES256');
   await accessible('encryption');
+});
+
+const about = async (bucket) => JSON.parse((await ask('GET', `api/s3/${bucket}?metadata`)).text);
+
+await step('copies, order, quota and soft delete of a bucket are set', async () => {
   await settings('location');
-  await dialog().getByText('everywhere').waitFor();
-  await dialog().getByText(/full copies/).waitFor();
-  await accessible('location');
+  await dialog().getByText('every region').waitFor();
+  await page.getByLabel('A write is answered when').selectOption('1');
+  await page.getByLabel('Copies soon after').fill('2');
+  await page.getByLabel('Strong: one order').check();
+  await button('Save promises').click();
+  await eventually('the promises are set', async () => {
+    const { ack, copies, consistency } = await about('photos');
+    return ack === 1 && copies === 2 && consistency === 'strong';
+  });
+  await page.getByLabel('Size, GiB').fill('0.5');
+  await page.getByLabel('Number of objects').fill('1000');
+  await button('Save quota').click();
+  await eventually('the quota is set', async () => {
+    const { quota_bytes, quota_objects } = await about('photos');
+    return quota_bytes === 2 ** 29 && quota_objects === 1000;
+  });
+  await page.getByLabel('Keep what is deleted').check();
+  await page.getByLabel('Days').fill('14');
+  await button('Save soft delete').click();
+  await eventually('soft delete is on', async () => (await about('photos')).soft_delete.retention_days === 14);
+  await accessible('promises');
+  await shot('promises');
+  await page.getByLabel('Keep what is deleted').uncheck();
+  await button('Save soft delete').click();
+  await page.getByLabel('Strong: one order').uncheck();
+  await button('Save promises').click();
+  await eventually('all is as before', async () => {
+    const { consistency, soft_delete } = await about('photos');
+    return consistency === 'eventual' && !soft_delete.enabled;
+  });
 });
 
 // ---------------------------------------------------------------- objects

@@ -7,10 +7,11 @@ import * as xml from '../xml';
 import { Grants } from './grants';
 import { Lifecycle } from './lifecycle';
 import { Pairs } from './pairs';
+import { Promises } from './promises';
 
 const TABS = [
   ['access', 'Access'], ['policy', 'Policy'], ['cors', 'CORS'], ['lifecycle', 'Lifecycle'], ['versioning', 'Versioning'],
-  ['encryption', 'Encryption'], ['location', 'Location'], ['website', 'Website'], ['events', 'Notifications'], ['tags', 'Tags'],
+  ['encryption', 'Encryption'], ['location', 'Location and promises'], ['website', 'Website'], ['events', 'Notifications'], ['tags', 'Tags'],
 ] as const;
 type Tab = (typeof TABS)[number][0];
 
@@ -27,7 +28,7 @@ export function Settings({ bucket, tab, onTab, onClose }: { bucket: string; tab:
         {now === 'lifecycle' && <Lifecycle bucket={bucket} />}
         {now === 'versioning' && <Versioning bucket={bucket} />}
         {now === 'encryption' && <Encryption bucket={bucket} />}
-        {now === 'location' && <Location bucket={bucket} />}
+        {now === 'location' && <Promises bucket={bucket} />}
         {now === 'website' && <Website bucket={bucket} />}
         {now === 'events' && <Events bucket={bucket} />}
         {now === 'tags' && <Tags bucket={bucket} />}
@@ -243,26 +244,6 @@ function Encryption({ bucket }: Of) {
 export function encryption(SSEAlgorithm: string, key = ''): string {
   const apply = { SSEAlgorithm, KMSMasterKeyID: key || undefined };
   return xml.build('ServerSideEncryptionConfiguration', { Rule: { ApplyServerSideEncryptionByDefault: apply } });
-}
-
-function Location({ bucket }: Of) {
-  const load = useLoad(async () => {
-    const place = (await fetched(bucket, { location: '' }))?.textContent ?? '';
-    const copies = await s3('GET', bucket, { query: { replication: '' } }).catch(() => null);
-    return { place, copies: copies?.headers.get('x-godwit-copies') ?? '1', regions: copies?.headers.get('x-godwit-regions') ?? place };
-  }, [bucket]);
-  if (load.error) return <Problem text={load.error} />;
-  if (!load.value) return <p class="sub">Loading …</p>;
-  const { place, copies, regions } = load.value;
-  const anywhere = !place || place === 'auto';
-  return (
-    <dl class="facts">
-      <div><dt>Location</dt><dd>{anywhere ? 'everywhere: objects live where they are read' : place}</dd></div>
-      <div><dt>Copies</dt><dd>{copies} full {copies === '1' ? 'copy' : 'copies'} of every object soon after it was written</dd></div>
-      <div><dt>May be kept in</dt><dd class="chips">{regions.split(',').map((code) => <span class="chip" key={code}>{code}</span>)}</dd></div>
-      <div><dt>A write is answered</dt><dd>when two regions have it on disk, or one where there is one</dd></div>
-    </dl>
-  );
 }
 
 function Website({ bucket }: Of) {
