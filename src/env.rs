@@ -148,6 +148,9 @@ pub trait Peers: Send + Sync {
     fn rtt(&self, to: RegionId) -> Option<Duration>;
     /// A connection stands.
     fn is_connected(&self, to: RegionId) -> bool;
+    /// Who is to be reached from now on, with an address where one is known; and who else may ask,
+    /// to hear why it is not.
+    fn set_members(&self, members: Vec<(RegionId, Option<String>)>, askers: Vec<RegionId>);
 }
 
 /// The receiving side of [`Peers`].

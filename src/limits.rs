@@ -234,6 +234,14 @@ pub const REGISTER_SILENCE: Duration = Duration::from_secs(5);
 
 /// Registers that a voter accepted and of which it waits to hear more; beyond, it accepts none.
 pub const REGISTERS_OPEN_MAX: usize = 100_000;
+/// Names of registers in one answer, and registers that are rewritten at a time, when voters change.
+pub const REGISTERS_PAGE: usize = 256;
+pub const REWRITES_AT_ONCE: usize = 16;
+/// Between two looks at the members: what is decided reaches everyone at once, mostly.
+pub const MEMBERS_INTERVAL: Duration = Duration::from_secs(1);
+/// A change of voters that is not over after this, once for each reachable member before it by
+/// code, is driven by the next member too.
+pub const CHANGE_PATIENCE: Duration = Duration::from_secs(10);
 /// Keys of a list that voters have accepted and that no row shows yet: of more the list is answered
 /// 503. How many of them are read at a time, how long a list waits for all that, and how often it
 /// asks again because the page became longer.

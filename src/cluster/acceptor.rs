@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::limits;
-use crate::logic::register::acceptor::Cell;
+use crate::logic::register::acceptor::{Cell, Handled};
 use crate::logic::register::{Accepted, Answer, Ask, Ballot, Value, row_value};
 use crate::net::registers::{Bodies, Counters, KeyRange, RegisterRequest, RegisterResponse};
 use crate::store::{self, SealedBlob, Snapshot, Table, Tx};
@@ -118,24 +118,45 @@ impl Registers {
     ) -> Result<RegisterResponse, store::Error> {
         match request {
             RegisterRequest::Record { epoch, voters, id, ask, bodies } => {
-                match self.may_serve(epoch, &voters).and_then(|()| self.may_take(&id, &ask)) {
-                    Ok(()) => self.answer_in_turn(from, id, ask, bodies).await,
+                if let Some(turned) = self.turned(epoch) {
+                    return Ok(turned);
+                }
+                match self.may_serve(&voters).and_then(|()| self.may_take(&id, &ask)) {
+                    Ok(()) => self.answer_in_turn(from, epoch, id, (ask, bodies)).await,
                     Err(why) => Ok(RegisterResponse::Declined(why)),
                 }
             }
             RegisterRequest::Range { epoch, voters, range } => {
-                match self.may_serve(epoch, &voters) {
-                    Ok(()) => self.answer_range(range).await,
+                if let Some(turned) = self.turned(epoch) {
+                    return Ok(turned);
+                }
+                match self.may_serve(&voters) {
+                    Ok(()) => self.answer_range(epoch, range).await,
                     Err(why) => Ok(RegisterResponse::Declined(why)),
                 }
             }
+            RegisterRequest::Members => {
+                Ok(RegisterResponse::Members(Box::new((*self.host().members()).clone())))
+            }
+            RegisterRequest::Adopt(members) => {
+                self.host().adopt(*members).await?;
+                Ok(RegisterResponse::Members(Box::new((*self.host().members()).clone())))
+            }
+            RegisterRequest::List { epoch, after } => self.list(epoch, after),
+            RegisterRequest::Remains => Ok(match self.host().remains().await {
+                Ok(remains) => RegisterResponse::Remains(remains),
+                Err(why) => RegisterResponse::Declined(why.to_string()),
+            }),
             RegisterRequest::Confirm(counters) => self.confirm_for(from, counters).await,
             RegisterRequest::Close { name, bucket, stamp } => {
                 let live = self.close(name, bucket, stamp).await?;
                 Ok(RegisterResponse::Closed { live })
             }
             RegisterRequest::KeyNews { epoch, voters, since, after } => {
-                match self.may_serve(epoch, &voters) {
+                if let Some(turned) = self.turned(epoch) {
+                    return Ok(turned);
+                }
+                match self.may_serve(&voters) {
                     Ok(()) => Ok(RegisterResponse::KeyNews(self.key_news(since, after.as_ref())?)),
                     Err(why) => Ok(RegisterResponse::Declined(why)),
                 }
@@ -146,16 +167,16 @@ impl Registers {
     async fn answer_in_turn(
         &self,
         from: RegionId,
+        epoch: u64,
         id: RecordId,
-        ask: Ask<Record>,
-        bodies: Bodies,
+        (ask, bodies): (Ask<Record>, Bodies),
     ) -> Result<RegisterResponse, store::Error> {
         let (host, turns) = (self.host(), &self.state().acceptor.turns);
         match ask {
-            Ask::Query => self.answer_record(id, ask, bodies).await,
+            Ask::Query => self.answer_record(epoch, id, ask, bodies).await,
             Ask::Prepare { ballot } => {
                 turns.wait(host.env(), &id, ballot).await;
-                let response = self.answer_record(id.clone(), ask, bodies).await?;
+                let response = self.answer_record(epoch, id.clone(), ask, bodies).await?;
                 if let RegisterResponse::Record { answer, .. } = &response
                     && matches!(**answer, Answer::Promised { .. })
                 {
@@ -165,7 +186,7 @@ impl Registers {
                 Ok(response)
             }
             Ask::Accept { ballot, .. } => {
-                let response = self.answer_record(id.clone(), ask, bodies).await;
+                let response = self.answer_record(epoch, id.clone(), ask, bodies).await;
                 turns.end(&id, ballot);
                 response
             }
@@ -174,19 +195,13 @@ impl Registers {
 
     async fn answer_record(
         &self,
+        epoch: u64,
         id: RecordId,
         ask: Ask<Record>,
         bodies: Bodies,
     ) -> Result<RegisterResponse, store::Error> {
-        let store = self.host().store();
         if let Ask::Query = ask {
-            let answer = {
-                let view = store.read()?;
-                let key = cell_key(&id);
-                let mut cell: Cell<Record> = view.get(Table::Register, &key)?.unwrap_or_default();
-                cell.handle(&ask, view.record(&id)?.as_ref().map(row_value)).answer
-            };
-            return self.with_bodies(answer).await;
+            return self.answer_query(epoch, &id).await;
         }
         let (mut sealed, mut offered) = (Vec::new(), None);
         if let Ask::Accept { value, .. } = &ask {
@@ -197,40 +212,104 @@ impl Registers {
             };
         }
         let (now_ms, subject) = (self.host().env().now_ms(), id.clone());
-        let handled = store
+        let this = self.clone();
+        let asked = self
+            .host()
+            .store()
             .write(move |tx| {
-                let accepts = matches!(ask, Ask::Accept { .. });
-                if let (true, RecordId::Row(bucket, _)) = (accepts, &id)
+                if this.turned(epoch).is_some() {
+                    return Ok(Asked::Turned);
+                }
+                if let (Ask::Accept { value, .. }, RecordId::Row(bucket, _)) = (&ask, &id)
+                    && shows_something(&value.state)
                     && names::closed(tx, *bucket)?
                 {
-                    return Ok(None);
+                    return Ok(Asked::Closed);
                 }
                 let mut cell = load_cell(tx, &id)?;
                 let row = tx.record(&id)?.as_ref().map(row_value);
                 let handled = cell.handle(&ask, row);
-                if handled.changed && accepts {
+                if handled.changed && matches!(ask, Ask::Accept { .. }) {
                     attach(tx, sealed)?;
                     let blobs = held_blobs(tx, &cell)?;
                     tx.put_holding(Table::Register, &cell_key(&id), &cell, &blobs)?;
-                    let key = open_key(&id);
-                    tx.put(Table::Register, &key, &Open { id, since_ms: now_ms })?;
-                } else if handled.changed {
+                    let known = reduce(tx, &id)?;
+                    if !known {
+                        let key = open_key(&id);
+                        tx.put(Table::Register, &key, &Open { id, since_ms: now_ms })?;
+                    }
+                    let handled = Box::new(handled);
+                    return Ok(Asked::Answered { handled, opened: !known });
+                }
+                if handled.changed {
                     save_cell(tx, &id, &cell)?;
                 }
-                Ok::<_, store::Error>(Some(handled))
+                let handled = Box::new(handled);
+                Ok::<_, store::Error>(Asked::Answered { handled, opened: false })
             })
             .await?;
-        let Some(handled) = handled else {
-            let why = "the bucket is being deleted or was deleted";
-            return Ok(RegisterResponse::Declined(why.to_owned()));
-        };
-        if handled.changed && matches!(handled.answer, Answer::Accepted { .. }) {
-            if let Some(stamp) = offered {
-                self.state().accepted_keys.note(&subject, stamp);
+        match asked {
+            Asked::Closed => {
+                let why = "the bucket is being deleted or was deleted";
+                Ok(RegisterResponse::Declined(why.to_owned()))
             }
-            self.state().acceptor.open.fetch_add(1, Ordering::Relaxed);
+            Asked::Turned => Ok(self.turned(epoch).unwrap_or(RegisterResponse::Behind)),
+            Asked::Answered { handled, opened } => {
+                if let (Some(stamp), true) = (offered, handled.changed) {
+                    self.state().accepted_keys.note(&subject, stamp);
+                }
+                self.state().acceptor.open.fetch_add(usize::from(opened), Ordering::Relaxed);
+                self.with_bodies(handled.answer).await
+            }
         }
-        self.with_bodies(handled.answer).await
+    }
+
+    async fn answer_query(
+        &self,
+        epoch: u64,
+        id: &RecordId,
+    ) -> Result<RegisterResponse, store::Error> {
+        let answer = {
+            let view = self.host().store().read()?;
+            // What is seen is of this epoch, as none has followed since.
+            if let Some(turned) = self.turned(epoch) {
+                return Ok(turned);
+            }
+            let cell: Option<Cell<Record>> = view.get(Table::Register, &cell_key(id))?;
+            let row = view.record(id)?.as_ref().map(row_value);
+            cell.unwrap_or_default().handle(&Ask::Query, row).answer
+        };
+        self.with_bodies(answer).await
+    }
+
+    /// The answer to a question of another epoch than this voter's; `None` where it is the same.
+    pub(super) fn turned(&self, epoch: u64) -> Option<RegisterResponse> {
+        match epoch.cmp(&self.host().roster().epoch()) {
+            std::cmp::Ordering::Equal => None,
+            std::cmp::Ordering::Greater => Some(RegisterResponse::Behind),
+            std::cmp::Ordering::Less => {
+                let members = (*self.host().members()).clone();
+                Some(RegisterResponse::Members(Box::new(members)))
+            }
+        }
+    }
+
+    /// Names of the registers here.
+    fn list(&self, epoch: u64, after: Option<Vec<u8>>) -> Result<RegisterResponse, store::Error> {
+        let view = self.host().store().read()?;
+        if let Some(turned) = self.turned(epoch) {
+            return Ok(turned);
+        }
+        if let Some(why) = self.state().acceptor.standing().why_not() {
+            return Ok(RegisterResponse::Declined(why));
+        }
+        let after = after.map(|name| [CELL, &name].concat());
+        let page: Vec<(Vec<u8>, Cell<Record>)> =
+            view.scan(Table::Register, CELL, after.as_deref(), limits::REGISTERS_PAGE)?;
+        let is_last = page.len() < limits::REGISTERS_PAGE;
+        let name = |(key, _): (Vec<u8>, _)| key.strip_prefix(CELL).map(<[u8]>::to_vec);
+        let names = page.into_iter().filter_map(name).collect();
+        Ok(RegisterResponse::Listed { names, is_last })
     }
 
     /// The bodies that ride in a value, or why it is not accepted.
@@ -277,11 +356,11 @@ impl Registers {
     }
 
     /// Whether this node is a voter among these and keeps its promises.
-    fn may_serve(&self, epoch: u64, voters: &[RegionId]) -> Result<(), String> {
+    fn may_serve(&self, voters: &[RegionId]) -> Result<(), String> {
         let host = self.host();
         let members = host.members();
-        if epoch != members.epoch() || voters != members.voters() {
-            let (ours, epoch) = (members.voters(), members.epoch());
+        if voters != members.voters() {
+            let (ours, epoch) = (members.voters(), members.electorate().epoch());
             return Err(format!("its voters are {ours:?} of epoch {epoch}, not {voters:?}"));
         }
         if !members.is_voter(host.region()) {
@@ -311,7 +390,7 @@ impl Registers {
         peer: RegionId,
         counters: Counters,
     ) -> Result<RegisterResponse, store::Error> {
-        let key = [b"counters/", peer.to_string().as_bytes()].concat();
+        let key = counters_key(peer);
         self.host()
             .store()
             .write(move |tx| {
@@ -340,9 +419,6 @@ impl Registers {
 
     async fn keep_on(&self) {
         let host = self.host();
-        if !host.members().is_voter(host.region()) {
-            return;
-        }
         self.get_confirmed().await;
         if self.state().acceptor.standing() != Standing::Serving {
             return;
@@ -357,10 +433,11 @@ impl Registers {
 
     async fn get_confirmed(&self) {
         let host = self.host();
-        let needed = host.members().confirmations();
         let mut confirmed: Vec<RegionId> = Vec::new();
         let mut waited = limits::REGISTER_PAUSE_MIN;
         loop {
+            // Anew each time: a region that is removed is not waited for.
+            let needed = host.members().confirmations();
             for peer in host.members().by_distance(host.region(), &**host.peers()) {
                 if confirmed.len() >= needed {
                     break;
@@ -452,6 +529,7 @@ impl Registers {
         let name = match id {
             RecordId::Name(name) => name,
             RecordId::AccessKey(_)
+            | RecordId::Members
             | RecordId::Bucket(_)
             | RecordId::Part(..)
             | RecordId::Row(..)
@@ -468,6 +546,64 @@ impl Registers {
 /// Prefixes of [`Table::Register`].
 pub(super) const CELL: &[u8] = b"cell/";
 const OPEN: &[u8] = b"open/";
+
+/// How a voter's change of a register went.
+enum Asked {
+    Answered {
+        handled: Box<Handled<Record>>,
+        /// Its outcome is to be found out.
+        opened: bool,
+    },
+    /// The bucket takes no writes.
+    Closed,
+    /// The epoch changed meanwhile.
+    Turned,
+}
+
+/// A row of a deleted bucket shows nothing; it is still rewritten when the voters change.
+fn shows_something(value: &Record) -> bool {
+    match value {
+        Record::Row(row) => row.visible().next().is_some(),
+        Record::AccessKey(_)
+        | Record::Bucket(_)
+        | Record::Members(_)
+        | Record::Name(_)
+        | Record::Part(_)
+        | Record::Upload(_) => true,
+    }
+}
+
+fn counters_key(peer: RegionId) -> Vec<u8> {
+    [b"counters/", peer.to_string().as_bytes()].concat()
+}
+
+/// A region of this code that comes is another one.
+pub(super) fn forget_counters(tx: &mut Tx<'_>, peer: RegionId) -> Result<(), store::Error> {
+    tx.delete(Table::Meta, &counters_key(peer))
+}
+
+/// Lets all registers go: this region joins the voters, and whatever it kept from an earlier time
+/// counts no more.
+pub(super) fn discard_all(tx: &mut Tx<'_>) -> Result<(), store::Error> {
+    loop {
+        let page: Vec<(Vec<u8>, Cell<Record>)> = tx.scan(Table::Register, CELL, None, PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        for (key, _) in page {
+            tx.delete(Table::Register, &key)?;
+        }
+    }
+    loop {
+        let page: Vec<(Vec<u8>, Open)> = tx.scan(Table::Register, OPEN, None, PAGE)?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        for (key, _) in page {
+            tx.delete(Table::Register, &key)?;
+        }
+    }
+}
 
 pub(super) fn cell_key(id: &RecordId) -> Vec<u8> {
     [CELL, store::record_key(id).as_slice()].concat()
@@ -512,6 +648,7 @@ pub(super) fn reduce(tx: &mut Tx<'_>, id: &RecordId) -> Result<bool, store::Erro
         let deleting = match &accepted.value.state {
             Record::Name(name) => matches!(name.state, NameState::Deleting(_)),
             Record::AccessKey(_)
+            | Record::Members(_)
             | Record::Bucket(_)
             | Record::Part(_)
             | Record::Row(_)

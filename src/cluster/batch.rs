@@ -82,6 +82,7 @@ pub(super) fn same_kind(id: &RecordId, record: &Record) -> bool {
             | (RecordId::AccessKey(_), Record::AccessKey(_))
             | (RecordId::Upload(_), Record::Upload(_))
             | (RecordId::Part(..), Record::Part(_))
+            | (RecordId::Members, Record::Members(_))
     )
 }
 
@@ -90,6 +91,7 @@ fn check(id: &RecordId, record: &Record) -> Result<(), String> {
         _ if !same_kind(id, record) => Err(format!("{id:?} with a record of another kind")),
         Record::Row(row) => check_row(row),
         Record::AccessKey(_)
+        | Record::Members(_)
         | Record::Bucket(_)
         | Record::Name(_)
         | Record::Part(_)

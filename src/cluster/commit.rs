@@ -233,6 +233,7 @@ pub(super) fn fill(decided: &mut Decided, own: RegionId, new: &[BlobId], holders
             Record::Bucket(_)
             | Record::Name(_)
             | Record::AccessKey(_)
+            | Record::Members(_)
             | Record::Upload(_)
             | Record::Part(_) => {}
         }

@@ -187,6 +187,7 @@ fn together(row: Row, with: Record) -> Row {
     match merge(Some(Record::Row(row)), with).record {
         Record::Row(row) => row,
         Record::AccessKey(_)
+        | Record::Members(_)
         | Record::Bucket(_)
         | Record::Name(_)
         | Record::Part(_)
@@ -218,7 +219,7 @@ impl Cluster {
     {
         let registers = self.registers();
         if registers.is_alone() {
-            return self.write_because(config, write, because).await;
+            return self.write_alone(config, write, because).await;
         }
         let quorum = self.quorum(config);
         quorum.check()?;
@@ -274,6 +275,27 @@ impl Cluster {
             });
         };
         self.kept(&quorum, stamp, seq, acked).await.map_err(E::from)
+    }
+
+    /// The only region's disk is the order. One that is alone no more when it decides has no order
+    /// of its own.
+    async fn write_alone<E>(
+        &self,
+        config: &Arc<BucketConfig>,
+        write: Write<E>,
+        because: Because,
+    ) -> Result<Written, E>
+    where
+        E: From<Unavailable> + From<Contested> + Send + 'static,
+    {
+        let (cluster, Write { subject, bodies, decide }) = (self.clone(), write);
+        let decide: Decide<E> = Box::new(move |view, stamp| {
+            if !cluster.registers().is_alone() {
+                return Err(Contested.into());
+            }
+            decide(view, stamp)
+        });
+        self.write_because(config, Write { subject, bodies, decide }, because).await
     }
 
     /// Has regions hold bytes that a value will name.

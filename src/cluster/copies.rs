@@ -16,7 +16,7 @@ use crate::types::bucket::BucketConfig;
 use crate::types::id::BlobId;
 use crate::types::object::{BlobRef, HoldState, Holding, ObjectMeta, Primary, Version};
 use crate::types::record::RecordId;
-use crate::types::region::{RegionId, Role};
+use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::error::{ReadError, Unavailable};
@@ -77,9 +77,7 @@ impl Cluster {
     fn places(&self, config: &BucketConfig, object: &ObjectMeta) -> Vec<Place> {
         let own = self.region();
         let members = self.members();
-        let may_hold = members
-            .regions()
-            .filter(|info| info.role != Role::Cache && config.allows(object, info.id));
+        let may_hold = members.holders().filter(|info| config.allows(object, info.id));
         may_hold
             .map(|info| Place {
                 region: info.id,
@@ -102,7 +100,10 @@ impl Cluster {
             return Ok(());
         }
         let places = self.places(config, meta);
-        let holders: BTreeSet<RegionId> = version.placement.held().collect();
+        let members = self.members();
+        // Those that were removed hold nothing.
+        let held = version.placement.held().filter(|region| members.contains(*region));
+        let holders: BTreeSet<RegionId> = held.collect();
         let copies = usize::from(config.copies).clamp(1, places.len().max(1));
         let name = copies_name(object, version);
         let (bucket, key) = object.clone();
@@ -117,11 +118,15 @@ impl Cluster {
             }
             return Ok(());
         };
-        let lasting = self.lasting(&holders);
+        let staying = |region: &RegionId| places.iter().any(|place| place.region == *region);
+        let lasting = self.lasting(&holders.iter().copied().filter(staying).collect());
         if primary.region != own {
             self.maybe_take_over(object, version, primary).await?;
         } else {
             self.ask_for_copy(&name, (&lasting, copies), &places, &of).await;
+            if !staying(&own) && !members.is_active(own) {
+                self.hand_on(object, version, primary, &lasting).await?;
+            }
         }
         let near = |region| region == own || self.is_connected(region);
         let looks_after = primary.region == own
@@ -131,6 +136,33 @@ impl Cluster {
         let too_many = surplus_holder(&name, &holders, copies, primary.region, &places);
         if too_many == Some(own) && !self.moves_here_or_away(object) {
             self.give_up_copy(config, object, version).await?;
+        }
+        Ok(())
+    }
+
+    /// The primary leaves a region that is drained: to the first of the holders that stay.
+    async fn hand_on(
+        &self,
+        object: &Object,
+        version: &Version,
+        primary: Primary,
+        staying: &BTreeSet<RegionId>,
+    ) -> Result<(), store::Error> {
+        let name = copies_name(object, version);
+        let near = |region| self.is_connected(region);
+        let Some(to) = successor(&name, staying, primary.region, &near) else { return Ok(()) };
+        let handed = self
+            .change_placement(object, version.stamp, move |_, _, version| {
+                let placement = &mut version.placement;
+                let still = placement.primary == Some(primary) && placement.held().any(|r| r == to);
+                if still {
+                    placement.primary = Some(Primary { epoch: primary.epoch + 1, region: to });
+                }
+                Ok(still)
+            })
+            .await?;
+        if handed {
+            self.inner.metrics.primaries_moved.inc();
         }
         Ok(())
     }
@@ -415,7 +447,10 @@ impl Cluster {
         let (bucket, key) = object.clone();
         let of = VersionOf { bucket, key, stamp: version.stamp };
         let mut may_drop = false;
-        for holder in version.placement.held().filter(|region| *region != own) {
+        // One that is drained gives its own up soon.
+        let members = self.members();
+        let counts = |region: &RegionId| *region != own && members.is_active(*region);
+        for holder in version.placement.held().filter(counts) {
             let request = Request::Confirm(of.clone());
             let answer = self.call(holder, Class::Repair, &request, limits::ACK_TIMEOUT).await;
             if let Ok(Response::Confirmed(true)) = answer {

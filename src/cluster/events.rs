@@ -156,6 +156,7 @@ impl Cluster {
             | Record::Bucket(_)
             | Record::Name(_)
             | Record::AccessKey(_)
+            | Record::Members(_)
             | Record::Part(_) => false,
         };
         let mut ordinal = 0_u32;

@@ -84,7 +84,10 @@ impl Cluster {
             |info: &&RegionInfo| info.role != Role::Cache && config.location.allows(info.id);
         let counted: Vec<RegionId> =
             self.members().regions().filter(counts).map(|i| i.id).collect();
-        let needed = counted.len() + 1 - config.ack.required(counted.len()).min(counted.len());
+        // A region that joins may count elsewhere already, where it does not here.
+        let sure = self.members().holders().filter(counts).count();
+        let acked = config.ack.required(sure.min(counted.len())).min(counted.len());
+        let needed = counted.len() + 1 - acked;
         let mut heard = usize::from(counted.contains(&own));
         let others = counted.into_iter().filter(|region| *region != own);
         let mut asked: FuturesUnordered<_> =

@@ -100,6 +100,7 @@ impl Cluster {
             Record::Part(part) if part.ended => part.stamp,
             Record::Upload(upload) if upload.state != UploadState::Open => upload.stamp,
             Record::AccessKey(_)
+            | Record::Members(_)
             | Record::Bucket(_)
             | Record::Name(_)
             | Record::Part(_)

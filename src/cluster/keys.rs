@@ -30,7 +30,7 @@ use crate::types::stamp::Stamp;
 use super::Cluster;
 use super::acceptor::{CELL, cell_key};
 use super::error::Unavailable;
-use super::register::{Operation, Registers};
+use super::register::{Missed, Operation, Registers, odd};
 
 /// Changes a key; it may run several times, each time on what the register has then. `None`: no
 /// change. The stamp is set afterwards.
@@ -75,7 +75,8 @@ impl Accepted {
 fn key_of(value: Option<Value<Record>>) -> Option<AccessKeyRecord> {
     match value?.state {
         Record::AccessKey(record) => Some(record),
-        Record::Bucket(_)
+        Record::Members(_)
+        | Record::Bucket(_)
         | Record::Name(_)
         | Record::Part(_)
         | Record::Row(_)
@@ -182,15 +183,15 @@ impl Registers {
         let members = self.host().members();
         let mut asked: FuturesUnordered<_> = members
             .voters()
-            .iter()
+            .into_iter()
             .map(|voter| {
-                let cursor = cursors.get(voter).copied();
-                async move { (*voter, self.news_of(*voter, cursor).await) }
+                let cursor = cursors.get(&voter).copied();
+                async move { (voter, self.news_of(voter, cursor).await) }
             })
             .collect();
         let (mut heard, mut named) = (BTreeMap::new(), BTreeMap::<AccessKeyId, Stamp>::new());
         let mut silent = Vec::new();
-        while heard.len() < members.majority() {
+        while !members.electorate().is_quorum(|voter| heard.contains_key(&voter)) {
             let Some((voter, news)) = asked.next().await else {
                 let why = format!("no majority of the voters answers ({})", silent.join("; "));
                 return Err(Unavailable::new(why));
@@ -228,23 +229,12 @@ impl Registers {
         let mut cursor: Option<NewsCursor> = None;
         loop {
             let members = self.host().members();
-            let (epoch, voters) = (members.epoch(), members.voters().to_vec());
+            let (epoch, voters) = (members.electorate().epoch(), members.voters());
             let request = RegisterRequest::KeyNews { epoch, voters, since, after };
-            let response = if voter == self.host().region() {
-                self.answer(voter, request).await.map_err(|why| why.to_string())?
-            } else {
-                self.call(voter, request).await.map_err(|why| why.to_string())?
-            };
-            let news = match response {
+            let response = self.ask_of_epoch(voter, epoch, request).await;
+            let news = match response.map_err(Missed::told)? {
                 RegisterResponse::KeyNews(news) => news,
-                RegisterResponse::Declined(why) => return Err(why),
-                RegisterResponse::Closed { .. }
-                | RegisterResponse::Confirmed
-                | RegisterResponse::Outdated(_)
-                | RegisterResponse::Range { .. }
-                | RegisterResponse::Record { .. } => {
-                    return Err("answered another question".to_owned());
-                }
+                other => return Err(odd(other)),
             };
             // What is accepted while the pages are read comes after the first one's cursor.
             let first = *cursor.get_or_insert(news.cursor);

@@ -52,6 +52,7 @@ impl Cluster {
             let bucket = match &id {
                 RecordId::Row(bucket, _) | RecordId::Bucket(bucket) => *bucket,
                 RecordId::AccessKey(_)
+                | RecordId::Members
                 | RecordId::Name(_)
                 | RecordId::Part(..)
                 | RecordId::Upload(_) => continue,

@@ -1,8 +1,8 @@
 //! Who belongs to this cluster, and who keeps its registers. This, not gossip, says who is a
 //! member.
 //!
-//! Invariant: every node of one epoch computes the same voters from the same regions; two sets of
-//! members with one epoch are equal.
+//! Invariant: two sets of members with one version are equal. What a node has taken is on its disk
+//! before it acts on it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,9 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::env::Peers;
 use crate::limits;
-use crate::store::{self, Snapshot, Store, Table};
+use crate::store::{self, Snapshot, Store, Table, Tx};
 use crate::types::id::ClusterId;
+use crate::types::members::{Electorate, Member, MemberState};
 use crate::types::region::{RegionId, RegionInfo, Role};
+use crate::types::stamp::Stamp;
+
+pub use crate::types::members::Members;
 
 /// Why regions cannot be a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,18 +41,6 @@ impl fmt::Display for BadMembers {
 
 impl std::error::Error for BadMembers {}
 
-/// The members register's value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Members {
-    cluster: ClusterId,
-    /// Grows with every change of members, roles or voters.
-    epoch: u64,
-    /// By code, each once.
-    regions: Vec<RegionInfo>,
-    /// By code; one, two, or an odd number up to seven.
-    voters: Vec<RegionId>,
-}
-
 impl Members {
     /// The first members, as `cluster init` writes them.
     pub fn new(cluster: ClusterId, mut regions: Vec<RegionInfo>) -> Result<Self, BadMembers> {
@@ -62,49 +54,93 @@ impl Members {
         if let Some(pair) = regions.windows(2).find(|w| w[0].id == w[1].id) {
             return Err(BadMembers::Twice(pair[0].id));
         }
-        let voters = choose_voters(&regions);
-        Ok(Self { cluster, epoch: 1, regions, voters })
+        let voters = choose_voters(&regions, &[]);
+        Ok(Self::first(cluster, regions, voters))
+    }
+
+    /// The value before any change.
+    fn first(cluster: ClusterId, regions: Vec<RegionInfo>, voters: Vec<RegionId>) -> Self {
+        let listed = |info| Member { info, state: MemberState::Active, since: 1, address: None };
+        Self {
+            stamp: Stamp::ZERO,
+            cluster,
+            version: 1,
+            members: regions.into_iter().map(listed).collect(),
+            electorate: Electorate::first(1, voters),
+            gone: Vec::new(),
+        }
     }
 
     pub fn cluster(&self) -> ClusterId {
         self.cluster
     }
 
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
     /// Every member, by code.
     pub fn regions(&self) -> impl Iterator<Item = &RegionInfo> {
-        self.regions.iter()
+        self.members.iter().map(|member| &member.info)
+    }
+
+    pub fn member(&self, id: RegionId) -> Option<&Member> {
+        self.members.binary_search_by_key(&id, |m| m.info.id).ok().map(|at| &self.members[at])
+    }
+
+    pub(super) fn member_mut(&mut self, id: RegionId) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.info.id == id)
     }
 
     pub fn get(&self, id: RegionId) -> Option<&RegionInfo> {
-        self.regions.binary_search_by_key(&id, |r| r.id).ok().map(|at| &self.regions[at])
+        self.member(id).map(|member| &member.info)
     }
 
     pub fn contains(&self, id: RegionId) -> bool {
-        self.get(id).is_some()
+        self.member(id).is_some()
     }
 
-    /// The regions that keep registers, by code.
-    pub fn voters(&self) -> &[RegionId] {
-        &self.voters
+    /// Members that new copies, primaries and votes may go to.
+    pub fn active(&self) -> impl Iterator<Item = &RegionInfo> {
+        let active = |member: &&Member| member.state == MemberState::Active;
+        self.members.iter().filter(active).map(|member| &member.info)
+    }
+
+    /// Members that may be given bytes to keep.
+    pub fn holders(&self) -> impl Iterator<Item = &RegionInfo> {
+        self.active().filter(|info| info.role != Role::Cache)
+    }
+
+    pub fn is_active(&self, id: RegionId) -> bool {
+        self.member(id).is_some_and(|member| member.state == MemberState::Active)
+    }
+
+    pub fn electorate(&self) -> &Electorate {
+        &self.electorate
+    }
+
+    /// The regions that keep registers, by code; during a change the old and the new ones.
+    pub fn voters(&self) -> Vec<RegionId> {
+        self.electorate.everyone().into_iter().collect()
     }
 
     pub fn is_voter(&self, id: RegionId) -> bool {
-        self.voters.contains(&id)
+        self.electorate.has(id)
     }
 
     /// Voters that make a majority.
     pub fn majority(&self) -> usize {
-        self.voters.len() / 2 + 1
+        self.electorate.everyone().len() / 2 + 1
+    }
+
+    /// The voters that these members should have: as many as the regions that are marked, 1, 2, 3, 5
+    /// or 7, and of those that are equally good the ones that are voters now.
+    pub(super) fn voters_wanted(&self) -> Vec<RegionId> {
+        let active: Vec<RegionInfo> = self.active().cloned().collect();
+        choose_voters(&active, &self.voters())
     }
 
     /// How many peers must confirm an acceptor's counters before it serves again: two, one in a
     /// cluster of two, none in a cluster of one.
     pub fn confirmations(&self) -> usize {
-        (self.regions.len() - 1).min(2)
+        let counts = self.members.iter().filter(|m| m.state != MemberState::Joining).count();
+        counts.saturating_sub(1).min(2)
     }
 
     /// The members besides `own`, nearest first; unmeasured ones last, by code.
@@ -114,43 +150,117 @@ impl Members {
 
     /// The voters besides `own`, nearest first.
     pub fn voters_by_distance(&self, own: RegionId, peers: &dyn Peers) -> Vec<RegionId> {
-        nearest(self.voters.iter().copied().filter(|id| *id != own), peers)
+        nearest(self.voters().into_iter().filter(|id| *id != own), peers)
+    }
+
+    /// What a node hears that is of this cluster no more.
+    pub fn why_gone(&self, region: RegionId) -> String {
+        let Some(gone) = self.gone.iter().rev().find(|gone| gone.region == region) else {
+            return format!("region {region} is no member of this cluster");
+        };
+        format!(
+            "region {region} was removed from this cluster (version {} of its members); to come \
+             back it must join as a new one: on a node that has the cluster's authority run \
+             `godwit region add {region}`, then start it with that token and an empty data directory",
+            gone.version
+        )
     }
 }
 
-/// Where the members stand in [`Table::Member`].
-const MEMBERS_KEY: &[u8] = b"members";
+/// The members as they were written down and put into tokens before there was a register for them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatedMembers {
+    cluster: ClusterId,
+    epoch: u64,
+    regions: Vec<RegionInfo>,
+    voters: Vec<RegionId>,
+    /// What they are now, in tokens of later regions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    now: Option<Box<Members>>,
+}
+
+impl From<Members> for StatedMembers {
+    fn from(members: Members) -> Self {
+        Self {
+            cluster: members.cluster,
+            epoch: 1,
+            regions: members.regions().cloned().collect(),
+            voters: members.voters(),
+            now: (members.version > 1).then(|| Box::new(members)),
+        }
+    }
+}
+
+impl From<StatedMembers> for Members {
+    fn from(stated: StatedMembers) -> Self {
+        match stated.now {
+            Some(now) => *now,
+            None => Self::first(stated.cluster, stated.regions, stated.voters),
+        }
+    }
+}
+
+/// The first members as old data directories have them.
+#[derive(Serialize, Deserialize)]
+struct Charter {
+    cluster: ClusterId,
+    epoch: u64,
+    regions: Vec<RegionInfo>,
+    voters: Vec<RegionId>,
+}
+
+/// Where the members stand in [`Table::Member`], and where they stood before they could change.
+const MEMBERS_KEY: &[u8] = b"members/2";
+const CHARTER_KEY: &[u8] = b"members";
+/// The version in which this directory's region was listed.
+const SINCE_KEY: &[u8] = b"since";
 
 impl Members {
     /// The members as this data directory knows them.
     pub fn stored(view: &Snapshot) -> Result<Option<Self>, store::Error> {
-        view.get(Table::Member, MEMBERS_KEY)
+        if let Some(known) = view.get(Table::Member, MEMBERS_KEY)? {
+            return Ok(Some(known));
+        }
+        let charter: Option<Charter> = view.get(Table::Member, CHARTER_KEY)?;
+        Ok(charter.map(|old| Self::first(old.cluster, old.regions, old.voters)))
+    }
+
+    /// The same within a change: what this node answers for as a voter.
+    pub(super) fn seat(tx: &Tx<'_>) -> Result<Option<Self>, store::Error> {
+        if let Some(known) = tx.get(Table::Member, MEMBERS_KEY)? {
+            return Ok(Some(known));
+        }
+        let charter: Option<Charter> = tx.get(Table::Member, CHARTER_KEY)?;
+        Ok(charter.map(|old| Self::first(old.cluster, old.regions, old.voters)))
+    }
+
+    pub(super) fn keep(&self, tx: &mut Tx<'_>) -> Result<(), store::Error> {
+        tx.put(Table::Member, MEMBERS_KEY, self)
     }
 
     /// Writes down the members at the first start; later, what is written down counts, unless
-    /// `given` is of a later epoch.
-    pub(super) async fn adopt(store: &Store, given: Self) -> Result<Self, store::Error> {
+    /// `given` is later. Also the version in which this region was listed when it first started.
+    pub(super) async fn open(store: &Store, given: Self) -> Result<(Self, u64), store::Error> {
+        let own = store.region();
         store
             .write(move |tx| {
-                let known: Option<Self> = tx.get(Table::Member, MEMBERS_KEY)?;
-                match known {
-                    Some(known) if known.cluster != given.cluster => Err(store::Error::Corrupt(
-                        format!("this directory is of cluster {}", known.cluster).into(),
-                    )),
-                    Some(known) if known.epoch >= given.epoch => {
-                        if known != given {
-                            tracing::warn!(
-                                regions = ?known.regions().map(|r| r.id).collect::<Vec<_>>(),
-                                "other members were given than are written down; these count"
-                            );
-                        }
-                        Ok(known)
+                let members = match Self::seat(tx)? {
+                    Some(known) if known.cluster != given.cluster => {
+                        return Err(store::Error::Corrupt(
+                            format!("this directory is of cluster {}", known.cluster).into(),
+                        ));
                     }
-                    Some(_) | None => {
-                        tx.put(Table::Member, MEMBERS_KEY, &given)?;
-                        Ok(given)
-                    }
-                }
+                    // What others decided meanwhile is heard from them, not from a token.
+                    Some(known) => known,
+                    None => given,
+                };
+                members.keep(tx)?;
+                let since = match tx.get(Table::Member, SINCE_KEY)? {
+                    Some(since) => since,
+                    None => members.member(own).map_or(0, |member| member.since),
+                };
+                tx.put(Table::Member, SINCE_KEY, &since)?;
+                Ok((members, since))
             })
             .await
     }
@@ -164,8 +274,8 @@ fn nearest(ids: impl Iterator<Item = RegionId>, peers: &dyn Peers) -> Vec<Region
 }
 
 /// One region: itself; two: both; from three on an odd number, at most seven: the ones marked as
-/// voters first, then other full members, then the rest.
-fn choose_voters(regions: &[RegionInfo]) -> Vec<RegionId> {
+/// voters first, then other full members, then the rest; of those that are alike the present ones.
+fn choose_voters(regions: &[RegionInfo], now: &[RegionId]) -> Vec<RegionId> {
     let marked = regions.iter().filter(|r| r.voter).count();
     let count = match regions.len() {
         n @ 0..=2 => n,
@@ -175,10 +285,10 @@ fn choose_voters(regions: &[RegionInfo]) -> Vec<RegionId> {
         }
     };
     let mut order: Vec<&RegionInfo> = regions.iter().collect();
-    order.sort_by_key(|r| (!r.voter, r.role != Role::Full, r.id));
+    order.sort_by_key(|r| (!r.voter, r.role != Role::Full, !now.contains(&r.id), r.id));
     let mut voters: Vec<RegionId> = order.into_iter().take(count).map(|r| r.id).collect();
     voters.sort();
-    assert!(matches!(voters.len(), 1 | 2 | 3 | 5 | 7), "one, two or an odd number");
+    assert!(matches!(voters.len(), 0 | 1 | 2 | 3 | 5 | 7), "one, two or an odd number");
     voters
 }
 

@@ -29,6 +29,8 @@ struct Shared {
     liveness: Mutex<BTreeMap<RegionId, Liveness>>,
     /// The latest per subject, told at the next turn.
     to_tell: Mutex<BTreeMap<Subject, News>>,
+    /// Other members than before, from the next turn on.
+    others: Mutex<Option<Vec<RegionId>>>,
 }
 
 impl Gossip {
@@ -59,6 +61,11 @@ impl Gossip {
     pub(super) fn liveness(&self, region: RegionId) -> Liveness {
         let map = self.shared.liveness.lock().expect("no holder of this lock panics");
         map.get(&region).copied().unwrap_or(Liveness::Down)
+    }
+
+    /// Looks for these from the next turn on.
+    pub(super) fn set_others(&self, others: Vec<RegionId>) {
+        *self.shared.others.lock().expect("no holder of this lock panics") = Some(others);
     }
 
     /// Tells everyone soon; replaces news of the same subject that were not told yet.
@@ -116,6 +123,10 @@ impl Turn {
 
     fn apply(&mut self, action: Action) {
         let now = self.env.monotonic();
+        let others = self.shared.others.lock().expect("no holder of this lock panics").take();
+        if let Some(others) = others {
+            self.core.set_others(others);
+        }
         let result = match action {
             Action::Arrived(data) => self.core.handle_datagram(now, &data),
             Action::Due => self.core.handle_timeout(now),

@@ -301,7 +301,10 @@ impl Cluster {
                 RecordId::Row(bucket, key) => (names.get(&bucket).cloned(), Some(key)),
                 RecordId::Bucket(bucket) => (names.get(&bucket).cloned(), None),
                 RecordId::Name(name) => (Some(name), None),
-                RecordId::AccessKey(_) | RecordId::Part(..) | RecordId::Upload(_) => (None, None),
+                RecordId::AccessKey(_)
+                | RecordId::Members
+                | RecordId::Part(..)
+                | RecordId::Upload(_) => (None, None),
             };
             let why = "its record in the index is damaged".to_owned();
             Damaged { bucket, key, version: None, bytes: 0, lost: false, why }

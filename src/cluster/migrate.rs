@@ -127,6 +127,7 @@ impl Cluster {
             .map(|info| Candidate {
                 region: info.id,
                 allowed: info.role == Role::Full
+                    && (info.id == own || members.is_active(info.id))
                     && config.allows(meta, info.id)
                     && (info.id == own || self.is_connected(info.id)),
             })
@@ -288,11 +289,13 @@ impl Cluster {
         gone: Primary,
     ) -> Result<(), store::Error> {
         let silent = self.away_for(gone.region);
-        if silent < self.inner.options.primary_gone_after {
+        let members = self.members();
+        if members.contains(gone.region) && silent < self.inner.options.primary_gone_after {
             return Ok(());
         }
         let own = self.region();
-        let holders = version.placement.held().collect();
+        let counts = |region: &RegionId| members.is_active(*region);
+        let holders = version.placement.held().filter(counts).collect();
         let reachable = |region| region == own || self.is_connected(region);
         let name = copies_name(object, version);
         if copies::successor(&name, &holders, gone.region, &reachable) != Some(own) {
@@ -330,6 +333,7 @@ fn object(id: RecordId) -> Option<Object> {
     match id {
         RecordId::Row(bucket, key) => Some((bucket, key)),
         RecordId::AccessKey(_)
+        | RecordId::Members
         | RecordId::Bucket(_)
         | RecordId::Name(_)
         | RecordId::Part(..)

@@ -35,6 +35,7 @@ mod commit;
 mod conditional;
 mod config;
 mod copies;
+mod electorate;
 mod error;
 mod events;
 mod fetch;
@@ -65,6 +66,7 @@ mod register;
 mod repair;
 mod replicate;
 mod restore;
+mod roster;
 mod scrub;
 mod serve;
 mod stage;
@@ -77,19 +79,21 @@ mod write;
 
 pub use body::{Body, BodySink};
 pub use config::ConfigChange;
+pub use electorate::VoterChange;
 pub use error::{Contested, ReadError, Unavailable};
 pub use events::{Lane, Lost, NotifyMetrics, Tally, Waiting};
 pub use forward::AnswerForwarded;
 pub use keys::KeyChange;
 pub use lag::BucketLag;
 pub use lead::{Horizon, Lead};
-pub use members::{BadMembers, Members};
+pub use members::{BadMembers, Members, StatedMembers};
 pub use mend::Damaged;
 pub use metrics::ClusterMetrics;
 pub use names::{CreateOutcome, DeleteOutcome};
 pub use range::KeyRange;
 pub use repair::Unfinished;
 pub use restore::{RepairPhase, RepairStatus};
+pub use roster::NotChanged;
 pub use scrub::{ScrubPhase, ScrubProgress, ScrubStatus};
 pub use serve::Handler;
 pub use stream::{BodyStream, Source, Whereabouts};
@@ -145,6 +149,7 @@ struct Inner {
     options: ClusterOptions,
     metrics: ClusterMetrics,
     members: Mutex<Arc<Members>>,
+    roster: roster::Roster,
     clock: Mutex<Clock>,
     acks: acks::Acks,
     active: active::Active,
@@ -208,7 +213,7 @@ impl Cluster {
         let heads = store.read()?.heads()?;
         let own = heads.iter().find(|(log, _)| *log == (region, incarnation));
         let own_head = own.map_or(0, |(_, last)| *last);
-        let members = Members::adopt(&store, members).await?;
+        let (members, since) = Members::open(&store, members).await?;
         let registers = register::RegisterState::open(&env, &store).await?;
         let stop = watch::channel(false).0;
         let (tell, events) = mpsc::channel(limits::GOSSIP_QUEUE_MAX);
@@ -225,6 +230,7 @@ impl Cluster {
                 incarnation,
                 options,
                 metrics: ClusterMetrics::default(),
+                roster: roster::Roster::new(&members, region, since),
                 members: Mutex::new(Arc::new(members)),
                 clock: Mutex::new(clock),
                 acks: acks::Acks::default(),
@@ -255,9 +261,7 @@ impl Cluster {
             }),
         };
         handler.serve(cluster.clone());
-        for info in cluster.others() {
-            cluster.spawn_pusher(info.id);
-        }
+        cluster.follow_members();
         cluster.spawn("gossip", turn.run());
         cluster.spawn("gossip-follower", cluster.clone().follow_gossip(events));
         cluster.spawn_keepers();
@@ -333,6 +337,7 @@ impl Cluster {
     fn spawn_keepers(&self) {
         self.spawn("registers", self.registers().keep(self.inner.stopping()));
         self.spawn("access-keys", self.clone().follow_keys());
+        self.spawn("members", self.clone().keep_members());
         self.spawn("log-follower", self.clone().follow_logs());
         self.spawn("digests", self.clone().compare_digests());
         self.spawn("housekeeping", self.clone().keep_house());

@@ -75,6 +75,7 @@ fn name_row(record: Option<Record>) -> Option<RowValue<NameState>> {
     match record? {
         Record::Name(name) => Some(RowValue { stamp: name.stamp, state: name.state }),
         Record::AccessKey(_)
+        | Record::Members(_)
         | Record::Bucket(_)
         | Record::Part(_)
         | Record::Row(_)
@@ -324,20 +325,19 @@ impl Registers {
         let members: Vec<RegionId> = self.host().members().regions().map(|r| r.id).collect();
         let answers = join_all(members.into_iter().map(|region| async move {
             let request = RegisterRequest::Close { name: name.clone(), bucket, stamp };
-            let answer = if region == self.host().region() {
-                self.answer(region, request).await.map_err(|why| why.to_string())
-            } else {
-                self.call(region, request).await.map_err(|why| why.to_string())
-            };
-            match answer {
+            match self.ask_voter(region, request).await {
                 Ok(RegisterResponse::Closed { live }) => Ok(live),
                 Ok(RegisterResponse::Declined(why)) | Err(why) => Err(format!("{region}: {why}")),
                 Ok(
-                    RegisterResponse::Confirmed
+                    RegisterResponse::Behind
+                    | RegisterResponse::Confirmed
                     | RegisterResponse::KeyNews(_)
-                    | RegisterResponse::Record { .. }
+                    | RegisterResponse::Listed { .. }
+                    | RegisterResponse::Members(_)
                     | RegisterResponse::Outdated(_)
-                    | RegisterResponse::Range { .. },
+                    | RegisterResponse::Range { .. }
+                    | RegisterResponse::Record { .. }
+                    | RegisterResponse::Remains(_),
                 ) => Err(format!("{region}: answered another question")),
             }
         }))

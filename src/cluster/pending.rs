@@ -13,7 +13,7 @@ use crate::env::Class;
 use crate::limits;
 use crate::logic::merge::merge;
 use crate::net::message::{Fate, PendingChange, Request, Response};
-use crate::store::{self, Table, Tx};
+use crate::store::{self, Snapshot, Table, Tx};
 use crate::types::event::Because;
 use crate::types::id::{BlobId, BucketId};
 use crate::types::object::{Content, HoldState, Holding};
@@ -105,6 +105,18 @@ pub(super) fn is_settled(
         }
     }
     Ok(true)
+}
+
+/// Changes that wait for their outcome here.
+pub(super) fn count(view: &Snapshot) -> Result<u64, store::Error> {
+    let (mut after, mut count): (Option<Vec<u8>>, u64) = (None, 0);
+    loop {
+        let page: Vec<(Vec<u8>, PendingEntry)> =
+            view.scan(Table::Pending, &[], after.as_deref(), limits::PENDING_PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(count) };
+        after = Some(last.clone());
+        count += page.iter().filter(|(_, entry)| entry.change().is_some()).count() as u64;
+    }
 }
 
 /// Whether changes of a bucket are held here, which may still be published.
@@ -242,6 +254,8 @@ impl Cluster {
             match answer {
                 Ok(Response::Settled { has: true }) => holders.push(region),
                 Ok(Response::Settled { has: false }) => {}
+                // A region that was removed publishes nothing any more.
+                Ok(_) | Err(_) if !self.members().contains(region) => {}
                 Ok(_) | Err(_) => all_refuse = false,
             }
         }

@@ -9,7 +9,7 @@
 //! Invariant: the answer of a voter is of one snapshot; a key is left out only where its row is at
 //! least what was accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
@@ -26,7 +26,7 @@ use crate::types::stamp::Stamp;
 use super::Cluster;
 use super::acceptor;
 use super::error::Unavailable;
-use super::register::Registers;
+use super::register::{Missed, Registers, odd};
 
 pub use crate::net::registers::KeyRange;
 
@@ -85,17 +85,18 @@ impl Registers {
         let members = self.host().members();
         let mut asked: FuturesUnordered<_> = members
             .voters()
-            .iter()
+            .into_iter()
             .map(|voter| {
-                let (this, range, voter) = (self.clone(), range.clone(), *voter);
+                let (this, range) = (self.clone(), range.clone());
                 async move { (voter, this.ask_range_of(voter, range).await) }
             })
             .collect();
-        let (mut told, mut answers, mut failures) = (Told::default(), 0, Vec::new());
+        let (mut told, mut failures) = (Told::default(), Vec::new());
+        let mut answered = BTreeSet::new();
         while let Some((voter, answer)) = asked.next().await {
             match answer {
                 Ok((positions, open)) => {
-                    answers += 1;
+                    answered.insert(voter);
                     raise(&mut told.positions, &positions);
                     for (key, stamp) in open {
                         let known = told.open.entry(key).or_insert(stamp);
@@ -104,7 +105,7 @@ impl Registers {
                 }
                 Err(why) => failures.push(format!("{voter}: {why}")),
             }
-            if answers >= members.majority() {
+            if members.electorate().is_quorum(|voter| answered.contains(&voter)) {
                 return Ok(told);
             }
         }
@@ -118,35 +119,30 @@ impl Registers {
         range: KeyRange,
     ) -> Result<(Positions, Vec<(ObjectKey, Stamp)>), String> {
         let members = self.host().members();
-        let (epoch, voters) = (members.epoch(), members.voters().to_vec());
+        let (epoch, voters) = (members.electorate().epoch(), members.voters());
         let request = RegisterRequest::Range { epoch, voters, range };
-        let response = if voter == self.host().region() {
-            self.answer(voter, request).await.map_err(|why| why.to_string())?
-        } else {
-            self.call(voter, request).await.map_err(|why| why.to_string())?
-        };
-        match response {
+        match self.ask_of_epoch(voter, epoch, request).await.map_err(Missed::told)? {
             RegisterResponse::Range { positions, open, more: false } => Ok((positions, open)),
             RegisterResponse::Range { more: true, .. } => {
                 Err(format!("more than {} of these keys are being changed", limits::LIST_OPEN_MAX))
             }
-            RegisterResponse::Declined(why) => Err(why),
-            RegisterResponse::Closed { .. }
-            | RegisterResponse::Confirmed
-            | RegisterResponse::KeyNews(_)
-            | RegisterResponse::Outdated(_)
-            | RegisterResponse::Record { .. } => Err("answered another question".to_owned()),
+            other => Err(odd(other)),
         }
     }
 
     /// Answers a list's question as a voter.
     pub(super) async fn answer_range(
         &self,
+        epoch: u64,
         range: KeyRange,
     ) -> Result<RegisterResponse, store::Error> {
         let cluster = self.host().clone();
         let answer = move || {
             let snapshot = cluster.store().read()?;
+            // What is seen is of this epoch, as none has followed since.
+            if let Some(turned) = cluster.registers().turned(epoch) {
+                return Ok(turned);
+            }
             let mut positions = cluster.positions_in(&snapshot)?;
             positions.retain(|_, position| *position > 0);
             let (open, more) = acceptor::open_in(&snapshot, &range)?;

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::env::{Class, Env, PeerError};
 use crate::limits;
 use crate::logic::register::acceptor::Cell;
+use crate::logic::register::change::Electorate;
 use crate::logic::register::proposer::{Kind, Plan, Proposer, Step, Warm};
 use crate::logic::register::{Answer, Ask, Outcome, RowValue, Value, row_value};
 use crate::net::message::{Request, Response};
@@ -76,6 +77,11 @@ impl RegisterState {
     fn take_warm(&self, id: &RecordId, now: Duration) -> Option<Warm<Record>> {
         let (warm, since) = self.warm().remove(id)?;
         (now < since + limits::WARM_BALLOT_KEPT).then_some(warm)
+    }
+
+    /// The voters change: what they promised is not used any more.
+    pub(super) fn burn_warm(&self) {
+        self.warm().clear();
     }
 
     fn keep_warm(&self, id: &RecordId, warm: Warm<Record>, now: Duration) {
@@ -151,6 +157,7 @@ impl Notes {
             RecordId::Name(name) => format!("the name {name}"),
             RecordId::Row(_, key) => format!("the key {key}"),
             RecordId::AccessKey(key) => format!("the access key {}", key.0),
+            RecordId::Members => "the members of the cluster".to_owned(),
             RecordId::Bucket(_) | RecordId::Upload(_) | RecordId::Part(..) => format!("{id:?}"),
         };
         Unavailable::new(format!("no majority of the voters answers for {what} ({why}){doubt}"))
@@ -161,7 +168,29 @@ impl Notes {
 struct Heard {
     round: u64,
     from: RegionId,
-    answer: Result<(Answer<Record>, Bodies), String>,
+    answer: Result<(Answer<Record>, Bodies), Missed>,
+}
+
+/// Why a voter gave no answer.
+pub(super) enum Missed {
+    Failed(String),
+    /// The voters have changed.
+    Moved(Electorate),
+}
+
+impl Missed {
+    pub(super) fn told(self) -> String {
+        match self {
+            Self::Failed(why) => why,
+            Self::Moved(_) => "the voters have changed; ask again".to_owned(),
+        }
+    }
+}
+
+impl From<String> for Missed {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
 }
 
 impl Cluster {
@@ -248,7 +277,9 @@ impl Registers {
     ) -> Result<Outcome<Record>, Unavailable> {
         if self.is_alone() {
             self.host().metrics().register_operations.inc();
-            return self.run_alone(operation).await;
+            if let Some(outcome) = self.run_alone(operation.clone()).await? {
+                return Ok(outcome);
+            }
         }
         let id = operation.id.clone();
         let ended = self.run_among_voters(operation, limit).await?;
@@ -265,9 +296,19 @@ impl Registers {
         limit: Duration,
     ) -> Result<Ended, Unavailable> {
         self.host().metrics().register_operations.inc();
+        let kind = operation.kind();
+        self.run_kind(operation, kind, limit).await
+    }
+
+    async fn run_kind(
+        &self,
+        operation: Operation,
+        kind: Kind,
+        limit: Duration,
+    ) -> Result<Ended, Unavailable> {
         let id = operation.id.clone();
         let mut notes = Notes::default();
-        let rounds = self.run_rounds(operation, &mut notes);
+        let rounds = self.run_rounds(operation, kind, &mut notes);
         match self.host().env().timeout(limit, rounds).await {
             Ok(ended) => {
                 let (outcome, accepted_by) = ended?;
@@ -280,18 +321,36 @@ impl Registers {
         }
     }
 
-    /// This node is the only voter: its own store decides everything.
+    /// Has what a register holds accepted again, by the present voters.
+    pub(super) async fn rewrite(&self, id: &RecordId, limit: Duration) -> Result<(), Unavailable> {
+        let (id, op) = (id.clone(), self.fresh_op());
+        let operation = Operation { id: id.clone(), op, judge: None, bodies: Vec::new() };
+        let ended = self.run_kind(operation, Kind::Rewrite, limit).await?;
+        if let Some(value) = known(&ended.outcome) {
+            self.fold(&id, value, &ended.bodies).await?;
+        }
+        Ok(())
+    }
+
+    /// This region is the whole cluster: its own store decides everything.
     pub(super) fn is_alone(&self) -> bool {
-        self.host().members().voters() == [self.host().region()]
+        self.host().roster().is_alone()
     }
 
     /// The only voter asks itself: everything is one change of this disk.
-    async fn run_alone(&self, operation: Operation) -> Result<Outcome<Record>, Unavailable> {
+    /// `None`: it is alone no more.
+    async fn run_alone(
+        &self,
+        operation: Operation,
+    ) -> Result<Option<Outcome<Record>>, Unavailable> {
         let (this, subject) = (self.clone(), operation.id.clone());
-        let (outcome, seq) = self
+        let done = self
             .host()
             .store()
             .write(move |tx| {
+                if !this.is_alone() {
+                    return Ok(None);
+                }
                 let mut cell = load_cell(tx, &operation.id)?;
                 let before = cell.clone();
                 let row = tx.record(&operation.id)?.as_ref().map(row_value);
@@ -303,14 +362,15 @@ impl Registers {
                     Some(value) => fold(tx, &operation.id, value)?,
                     None => None,
                 };
-                Ok::<_, store::Error>((outcome, seq))
+                Ok::<_, store::Error>(Some((outcome, seq)))
             })
             .await?;
+        let Some((outcome, seq)) = done else { return Ok(None) };
         if let Outcome::Chosen { value, .. } = &outcome {
             self.state().accepted_keys.note(&subject, value.stamp);
         }
         self.log_grew(seq);
-        Ok(outcome)
+        Ok(Some(outcome))
     }
 
     fn ask_cell(
@@ -320,13 +380,16 @@ impl Registers {
         row: Option<RowValue<Record>>,
     ) -> Outcome<Record> {
         let region = self.host().region();
-        let mut proposer = Proposer::new(self.plan(operation, row.clone()));
+        let electorate = self.host().members().electorate().clone();
+        let plan = self.plan(operation, operation.kind(), row.clone());
+        let mut proposer = Proposer::new(plan).among(electorate.clone());
         let mut step = proposer.start(None);
         loop {
             step = match step {
                 Step::Ask(ask) => proposer.handle(region, cell.handle(&ask, row.clone()).answer),
                 Step::Judge { current, floor } => {
-                    self.judge(operation, &mut proposer, current.as_ref(), floor)
+                    let epoch = electorate.epoch();
+                    self.judge(operation, &mut proposer, current.as_ref(), (floor, epoch))
                 }
                 Step::Retry => proposer.retry(),
                 Step::Wait => unreachable!("one voter's answer is a majority"),
@@ -340,8 +403,14 @@ impl Registers {
         operation: &Operation,
         proposer: &mut Proposer<Record>,
         current: Option<&Value<Record>>,
-        floor: Stamp,
+        (floor, epoch): (Stamp, u64),
     ) -> Step<Record> {
+        // The voters of an epoch decide about the next one alone.
+        if operation.id == RecordId::Members
+            && self.host().members_in(current).electorate().epoch() != epoch
+        {
+            return proposer.refuse();
+        }
         // Above marks too, which move no stamp of a register.
         let floor = current.map_or(floor, |value| floor.max(value.state.stamp()));
         let stamp = self.host().stamp(floor);
@@ -351,26 +420,34 @@ impl Registers {
         }
     }
 
-    fn plan(&self, operation: &Operation, row: Option<RowValue<Record>>) -> Plan<Record> {
+    fn plan(
+        &self,
+        operation: &Operation,
+        kind: Kind,
+        row: Option<RowValue<Record>>,
+    ) -> Plan<Record> {
         let host = self.host();
         Plan {
             region: host.region(),
             nonce: host.env().random_u64(),
             op: operation.op,
-            voters: host.members().voters().to_vec(),
+            voters: host.members().voters(),
             row,
-            kind: operation.kind(),
+            kind,
         }
     }
 
     async fn run_rounds(
         &self,
         operation: Operation,
+        kind: Kind,
         notes: &mut Notes,
     ) -> Result<(Outcome<Record>, BTreeSet<RegionId>), Unavailable> {
         let id = operation.id.clone();
         let row = self.host().store().read()?.record(&id)?.as_ref().map(row_value);
-        let mut proposer = Proposer::new(self.plan(&operation, row));
+        let mut electorate = self.host().members().electorate().clone();
+        let plan = self.plan(&operation, kind, row);
+        let mut proposer = Proposer::new(plan).among(electorate.clone());
         let (tell, mut heard) = mpsc::channel(limits::VOTERS_MAX * 4);
         let (mut round, mut attempt) = (0, 0);
         let warm = match operation.judge {
@@ -384,10 +461,11 @@ impl Registers {
                 Step::Ask(ask) => {
                     round += 1;
                     let bodies = self.bodies_of(&ask, &operation, notes).await?;
-                    self.ask_everyone(&id, &ask, &bodies, round, &tell);
+                    self.ask_everyone(&id, (&ask, &bodies), &electorate, round, &tell);
                     Step::Wait
                 }
                 Step::Judge { current, floor } => {
+                    let floor = (floor, electorate.epoch());
                     self.judge(&operation, &mut proposer, current.as_ref(), floor)
                 }
                 Step::Retry => {
@@ -405,7 +483,12 @@ impl Registers {
                             notes.bodies.extend(bodies);
                             proposer.handle(news.from, answer)
                         }
-                        Err(why) => {
+                        Err(Missed::Moved(newer)) if newer.epoch() > electorate.epoch() => {
+                            electorate = newer.clone();
+                            proposer.moved(newer)
+                        }
+                        Err(Missed::Moved(_)) => proposer.failed(news.from),
+                        Err(Missed::Failed(why)) => {
                             notes.voters.insert(news.from, why);
                             proposer.failed(news.from)
                         }
@@ -450,16 +533,19 @@ impl Registers {
     fn ask_everyone(
         &self,
         id: &RecordId,
-        ask: &Ask<Record>,
-        bodies: &Bodies,
+        (ask, bodies): (&Ask<Record>, &Bodies),
+        electorate: &Electorate,
         round: u64,
         tell: &mpsc::Sender<Heard>,
     ) {
-        for from in self.host().members().voters().to_vec() {
-            let (this, tell) = (self.clone(), tell.clone());
+        let voters: Vec<RegionId> = electorate.everyone().into_iter().collect();
+        for from in voters.clone() {
+            let (this, tell, epoch) = (self.clone(), tell.clone(), electorate.epoch());
             let (id, ask, bodies) = (id.clone(), ask.clone(), bodies.clone());
+            let voters = voters.clone();
             self.host().env().spawn("register-ask", async move {
-                let answer = this.ask_one(from, id, ask, bodies).await;
+                let request = RegisterRequest::Record { epoch, voters, id, ask, bodies };
+                let answer = this.ask_one(from, epoch, request).await;
                 // Nobody listens once the operation has its outcome.
                 let _ = tell.send(Heard { round, from, answer }).await;
             });
@@ -469,26 +555,47 @@ impl Registers {
     async fn ask_one(
         &self,
         voter: RegionId,
-        id: RecordId,
-        ask: Ask<Record>,
-        bodies: Bodies,
-    ) -> Result<(Answer<Record>, Bodies), String> {
-        let members = self.host().members();
-        let (epoch, voters) = (members.epoch(), members.voters().to_vec());
-        let request = RegisterRequest::Record { epoch, voters, id, ask, bodies };
-        let response = if voter == self.host().region() {
-            self.answer(voter, request).await.map_err(|why| why.to_string())?
-        } else {
-            self.call(voter, request).await.map_err(|why| why.to_string())?
-        };
-        match response {
+        epoch: u64,
+        request: RegisterRequest,
+    ) -> Result<(Answer<Record>, Bodies), Missed> {
+        match self.ask_of_epoch(voter, epoch, request).await? {
             RegisterResponse::Record { answer, bodies } => Ok((*answer, bodies)),
-            RegisterResponse::Declined(why) => Err(why),
-            RegisterResponse::Closed { .. }
-            | RegisterResponse::Confirmed
-            | RegisterResponse::KeyNews(_)
-            | RegisterResponse::Outdated(_)
-            | RegisterResponse::Range { .. } => Err("answered another question".to_owned()),
+            other => Err(Missed::Failed(odd(other))),
+        }
+    }
+
+    /// Asks a voter something that one epoch alone is asked; it is told of the epoch first where it
+    /// does not know it.
+    pub(super) async fn ask_of_epoch(
+        &self,
+        voter: RegionId,
+        epoch: u64,
+        request: RegisterRequest,
+    ) -> Result<RegisterResponse, Missed> {
+        let mut response = self.ask_voter(voter, request.clone()).await?;
+        let known = self.host().members();
+        if response == RegisterResponse::Behind && known.electorate().epoch() == epoch {
+            self.ask_voter(voter, RegisterRequest::Adopt(Box::new((*known).clone()))).await?;
+            response = self.ask_voter(voter, request).await?;
+        }
+        if let RegisterResponse::Members(members) = response {
+            let electorate = members.electorate().clone();
+            self.host().adopt(*members).await.map_err(|why| why.to_string())?;
+            return Err(Missed::Moved(electorate));
+        }
+        Ok(response)
+    }
+
+    /// Asks a peer, or this node itself.
+    pub(super) async fn ask_voter(
+        &self,
+        voter: RegionId,
+        request: RegisterRequest,
+    ) -> Result<RegisterResponse, String> {
+        if voter == self.host().region() {
+            self.answer(voter, request).await.map_err(|why| why.to_string())
+        } else {
+            self.call(voter, request).await.map_err(|why| why.to_string())
         }
     }
 
@@ -581,6 +688,23 @@ impl Registers {
         if let Some(seq) = seq {
             self.host().log_grew(seq);
         }
+    }
+}
+
+/// What an answer says that is none.
+pub(super) fn odd(response: RegisterResponse) -> String {
+    match response {
+        RegisterResponse::Declined(why) => why,
+        RegisterResponse::Behind => "knows older voters".to_owned(),
+        RegisterResponse::Closed { .. }
+        | RegisterResponse::Confirmed
+        | RegisterResponse::KeyNews(_)
+        | RegisterResponse::Listed { .. }
+        | RegisterResponse::Members(_)
+        | RegisterResponse::Outdated(_)
+        | RegisterResponse::Range { .. }
+        | RegisterResponse::Record { .. }
+        | RegisterResponse::Remains(_) => "answered another question".to_owned(),
     }
 }
 

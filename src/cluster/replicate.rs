@@ -47,6 +47,9 @@ enum Event {
 impl Pusher {
     async fn run(mut self, log: Listener) {
         loop {
+            if !self.cluster.still_pushes(self.peer) {
+                return;
+            }
             if !self.synced && !self.greet().await {
                 self.flying.clear();
                 self.cluster.env().sleep(limits::RECONNECT_WAIT).await;

@@ -114,7 +114,7 @@ impl Cluster {
         state.wanted = None;
     }
 
-    fn want_repair(&self, why: String) {
+    pub(super) fn want_repair(&self, why: String) {
         let mut state = self.inner.restore.lock();
         if !state.status.stopped {
             state.wanted = Some(why);

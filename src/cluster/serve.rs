@@ -36,6 +36,7 @@ impl PeerHandler for Handler {
         };
         Box::pin(async move {
             let request = Request::decode(&request).map_err(|why| why.to_string())?;
+            cluster.admit(from, &request)?;
             cluster.heard_from(from);
             let response = cluster.answer(from, request).await.map_err(|why| {
                 tracing::error!(%from, %why, "a peer's request failed on this disk");
@@ -45,8 +46,10 @@ impl PeerHandler for Handler {
         })
     }
 
-    fn datagram(&self, _from: RegionId, data: Bytes) {
-        if let Some(cluster) = self.cluster.get() {
+    fn datagram(&self, from: RegionId, data: Bytes) {
+        if let Some(cluster) = self.cluster.get()
+            && cluster.members().contains(from)
+        {
             cluster.inner.gossip.receive(data);
         }
     }

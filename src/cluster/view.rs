@@ -11,7 +11,7 @@ use crate::net::message::LogHead;
 use crate::types::bucket::{Ack, BucketConfig, Location};
 use crate::types::id::Incarnation;
 use crate::types::object::ObjectMeta;
-use crate::types::region::{RegionId, RegionInfo, Role};
+use crate::types::region::{RegionId, RegionInfo};
 
 use super::Cluster;
 use super::acks::Wanted;
@@ -44,6 +44,8 @@ pub struct PeerStatus {
 pub(super) struct Quorum {
     own: RegionId,
     rolled_back: bool,
+    /// Why this region writes no more.
+    gone: Option<String>,
     own_domain: Option<String>,
     /// This node may hold the bytes and counts itself.
     pub(super) here: bool,
@@ -68,6 +70,9 @@ impl Quorum {
                 "the data directory of {} is older than what its peers know; it must join anew",
                 self.own
             )));
+        }
+        if let Some(why) = &self.gone {
+            return Err(Unavailable::new(why.clone()));
         }
         let needed = self.followers_needed();
         if self.reachable.len() >= needed {
@@ -161,12 +166,11 @@ impl Cluster {
     pub(super) fn quorum_of(&self, location: &Location, ack: Ack) -> Quorum {
         let own = self.region();
         let members = self.members();
-        let may_hold = |info: &RegionInfo| info.role != Role::Cache && location.allows(info.id);
-        let me = members.regions().find(|info| info.id == own);
-        let here = me.map_or_else(|| location.allows(own), may_hold);
+        let me = members.get(own);
+        let here = members.holders().any(|info| info.id == own) && location.allows(own);
         let eligible: BTreeMap<RegionId, String> = members
-            .regions()
-            .filter(|info| info.id != own && may_hold(info))
+            .holders()
+            .filter(|info| info.id != own && location.allows(info.id))
             .map(|info| (info.id, info.failure_domain.clone()))
             .collect();
         let reachable = self
@@ -177,6 +181,7 @@ impl Cluster {
         Quorum {
             own,
             rolled_back: self.inner.rolled_back.load(Ordering::Relaxed),
+            gone: self.gone(),
             own_domain: me.map(|info| info.failure_domain.clone()),
             here,
             ack: ack.required(eligible.len() + usize::from(here)),

@@ -72,10 +72,8 @@ impl Engine {
     pub async fn copies_of(&self, bucket: &BucketName) -> Result<Copies, Error> {
         let config = self.bucket(bucket).await?;
         let members = self.cluster.members();
-        let may_hold =
-            |info: &&RegionInfo| info.role != Role::Cache && config.location.allows(info.id);
-        let regions: Vec<RegionId> =
-            members.regions().filter(may_hold).map(|info| info.id).collect();
+        let may_hold = members.holders().filter(|info| config.location.allows(info.id));
+        let regions: Vec<RegionId> = may_hold.map(|info| info.id).collect();
         Ok(Copies { count: usize::from(config.copies).min(regions.len()), regions })
     }
 

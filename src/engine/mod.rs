@@ -313,6 +313,7 @@ impl Engine {
             }
             RecordId::Row(..)
             | RecordId::AccessKey(_)
+            | RecordId::Members
             | RecordId::Bucket(_)
             | RecordId::Name(_)
             | RecordId::Part(..)

@@ -115,7 +115,8 @@ pub fn next_holder(
 }
 
 /// Who should give its copy up: never the primary; the last in rendezvous order among the others,
-/// one whose failure domain another holder shares first. `None`: there are not too many.
+/// one that should have none (it is drained) first, then one whose failure domain another holder
+/// shares. `None`: there are not too many.
 pub fn surplus_holder(
     object: &[u8],
     holders: &BTreeSet<RegionId>,
@@ -133,7 +134,9 @@ pub fn surplus_holder(
         holders.iter().any(|other| other != region && domain(*other) == domain(*region))
     };
     let order = rendezvous(object, holders.iter().copied().filter(|r| *r != primary));
-    order.iter().rev().copied().find(shared).or_else(|| order.last().copied())
+    let misplaced = |region: &RegionId| domain(*region).is_none();
+    let mut back = order.iter().rev().copied();
+    back.clone().find(misplaced).or_else(|| back.find(shared)).or_else(|| order.last().copied())
 }
 
 /// Who takes over from a primary that is gone: the first reachable holder in rendezvous order.

@@ -226,6 +226,15 @@ impl Membership {
         }
     }
 
+    /// Other members to look for, in place of those before.
+    pub fn set_others(&mut self, others: Vec<RegionId>) {
+        self.liveness.retain(|region, _| others.contains(region));
+        for region in &others {
+            self.liveness.entry(*region).or_insert(Liveness::Down);
+        }
+        self.others = others;
+    }
+
     pub fn liveness(&self, region: RegionId) -> Liveness {
         self.liveness.get(&region).copied().unwrap_or(Liveness::Down)
     }
@@ -314,7 +323,9 @@ impl Membership {
                 State::Suspect => Liveness::Suspect,
                 State::Down => Liveness::Down,
             };
-            now.insert(member.id().region, is);
+            if self.others.contains(&member.id().region) {
+                now.insert(member.id().region, is);
+            }
         }
         for (region, is) in &now {
             if self.liveness.get(region) != Some(is) {

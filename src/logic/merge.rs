@@ -43,6 +43,10 @@ pub fn merge(local: Option<Record>, incoming: Record) -> Merge {
             let changed = incoming.stamp > local.stamp;
             Merge { record: Record::Part(if changed { incoming } else { local }), changed }
         }
+        (Record::Members(local), Record::Members(incoming)) => {
+            let changed = incoming.stamp > local.stamp;
+            Merge { record: Record::Members(if changed { incoming } else { local }), changed }
+        }
         (local, _) => Merge { record: local, changed: false },
     }
 }
@@ -55,6 +59,7 @@ fn first(incoming: Record) -> Record {
         Record::Bucket(_)
         | Record::Name(_)
         | Record::AccessKey(_)
+        | Record::Members(_)
         | Record::Upload(_)
         | Record::Part(_) => incoming,
     }

@@ -68,7 +68,7 @@ async fn accept(shared: &Shared, incoming: Incoming) -> Result<(Connection, Regi
                 "another node says that it is this region; two nodes have one certificate");
             refused("this is the node of that region")
         }
-        Some(region) if !shared.members.contains(&region) => {
+        Some(region) if !shared.may_call(region) => {
             warn!(%region, "a node of a region that is no member was turned away");
             refused("the region is no member")
         }
@@ -193,7 +193,7 @@ impl Served {
     /// The peer's certificate was taken. It can be reached now, so what was given up is tried again.
     async fn welcome(&self, recv: &mut RecvStream, len: usize) -> Result<Outcome, String> {
         read_body(recv, len).await?;
-        if let Some(peer) = self.shared.peers.get(&self.region) {
+        if let Some(peer) = self.shared.peer(self.region) {
             peer.wake();
         }
         Ok(Ok(Bytes::new()))

@@ -4,11 +4,11 @@
 //! Invariant: a call never waits for a connection: without one it fails as `Unreachable` at once,
 //! so that the caller can ask another region.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,7 +37,8 @@ pub struct MeshOptions {
     /// The UDP port; port 0 takes a free one.
     pub bind: SocketAddr,
     /// Where the other regions' nodes are: `HOST:PORT`, or several with commas. Host names are
-    /// looked up again while there is no connection. A member without an address can still call us.
+    /// looked up again while there is no connection. A member without an address can still call us;
+    /// an address of a region that is no member is for the time when it is one.
     pub addresses: BTreeMap<RegionId, String>,
     /// Regions whose nodes may call.
     pub members: Vec<RegionId>,
@@ -66,9 +67,11 @@ pub(super) struct Shared {
     pub(super) endpoint: Endpoint,
     pub(super) client: ClientConfig,
     pub(super) metrics: MeshMetrics,
-    pub(super) peers: BTreeMap<RegionId, Arc<Peer>>,
+    peers: RwLock<BTreeMap<RegionId, Arc<Peer>>>,
     /// Regions whose nodes may call.
-    pub(super) members: Vec<RegionId>,
+    callers: RwLock<BTreeSet<RegionId>>,
+    /// Where regions are, members or not, as this node's own settings say.
+    stated: BTreeMap<RegionId, String>,
     /// Calls that are being served; taken whole at the stop.
     pub(super) serving: Semaphore,
     pub(super) stop: watch::Sender<bool>,
@@ -77,6 +80,32 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    pub(super) fn peer(&self, region: RegionId) -> Option<Arc<Peer>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&region).cloned()
+    }
+
+    pub(super) fn may_call(&self, region: RegionId) -> bool {
+        self.callers.read().unwrap_or_else(PoisonError::into_inner).contains(&region)
+    }
+
+    /// Keeps connections to these, and to nobody else.
+    fn keep_to(self: &Arc<Self>, members: Vec<(RegionId, Option<String>)>) {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let is_member = |region: &RegionId| members.iter().any(|(member, _)| member == region);
+        for (_, left) in peers.extract_if(.., |region, _| !is_member(region)) {
+            left.end();
+        }
+        for (region, given) in &members {
+            let address = self.stated.get(region).or(given.as_ref());
+            let Some(address) = address.filter(|_| *region != self.region) else { continue };
+            peers.entry(*region).or_insert_with(|| {
+                let peer = Arc::new(Peer::new(*region));
+                pool::keep(self, &peer, address);
+                peer
+            });
+        }
+    }
+
     fn accepted(&self) -> MutexGuard<'_, BTreeMap<RegionId, VecDeque<Connection>>> {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,12 +143,10 @@ impl Mesh {
         options: MeshOptions,
         handler: Arc<dyn PeerHandler>,
     ) -> Result<Arc<Self>, MeshError> {
-        let MeshOptions { certificate, bind, mut addresses, members, mtu, link } = options;
+        let MeshOptions { certificate, bind, addresses, members, mtu, link } = options;
         let region = certificate.region;
         let setup = Setup::new(&env, &certificate, mtu)?;
         let endpoint = open(&env, setup.endpoint, setup.server, bind, link)?;
-        addresses.remove(&region);
-        let peers = addresses.keys().map(|peer| (*peer, Arc::new(Peer::new(*peer)))).collect();
         let shared = Arc::new(Shared {
             env,
             region,
@@ -127,16 +154,15 @@ impl Mesh {
             endpoint,
             client: setup.client,
             metrics: MeshMetrics::default(),
-            peers,
-            members,
+            peers: RwLock::default(),
+            callers: RwLock::new(members.iter().copied().collect()),
+            stated: addresses,
             serving: Semaphore::new(limits::MESH_SERVING_MAX),
             stop: watch::Sender::new(false),
             accepted: Mutex::default(),
         });
         shared.env.spawn("mesh listener", listen::run(shared.clone(), handler));
-        for (peer, addresses) in &addresses {
-            pool::keep(&shared, &shared.peers[peer], addresses);
-        }
+        shared.keep_to(members.into_iter().map(|member| (member, None)).collect());
         Ok(Arc::new(Self(shared)))
     }
 
@@ -165,7 +191,7 @@ impl Mesh {
                 error: if connection.is_some() { None } else { peer.error() },
             }
         };
-        self.0.peers.values().map(status).collect()
+        self.0.peers.read().unwrap_or_else(PoisonError::into_inner).values().map(status).collect()
     }
 
     /// Finishes the calls that are being served, then closes all connections. Own calls that are
@@ -213,7 +239,7 @@ impl Peers for Mesh {
         let shared = self.0.clone();
         Box::pin(async move {
             shared.metrics.calls.inc();
-            let outcome = match shared.peers.get(&to) {
+            let outcome = match shared.peer(to) {
                 Some(peer) => peer.call(&shared.env, class, request, deadline).await,
                 None => Err(PeerError::Unreachable),
             };
@@ -225,7 +251,7 @@ impl Peers for Mesh {
     }
 
     fn datagram(&self, to: RegionId, data: Bytes) {
-        let connection = self.0.peers.get(&to).and_then(|peer| peer.control());
+        let connection = self.0.peer(to).and_then(|peer| peer.control());
         // Datagrams may be lost; one that cannot be sent is.
         if connection.is_none_or(|connection| connection.send_datagram(data).is_err()) {
             self.0.metrics.datagrams_dropped.inc();
@@ -233,10 +259,16 @@ impl Peers for Mesh {
     }
 
     fn rtt(&self, to: RegionId) -> Option<Duration> {
-        self.0.peers.get(&to)?.control().map(|connection| connection.rtt())
+        self.0.peer(to)?.control().map(|connection| connection.rtt())
     }
 
     fn is_connected(&self, to: RegionId) -> bool {
-        self.0.peers.get(&to).is_some_and(|peer| peer.control().is_some())
+        self.0.peer(to).is_some_and(|peer| peer.control().is_some())
+    }
+
+    fn set_members(&self, members: Vec<(RegionId, Option<String>)>, askers: Vec<RegionId>) {
+        let callers = members.iter().map(|(member, _)| *member).chain(askers).collect();
+        *self.0.callers.write().unwrap_or_else(PoisonError::into_inner) = callers;
+        self.0.keep_to(members);
     }
 }

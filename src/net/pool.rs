@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Connection, ConnectionError, RecvStream, SendStream, WriteError};
-use tokio::sync::Notify;
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt, WriteError};
+use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
 use crate::env::{Class, Env, PeerError};
@@ -95,11 +95,19 @@ pub(super) struct Peer {
     pub(super) region: RegionId,
     control: Lane,
     bulk: Lane,
+    /// It is no member any more.
+    over: watch::Sender<bool>,
 }
 
 impl Peer {
     pub(super) fn new(region: RegionId) -> Self {
-        Self { region, control: Lane::default(), bulk: Lane::default() }
+        let over = watch::Sender::new(false);
+        Self { region, control: Lane::default(), bulk: Lane::default(), over }
+    }
+
+    /// Its connections are closed, and no more are made.
+    pub(super) fn end(&self) {
+        self.over.send_replace(true);
     }
 
     fn lane(&self, kind: LaneKind) -> &Lane {
@@ -201,11 +209,16 @@ pub(super) fn keep(shared: &Arc<Shared>, peer: &Arc<Peer>, addresses: &str) {
         let (shared, peer) = (shared.clone(), peer.clone());
         let env = shared.env.clone();
         env.spawn("mesh connection", async move {
-            let mut stop = shared.stop.subscribe();
+            let (mut stop, mut over) = (shared.stop.subscribe(), peer.over.subscribe());
             let keeper = Keeper { shared: &shared, peer: &peer, kind, addresses, failures: 0 };
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => {}
+                _ = over.wait_for(|over| *over) => {
+                    if let Some(connection) = peer.lane(kind).connection() {
+                        connection.close(VarInt::from_u32(0), b"no member any more");
+                    }
+                }
                 () = keeper.run() => {}
             }
             peer.lane(kind).set(Err("stopping".to_owned()));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::logic::register::{Answer, Ask};
 use crate::types::id::{BlobId, BucketId, Incarnation};
+use crate::types::members::Members;
 use crate::types::name::{AccessKeyId, BucketName, ObjectKey};
 use crate::types::position::Positions;
 use crate::types::record::{Record, RecordId};
@@ -44,6 +45,15 @@ pub enum RegisterRequest {
         since: Option<NewsCursor>,
         after: Option<AccessKeyId>,
     },
+    /// Which members do you know? Answered to regions that were removed too.
+    Members,
+    /// These members were decided: take them if they are later than yours.
+    Adopt(Box<Members>),
+    /// Names (keys of records) of the registers that you have anything of, in order, after this
+    /// one; by one who counts the voters of this epoch.
+    List { epoch: u64, after: Option<Vec<u8>> },
+    /// What is left of your region that would be lost with it?
+    Remains,
 }
 
 /// Keys of one bucket.
@@ -90,6 +100,16 @@ pub enum RegisterResponse {
         more: bool,
     },
     KeyNews(KeyNews),
+    /// These members are known and durable here. Where the question named an older epoch, it was
+    /// not answered.
+    Members(Box<Members>),
+    /// The asker's epoch is not known here: these members come first.
+    Behind,
+    Listed {
+        names: Vec<Vec<u8>>,
+        is_last: bool,
+    },
+    Remains(Remains),
 }
 
 /// How far somebody has heard what a voter accepted of access keys.
@@ -108,6 +128,29 @@ pub struct KeyNews {
     pub changed: Vec<(AccessKeyId, Stamp)>,
     /// There is more after this key.
     pub after: Option<AccessKeyId>,
+}
+
+/// What a region still has that others rest on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remains {
+    /// Of the members that it knows.
+    pub version: u64,
+    /// Objects whose bytes it is to keep, or whose primary it is.
+    pub copies: u64,
+    /// Open uploads that it started, or that have parts here alone.
+    pub uploads: u64,
+    /// Writes that wait for their outcome.
+    pub pending: u64,
+    /// The end of its log, and how far of it every other member is.
+    pub head: u64,
+    pub applied: u64,
+}
+
+impl Remains {
+    /// Nothing but its log is left.
+    pub fn is_nothing(&self) -> bool {
+        self.copies == 0 && self.uploads == 0 && self.pending == 0
+    }
 }
 
 /// How often a node started, so that one whose disk went back in time is noticed.

@@ -63,6 +63,7 @@ impl FirstKey {
 /// A cluster's authority: whoever has it can make nodes of the cluster.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Charter {
+    #[serde(with = "stated")]
     members: Members,
     authority: tls::Authority,
     first_key: FirstKey,
@@ -72,6 +73,8 @@ pub struct Charter {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Identity {
     pub region: RegionId,
+    /// As they were when this was made.
+    #[serde(with = "stated")]
     pub members: Members,
     pub certificate: tls::Certificate,
     /// Handed in by the node until a majority knows it.
@@ -106,6 +109,11 @@ impl Charter {
         let certificate = self.authority.issue(self.members.cluster(), region).map_err(wrong)?;
         let first_key = Some(self.first_key.clone());
         Ok(Identity { region, members: self.members.clone(), certificate, first_key })
+    }
+
+    /// The identity of a region that was added later, with the members as they are now.
+    pub fn identity_among(&self, region: RegionId, now: Members) -> Result<Identity, NodeError> {
+        Self { members: now, ..self.clone() }.identity(region)
     }
 
     /// As one word, for the environment of a platform.
@@ -197,6 +205,21 @@ pub(super) fn of_charter(
     let identity = charter.identity(region)?;
     identity.save(env, dir)?;
     Ok(identity)
+}
+
+/// Members in files and tokens, in the form that was there before members could change.
+mod stated {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use crate::cluster::{Members, StatedMembers};
+
+    pub(super) fn serialize<S: Serializer>(members: &Members, s: S) -> Result<S::Ok, S::Error> {
+        StatedMembers::from(members.clone()).serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Members, D::Error> {
+        StatedMembers::deserialize(d).map(Members::from)
+    }
 }
 
 const NOWHERE: &str = "this node belongs to no cluster yet: run `godwit cluster init --regions ...` \

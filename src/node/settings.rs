@@ -1,5 +1,7 @@
 //! From the settings of a real node to what it is made of.
 
+use std::collections::BTreeSet;
+
 use crate::cluster::ClusterOptions;
 use crate::config::{Config, PeerAddress, RegionFile, Regions};
 use crate::engine;
@@ -35,10 +37,13 @@ impl NodeOptions {
             let stated = PeerAddress::find(&config.mesh.peers, id);
             stated.or_else(|| regions.find(id).ok()?.mesh.address.clone())
         };
+        // Also of regions that are no members yet.
+        let known = regions.iter().map(|file| file.code).chain(others.iter().copied());
+        let known: BTreeSet<RegionId> = known.filter(|id| *id != code).collect();
         let mesh = MeshOptions {
             certificate: identity.certificate.clone(),
             bind: config.mesh.listen,
-            addresses: others.iter().filter_map(|id| Some((*id, address(*id)?))).collect(),
+            addresses: known.into_iter().filter_map(|id| Some((id, address(id)?))).collect(),
             members: others,
             mtu: config.mesh.mtu,
             link: None,

@@ -423,6 +423,7 @@ fn row_of(record: &Record) -> Option<&Row> {
         Record::Bucket(_)
         | Record::Name(_)
         | Record::AccessKey(_)
+        | Record::Members(_)
         | Record::Upload(_)
         | Record::Part(_) => None,
     }
@@ -447,6 +448,7 @@ fn blobs_of(record: &Record) -> BTreeSet<BlobId> {
         | Record::Bucket(_)
         | Record::Name(_)
         | Record::AccessKey(_)
+        | Record::Members(_)
         | Record::Upload(_) => BTreeSet::new(),
     }
 }

@@ -215,6 +215,7 @@ const NAME: u8 = 3;
 const ACCESS_KEY: u8 = 4;
 const UPLOAD: u8 = 5;
 const PART: u8 = 6;
+const MEMBERS: u8 = 7;
 
 /// Rows of one bucket share this prefix.
 pub(crate) fn row_prefix(bucket: BucketId) -> Vec<u8> {
@@ -246,6 +247,7 @@ pub(crate) fn record_key(id: &RecordId) -> Vec<u8> {
         RecordId::Part(upload, number) => {
             [&[PART], upload.0.to_bytes().as_slice(), &number.to_be_bytes()].concat()
         }
+        RecordId::Members => vec![MEMBERS],
     }
 }
 
@@ -273,6 +275,7 @@ fn parse_record_id(key: &[u8]) -> Option<RecordId> {
             let number = u16::from_be_bytes(number.try_into().ok()?);
             Some(RecordId::Part(UploadId(Stamp::from_bytes(upload)?), number))
         }
+        MEMBERS => rest.is_empty().then_some(RecordId::Members),
         _ => None,
     }
 }
@@ -462,6 +465,7 @@ mod tests {
             RecordId::AccessKey(AccessKeyId("AK".into())),
             RecordId::Upload(UploadId(stamp(3))),
             RecordId::Part(UploadId(stamp(3)), 10_000),
+            RecordId::Members,
         ];
         let keys: Vec<Vec<u8>> = ids.iter().map(record_key).collect();
         assert!(keys.is_sorted());

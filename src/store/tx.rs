@@ -314,6 +314,7 @@ pub(crate) fn into_row(record: Record) -> Result<Row, Error> {
         Record::Bucket(_)
         | Record::Name(_)
         | Record::AccessKey(_)
+        | Record::Members(_)
         | Record::Upload(_)
         | Record::Part(_) => Err(Error::corrupt("another kind of record under a row's key")),
     }

@@ -40,6 +40,7 @@ fn of(record: Option<&Record>) -> Usage {
             Record::Bucket(_)
             | Record::Name(_)
             | Record::AccessKey(_)
+            | Record::Members(_)
             | Record::Upload(_)
             | Record::Part(_),
         )

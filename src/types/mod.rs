@@ -12,6 +12,7 @@ pub mod id;
 pub mod kept;
 pub mod lifecycle;
 pub mod lock;
+pub mod members;
 pub mod name;
 pub mod object;
 pub mod position;

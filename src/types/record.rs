@@ -12,6 +12,7 @@ use super::bucket::{BucketRecord, NameRecord};
 use super::encryption::Encryption;
 use super::id::{BucketId, UploadId};
 use super::lock::LockAsked;
+use super::members::Members;
 use super::name::{AccessKeyId, AccountId, BucketName, ObjectKey, SecretKey};
 use super::object::{Checksum, ChecksumAlgorithm, ChecksumKind, PartRef, Row, StoredHeaders};
 use super::stamp::Stamp;
@@ -25,6 +26,8 @@ pub enum RecordId {
     AccessKey(AccessKeyId),
     Upload(UploadId),
     Part(UploadId, u16),
+    /// Of the cluster; there is one.
+    Members,
 }
 
 /// A record's state; the variant always agrees with its [`RecordId`].
@@ -36,6 +39,7 @@ pub enum Record {
     AccessKey(AccessKeyRecord),
     Upload(Box<UploadRecord>),
     Part(Box<PartRecord>),
+    Members(Box<Members>),
 }
 
 impl Record {
@@ -48,6 +52,7 @@ impl Record {
             Self::AccessKey(key) => key.stamp,
             Self::Upload(upload) => upload.stamp,
             Self::Part(part) => part.stamp,
+            Self::Members(members) => members.stamp,
         }
     }
 }

@@ -122,6 +122,8 @@ impl Peers for Wire {
     fn is_connected(&self, to: RegionId) -> bool {
         self.wires.between(self.own, to).is_some()
     }
+
+    fn set_members(&self, _: Vec<(RegionId, Option<String>)>, _: Vec<RegionId>) {}
 }
 
 /// The keys of every test node's keyring, `first` and `second`.

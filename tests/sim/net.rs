@@ -190,4 +190,6 @@ impl Peers for SimPeers {
     fn is_connected(&self, to: RegionId) -> bool {
         self.net.reachable(self.me, to).is_some() && self.net.reachable(to, self.me).is_some()
     }
+
+    fn set_members(&self, _: Vec<(RegionId, Option<String>)>, _: Vec<RegionId>) {}
 }

@@ -19,5 +19,6 @@ mod reads;
 mod replication;
 mod scrub;
 mod sessions;
+mod voters;
 mod world;
 mod writes;

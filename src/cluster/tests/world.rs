@@ -38,6 +38,19 @@ pub fn key(text: &str) -> ObjectKey {
     text.parse().unwrap()
 }
 
+/// A region that is its own failure domain.
+pub fn info(code: &str) -> RegionInfo {
+    RegionInfo {
+        id: region(code),
+        city: code.to_uppercase(),
+        coordinates: Coordinates { lat: 0.0, lon: 0.0 },
+        geography: "eu".to_owned(),
+        failure_domain: code.to_owned(),
+        role: Role::Full,
+        voter: true,
+    }
+}
+
 #[derive(Default)]
 pub struct MemDisk {
     files: Mutex<BTreeMap<PathBuf, Arc<MemFile>>>,
@@ -360,6 +373,8 @@ impl Peers for Links {
     fn is_connected(&self, to: RegionId) -> bool {
         self.net.reach(self.own, to).is_some() && self.net.reach(to, self.own).is_some()
     }
+
+    fn set_members(&self, _: Vec<(RegionId, Option<String>)>, _: Vec<RegionId>) {}
 }
 
 struct Node {
@@ -373,7 +388,8 @@ struct Node {
 
 pub struct World {
     pub net: Arc<Net>,
-    members: Members,
+    /// What nodes with an empty disk are given.
+    pub members: Members,
     nodes: BTreeMap<RegionId, Node>,
     start: Instant,
     pub options: ClusterOptions,
@@ -386,15 +402,7 @@ impl World {
     }
 
     pub async fn with(codes: &[&str], options: ClusterOptions) -> Self {
-        let infos = codes.iter().map(|code| RegionInfo {
-            id: region(code),
-            city: code.to_uppercase(),
-            coordinates: Coordinates { lat: 0.0, lon: 0.0 },
-            geography: "eu".to_owned(),
-            failure_domain: (*code).to_owned(),
-            role: Role::Full,
-            voter: true,
-        });
+        let infos = codes.iter().map(|code| info(code));
         let members = Members::new(ClusterId([7; 16]), infos.collect()).unwrap();
         let mut world = Self {
             net: Arc::default(),

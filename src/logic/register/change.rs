@@ -30,15 +30,7 @@ use serde::{Deserialize, Serialize};
 use super::proposer::majority;
 use crate::types::region::RegionId;
 
-/// The voters of a scope in one epoch.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Electorate {
-    epoch: u64,
-    /// Each voter with the epoch in which it joined.
-    voters: BTreeMap<RegionId, u64>,
-    /// During a change the voters before it; otherwise nobody.
-    before: BTreeMap<RegionId, u64>,
-}
+pub use crate::types::members::Electorate;
 
 impl Electorate {
     /// The first voters of a scope, as the cluster's charter names them.

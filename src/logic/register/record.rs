@@ -21,6 +21,7 @@ pub fn row_value(record: &Record) -> RowValue<Record> {
         Record::Bucket(_)
         | Record::Name(_)
         | Record::AccessKey(_)
+        | Record::Members(_)
         | Record::Upload(_)
         | Record::Part(_) => RowValue { stamp: record.stamp(), state: record.clone() },
     }

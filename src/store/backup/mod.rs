@@ -79,6 +79,7 @@ fn blobs_of(record: &Record) -> Vec<BlobRef> {
         | Record::Bucket(_)
         | Record::Name(_)
         | Record::AccessKey(_)
+        | Record::Members(_)
         | Record::Upload(_) => Vec::new(),
     }
 }

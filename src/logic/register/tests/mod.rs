@@ -6,7 +6,7 @@
 #[allow(dead_code, reason = "each test program uses a part of this")]
 #[allow(unreachable_pub, reason = "a module of test programs")]
 #[path = "../../../../tests/common/linear.rs"]
-pub(super) mod linear;
+pub(crate) mod linear;
 mod rules;
 mod world;
 
