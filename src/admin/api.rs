@@ -9,6 +9,7 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::feed::Feed;
 use crate::types::name::AccountId;
 
+use super::regions::MakeToken;
 use super::route::Call;
 
 /// What the admin API is told of its node.
@@ -20,6 +21,8 @@ pub struct AdminOptions {
     pub metrics: Arc<Metrics>,
     pub feed: Feed,
     pub audit: Audit,
+    /// Of new regions, where this node can make them.
+    pub tokens: Option<MakeToken>,
 }
 
 /// Handed to every route.
@@ -33,6 +36,8 @@ pub(crate) struct Api {
     pub(super) counts: AdminMetrics,
     pub(super) audit: Audit,
     pub(super) operator: Option<AccountId>,
+    /// Of new regions, where this node can make them.
+    pub(super) tokens: Option<MakeToken>,
 }
 
 impl Api {

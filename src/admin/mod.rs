@@ -15,6 +15,7 @@ mod keys;
 pub mod model;
 mod names;
 pub mod openapi;
+pub mod regions;
 pub mod route;
 pub mod routes;
 mod storage;
@@ -62,10 +63,10 @@ pub struct Admin(Arc<Api>);
 
 impl Admin {
     pub fn new(engine: Engine, options: AdminOptions) -> Self {
-        let AdminOptions { endpoint, operator, metrics, feed, audit } = options;
+        let AdminOptions { endpoint, operator, metrics, feed, audit, tokens } = options;
         let counts = AdminMetrics::default();
         metrics.add(&counts);
-        Self(Arc::new(Api { engine, endpoint, metrics, feed, counts, audit, operator }))
+        Self(Arc::new(Api { engine, endpoint, metrics, feed, counts, audit, operator, tokens }))
     }
 
     /// Answers a request whose path is below `/-/`; `not_ready` is for the health endpoints.

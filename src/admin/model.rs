@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::types::record::BucketRole;
-use crate::types::region::RegionId;
+use crate::types::region::{RegionId, Role};
 
 /// First part of every path of the admin API; bucket names cannot begin with `-`.
 pub const ADMIN_PREFIX: &str = "/-/admin/v1";
@@ -45,6 +45,131 @@ pub struct BucketLag {
     pub changes: u64,
     /// Age of the oldest of them.
     pub lag_ms: u64,
+}
+
+/// `GET regions`: who belongs to the cluster and who keeps its registers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Regions {
+    /// The node that answers.
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    /// Grows with every change of the members.
+    pub version: u64,
+    /// Grows with every step of a change of voters.
+    pub epoch: u64,
+    /// The voters are being changed: those before and after vote together.
+    pub voters_change: bool,
+    /// How far that is, where the node that answers drives it.
+    pub change: Option<VoterChange>,
+    pub regions: Vec<MemberRegion>,
+    /// Regions that were removed, the first one first.
+    pub gone: Vec<GoneRegion>,
+}
+
+/// How far a change of voters is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VoterChange {
+    /// `install`, `list`, `rewrite` or `settle`.
+    pub phase: String,
+    /// Registers that the new voters have, of those found so far.
+    pub rewritten: u64,
+    pub found: u64,
+}
+
+/// How far a region belongs to the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberState {
+    /// Listed; it fetches what there is, and nothing counts on it yet.
+    Joining,
+    Active,
+    /// It gets nothing new, and what it has moves away.
+    Draining,
+}
+
+/// A member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemberRegion {
+    #[schemars(with = "String")]
+    pub code: RegionId,
+    pub city: String,
+    pub state: MemberState,
+    pub voter: bool,
+    /// The node that answers reaches it.
+    pub connected: bool,
+    /// Where its node is, as it was added.
+    pub address: Option<String>,
+}
+
+/// A region that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GoneRegion {
+    #[schemars(with = "String")]
+    pub code: RegionId,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// It was not drained before.
+    pub lost: bool,
+}
+
+/// `POST regions/add`: what everyone is to know of a new region.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AddRegion {
+    #[schemars(with = "String")]
+    pub code: RegionId,
+    pub city: String,
+    pub lat: f64,
+    pub lon: f64,
+    pub geography: String,
+    pub failure_domain: String,
+    /// `full`, `replica` or `cache`.
+    #[schemars(with = "String")]
+    pub role: Role,
+    /// It may become a voter.
+    pub voter: bool,
+    /// Where the others reach its mesh: `HOST:PORT`, where their settings do not say it.
+    pub address: Option<String>,
+}
+
+/// The token with which a region's node joins; a secret.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub struct JoinToken {
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    pub token: String,
+}
+
+/// `POST regions/drain`, `POST regions/undrain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OneRegion {
+    #[schemars(with = "String")]
+    pub region: RegionId,
+}
+
+/// `POST regions/remove`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemoveRegion {
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    /// It is gone for good with what only it had; without this it must be drained.
+    #[serde(default)]
+    pub lost: bool,
+}
+
+/// `GET regions/remains`: what a region still has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Remaining {
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    pub voter: bool,
+    /// Versions whose bytes it is to keep.
+    pub copies: u64,
+    /// Parts of uploads under way whose bytes are there alone.
+    pub uploads: u64,
+    /// Writes that wait for their outcome.
+    pub pending: u64,
+    /// Changes made there that another member has not applied.
+    pub changes: u64,
 }
 
 /// `GET node`: disk, caches and clock of the node that answers.

@@ -194,7 +194,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Completions(command) => manual::completions(&command),
         Command::Doctor(command) => doctor::run(&common, &command),
         Command::Man(command) => manual::man(&common, &command),
-        Command::Region(command) => region::run(&common, &command),
+        Command::Region(command) => region::run(&common, command),
         Command::Top(command) => top::run(&common, &command),
         Command::Trace(command) => trace::run(&common, &command),
         Command::Cat(command) => objects::cat(&common, &command),

@@ -1,28 +1,247 @@
-//! `godwit region ls`.
+//! `godwit region`: regions that come, are drained and go, while clients write.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use clap::Subcommand;
 
 use super::client::{Client, Endpoint};
 use super::error::{CliError, Exit};
-use super::{Common, output, status};
-use crate::admin::model;
+use super::{Common, files, output};
+use crate::admin::model::{
+    AddRegion, JoinToken, MemberState, OneRegion, Regions, Remaining, RemoveRegion,
+};
+use crate::types::region::RegionId;
 
 #[derive(Subcommand)]
 pub(super) enum Region {
-    /// List the regions as the node that answers sees them
+    /// List the members with their states, and who votes
     #[command(after_help = "Examples:\n  godwit region ls\n  godwit region ls --json")]
     Ls {
         #[command(flatten)]
         endpoint: Endpoint,
     },
+    /// List a new region and print the token with which its node joins
+    ///
+    /// What everyone is to know of it (place, failure domain, role) comes from its file in
+    /// regions/. Ask a node that has the cluster's authority: the one where `cluster init` was run.
+    #[command(after_help = "Examples:\n  godwit region add syd\n  \
+                            godwit region add syd --address syd.example.com:7400\n\n\
+                            Then, in the new region:\n  \
+                            GODWIT_TOKEN=... godwit serve --region syd")]
+    Add {
+        region: RegionId,
+        /// Where the others reach its mesh, where their settings do not say it
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<String>,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Move a region's copies, primaries and vote elsewhere; clients go on there meanwhile
+    #[command(after_help = "Examples:\n  godwit region drain syd\n  \
+                            godwit region drain syd --no-wait")]
+    Drain {
+        region: RegionId,
+        /// Do not wait until nothing is left there
+        #[arg(long)]
+        no_wait: bool,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Take a drain back
+    Undrain {
+        region: RegionId,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Remove a drained region, or with --lost one that will never come back
+    ///
+    /// A removed region's node is turned away; to come back it joins anew, with an empty directory.
+    #[command(
+        after_help = "Examples:\n  godwit region drain syd && godwit region remove -y syd\n  \
+                            godwit region remove --lost syd"
+    )]
+    Remove {
+        region: RegionId,
+        /// It is gone for good: what only it had is lost, what counted on it is made again now
+        #[arg(long)]
+        lost: bool,
+        /// With --lost, instead of typing the code: the code once more
+        #[arg(long, value_name = "CODE", requires = "lost")]
+        confirm: Option<RegionId>,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
 }
 
-pub(super) fn run(common: &Common, command: &Region) -> Result<Exit, CliError> {
-    let Region::Ls { endpoint } = command;
-    let status: model::Status = Client::signed(endpoint)?.get("status", &[])?;
-    match common.json {
-        true => output::json(&serde_json::json!({ "regions": status.regions })),
-        false => output::table(&status.regions.iter().map(status::row).collect::<Vec<_>>()),
+/// Between two looks at a drain.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+pub(super) fn run(common: &Common, command: Region) -> Result<Exit, CliError> {
+    match command {
+        Region::Ls { endpoint } => show(common, &Client::signed(&endpoint)?.get("regions", &[])?),
+        Region::Add { region, address, endpoint } => add(common, region, address, &endpoint)?,
+        Region::Drain { region, no_wait, endpoint } => {
+            let what = format!("move everything away from {region}");
+            output::confirm(common, &what)?;
+            let client = Client::signed(&endpoint)?;
+            let regions: Regions = client.post("regions/drain", &OneRegion { region })?;
+            if no_wait {
+                show(common, &regions);
+            } else {
+                wait_drained(common, &client, region)?;
+            }
+        }
+        Region::Undrain { region, endpoint } => {
+            let client = Client::signed(&endpoint)?;
+            show(common, &client.post("regions/undrain", &OneRegion { region })?);
+        }
+        Region::Remove { region, lost, confirm, endpoint } => {
+            confirm_removal(common, region, lost, confirm)?;
+            let client = Client::signed(&endpoint)?;
+            show(common, &client.post("regions/remove", &RemoveRegion { region, lost })?);
+        }
     }
     Ok(Exit::Ok)
+}
+
+fn show(common: &Common, regions: &Regions) {
+    if common.json {
+        output::json(regions);
+        return;
+    }
+    output::table(&rows(regions));
+    if let Some(change) = &regions.change {
+        let (done, found) = (change.rewritten, change.found);
+        output::note(&format!("the voters change: {} ({done} of {found} registers)", change.phase));
+    } else if regions.voters_change {
+        output::note("the voters change; another region drives it");
+    }
+}
+
+fn rows(regions: &Regions) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for region in &regions.regions {
+        let state = match region.state {
+            MemberState::Joining => "joining",
+            MemberState::Active => "active",
+            MemberState::Draining => "draining",
+        };
+        let reach = match region.connected {
+            _ if region.code == regions.region => "here",
+            true => "connected",
+            false => "away",
+        };
+        let voter = if region.voter { "voter" } else { "" };
+        let cells = [&region.code.to_string(), &region.city, state, reach, voter];
+        rows.push(cells.map(str::to_owned).to_vec());
+    }
+    for gone in &regions.gone {
+        let how = if gone.lost { "lost" } else { "removed" };
+        let cells = [&gone.code.to_string(), "", how, &output::time(Some(gone.at_ms)), ""];
+        rows.push(cells.map(str::to_owned).to_vec());
+    }
+    rows
+}
+
+fn add(
+    common: &Common,
+    region: RegionId,
+    address: Option<String>,
+    endpoint: &Endpoint,
+) -> Result<(), CliError> {
+    let settings = files::settings(common.config.as_deref())?;
+    let known = files::regions(&settings.regions)?;
+    let info = known.find(region)?.info();
+    let asked = AddRegion {
+        code: info.id,
+        city: info.city,
+        lat: info.coordinates.lat,
+        lon: info.coordinates.lon,
+        geography: info.geography,
+        failure_domain: info.failure_domain,
+        role: info.role,
+        voter: info.voter,
+        address,
+    };
+    let made: JoinToken = Client::signed(endpoint)?.post("regions/add", &asked)?;
+    if common.json {
+        output::json(&made);
+        return Ok(());
+    }
+    output::line(&made.token);
+    output::note(&format!("{region} is listed. In {region}, with an empty data directory:"));
+    output::note(&format!("GODWIT_TOKEN=... godwit serve --region {region}"));
+    output::note("The token is a secret. `godwit region ls` shows when the region is active.");
+    Ok(())
+}
+
+fn wait_drained(common: &Common, client: &Client, region: RegionId) -> Result<(), CliError> {
+    let code = region.to_string();
+    loop {
+        let left: Remaining = client.get("regions/remains", &[("region", &code)])?;
+        let drained = !left.voter && left.copies + left.uploads + left.pending == 0;
+        let text = told(&left);
+        if output::is_terminal() && !common.json {
+            output::progress(&text);
+        }
+        if drained {
+            match common.json {
+                true => output::json(&left),
+                false => output::note(&format!("\n{code} is drained: godwit region remove {code}")),
+            }
+            return Ok(());
+        }
+        client.wait(LOOK_EVERY)?;
+    }
+}
+
+fn told(left: &Remaining) -> String {
+    let vote = if left.voter { ", its vote" } else { "" };
+    format!(
+        "{}: {} copies, {} uploads, {} pending writes{vote} left",
+        left.region, left.copies, left.uploads, left.pending
+    )
+}
+
+/// What is lost for good is named by whoever says so.
+fn confirm_removal(
+    common: &Common,
+    region: RegionId,
+    lost: bool,
+    confirmed: Option<RegionId>,
+) -> Result<(), CliError> {
+    if !lost {
+        return output::confirm(common, &format!("remove {region} from the cluster"));
+    }
+    if confirmed == Some(region) {
+        return Ok(());
+    }
+    let refused = |message: String| {
+        CliError::new(Exit::Usage, "NotConfirmed", message)
+            .hint(format!("--confirm {region} does it without asking"))
+    };
+    if confirmed.is_some() || !io::stdin().is_terminal() {
+        return Err(refused(format!("what only {region} has would be given up")));
+    }
+    let ask = format!("What only {region} has is given up. Type {region} to remove it: ");
+    let _ = write!(io::stderr().lock(), "{ask}");
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    if read.is_ok() && answer.trim() == region.to_string() {
+        return Ok(());
+    }
+    Err(refused("nothing was done".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_in_a_line() {
+        let region: RegionId = "syd".parse().unwrap();
+        let left = Remaining { region, voter: true, copies: 3, uploads: 1, pending: 0, changes: 9 };
+        assert_eq!(told(&left), "syd: 3 copies, 1 uploads, 0 pending writes, its vote left");
+    }
 }

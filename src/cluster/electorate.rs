@@ -13,12 +13,14 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::limits;
+use crate::logic::copies::rendezvous;
 use crate::logic::register::change::{Change, Electorate, Next, Page};
 use crate::net::registers::{RegisterRequest, RegisterResponse, Remains};
 use crate::store;
-use crate::types::members::MemberState;
+use crate::types::id::UploadId;
+use crate::types::members::{Member, MemberState};
 use crate::types::object::HoldState;
-use crate::types::record::{Record, RecordId, UploadState};
+use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 
 use super::Cluster;
@@ -292,6 +294,18 @@ fn told(why: NotChanged) -> String {
 }
 
 impl Cluster {
+    /// Who ends an upload: the region that started it, and when that was removed, the first of the
+    /// members in rendezvous order.
+    pub fn decider(&self, upload: UploadId) -> RegionId {
+        let (members, starter) = (self.members(), upload.0.region);
+        let counts = |member: &&Member| member.state != MemberState::Joining;
+        if members.member(starter).as_ref().is_some_and(counts) {
+            return starter;
+        }
+        let left = members.members.iter().filter(counts).map(|member| member.info.id);
+        rendezvous(&upload.0.to_bytes(), left).first().copied().unwrap_or(starter)
+    }
+
     /// What a region still has that would be lost with it, as it says itself.
     pub async fn remains_of(&self, region: RegionId) -> Result<Remains, NotChanged> {
         match self.registers().ask_voter(region, RegisterRequest::Remains).await {
@@ -318,8 +332,8 @@ impl Cluster {
             let page = view.records(after.as_ref(), limits::REPAIR_PAGE)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
-            for (id, record) in &page {
-                let (copies, uploads) = kept_by(own, id, record);
+            for (_, record) in &page {
+                let (copies, uploads) = kept_by(own, record);
                 remains.copies += copies;
                 remains.uploads += u64::from(uploads);
             }
@@ -338,10 +352,10 @@ impl Cluster {
     }
 }
 
-/// Versions of a record that a region is to keep, and whether an upload rests on it.
-fn kept_by(own: RegionId, id: &RecordId, record: &Record) -> (u64, bool) {
-    match (id, record) {
-        (_, Record::Row(row)) => {
+/// Versions of a record that a region is to keep, and whether a part of an upload is there alone.
+fn kept_by(own: RegionId, record: &Record) -> (u64, bool) {
+    match record {
+        Record::Row(row) => {
             let kept = row.versions.iter().filter(|version| {
                 let place = &version.placement;
                 let held = place.holders.get(&own).is_some_and(|h| h.state != HoldState::Absent);
@@ -350,13 +364,11 @@ fn kept_by(own: RegionId, id: &RecordId, record: &Record) -> (u64, bool) {
             });
             (kept.count() as u64, false)
         }
-        (RecordId::Upload(upload), Record::Upload(record)) => {
-            (0, upload.0.region == own && record.state == UploadState::Open)
-        }
-        (_, Record::Part(part)) => (0, !part.ended && part.part.held_by == [own]),
-        (_, Record::Upload(_))
-        | (_, Record::AccessKey(_) | Record::Bucket(_) | Record::Members(_) | Record::Name(_)) => {
-            (0, false)
-        }
+        Record::Part(part) => (0, !part.ended && part.part.held_by == [own]),
+        Record::AccessKey(_)
+        | Record::Bucket(_)
+        | Record::Members(_)
+        | Record::Name(_)
+        | Record::Upload(_) => (0, false),
     }
 }

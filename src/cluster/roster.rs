@@ -455,7 +455,7 @@ impl Cluster {
         }
         if !remains.is_nothing() {
             return Err(NotChanged::Refused(format!(
-                "{region} still has {} copies, {} uploads and {} pending writes",
+                "{region} still has {} copies, {} parts of uploads and {} pending writes",
                 remains.copies, remains.uploads, remains.pending
             )));
         }

@@ -82,14 +82,11 @@ impl Engine {
     }
 
     async fn ask(&self, upload: UploadId, question: Question) -> Result<Answer, Error> {
-        let starter = upload.0.region;
+        let starter = self.cluster.decider(upload);
         let bytes = encode(&question);
         let asked = self.cluster.forward(starter, bytes, limits::FORWARD_TIMEOUT).await;
         let answer = asked.map_err(|why| {
-            let reason = format!(
-                "this upload was begun in region {starter}, which alone ends it: {}",
-                why.reason
-            );
+            let reason = format!("this upload is ended by region {starter} alone: {}", why.reason);
             Error::from(Unavailable { reason, ..why })
         })?;
         postcard::from_bytes(&answer)
@@ -98,7 +95,7 @@ impl Engine {
 
     /// What was decided elsewhere, for the next reader here. The log brings it anyway.
     async fn learn(&self, upload: UploadId, ids: Vec<RecordId>) {
-        if let Err(why) = self.cluster.learn_from(upload.0.region, ids).await {
+        if let Err(why) = self.cluster.learn_from(self.cluster.decider(upload), ids).await {
             tracing::warn!(%why, %upload, "the end of an upload is not known here yet");
         }
     }

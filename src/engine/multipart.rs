@@ -214,7 +214,7 @@ impl Engine {
             UploadState::Aborted => return Err(Error::NoSuchUpload),
             UploadState::Completed(stamp) => return self.completed(&place, &complete, stamp).await,
         }
-        if complete.upload.0.region != self.region() {
+        if self.cluster.decider(complete.upload) != self.region() {
             return self.complete_elsewhere(&place, complete).await;
         }
         let numbers = self.gather_parts(&complete).await?;
@@ -248,7 +248,7 @@ impl Engine {
             UploadState::Aborted => return Ok(()),
             UploadState::Completed(_) => return Err(Error::NoSuchUpload),
         }
-        if upload.0.region != self.region() {
+        if self.cluster.decider(upload) != self.region() {
             return self.abort_elsewhere(bucket, key, upload).await;
         }
         let numbers = self.part_numbers(upload).await?;

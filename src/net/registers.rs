@@ -137,7 +137,7 @@ pub struct Remains {
     pub version: u64,
     /// Objects whose bytes it is to keep, or whose primary it is.
     pub copies: u64,
-    /// Open uploads that it started, or that have parts here alone.
+    /// Parts of uploads under way whose bytes are there alone.
     pub uploads: u64,
     /// Writes that wait for their outcome.
     pub pending: u64,

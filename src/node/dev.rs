@@ -316,6 +316,7 @@ fn node(
     let mut s3 = s3::Options::new(region);
     s3.auth.regions = plan.regions.iter().map(ToString::to_string).collect();
     Ok(NodeOptions {
+        charter: Some(charter.clone()),
         store: store::Options::new(dir.join("store"), region),
         mesh,
         identity,

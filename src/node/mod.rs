@@ -47,7 +47,7 @@ pub use audit::AuditOptions;
 pub use error::NodeError;
 use figures::Figures;
 use http::Handler;
-use identity::{FirstKey, Identity};
+use identity::{Charter, FirstKey, Identity};
 use readiness::Readiness;
 use shutdown::{Stop, Stopper};
 use tasks::{Job, Round};
@@ -57,6 +57,8 @@ use webhooks::Webhooks;
 pub struct NodeOptions {
     pub store: store::Options,
     pub identity: Identity,
+    /// The cluster's authority, on a node that has it.
+    pub charter: Option<Charter>,
     pub mesh: MeshOptions,
     pub cluster: ClusterOptions,
     pub engine: engine::Options,
@@ -160,6 +162,7 @@ impl Node {
             metrics: metrics.clone(),
             feed: feed.clone(),
             audit: audit.clone(),
+            tokens: options.charter.map(tokens),
         };
         let s3 = s3::Options { audit: audit.clone(), ..options.s3 };
         let s3 = front(&engine, s3, Admin::new(engine.clone(), told), readiness.clone());

@@ -12,7 +12,7 @@ use crate::store;
 use crate::types::region::RegionId;
 
 use super::audit::AuditOptions;
-use super::identity::{self, Offered};
+use super::identity::{self, Charter, Offered};
 use super::webhooks::Webhooks;
 use super::{NodeError, NodeOptions, keyring};
 
@@ -31,6 +31,10 @@ impl NodeOptions {
         };
         let code = region.code;
         let identity = identity::establish(env, &config.data, code, &offered)?;
+        let charter = match offered.charter {
+            Some(text) => Some(Charter::from_text(text)?),
+            None => Charter::load(env, &config.data)?,
+        };
         let others = identity.members.regions().map(|info| info.id);
         let others: Vec<RegionId> = others.filter(|id| *id != code).collect();
         let address = |id| {
@@ -61,6 +65,7 @@ impl NodeOptions {
             store: store_options(config, region),
             mesh,
             identity,
+            charter,
             cluster: ClusterOptions {
                 scrub_every: config.repair.scrub_every.0,
                 scrub_rate: config.repair.scrub_rate.bytes(),

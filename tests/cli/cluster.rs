@@ -134,6 +134,6 @@ fn doctor_says_what_is_wrong_and_what_to_do() {
     assert_eq!((code, &find(&away, "node").unwrap()["verdict"]), (Some(10), &"wrong".into()));
     assert!(find(&away, "node").unwrap()["hint"].as_str().unwrap().contains("AWS_ENDPOINT_URL_S3"));
     let regions = world.json(&["region", "ls"]);
-    assert_eq!(regions["regions"][0]["state"], "here");
+    assert_eq!(regions["regions"][0]["state"], "active");
     world.end();
 }

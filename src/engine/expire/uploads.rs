@@ -67,7 +67,8 @@ impl Engine {
             };
             let upload = *upload;
             last = Some(id);
-            let mine = upload.0.region == self.region() && record.state == UploadState::Open;
+            let mine =
+                record.state == UploadState::Open && self.cluster.decider(upload) == self.region();
             let Some(bucket) = ruled.get(&record.bucket).filter(|_| mine) else { continue };
             let rules = match rules.get(&record.bucket) {
                 Some(known) => known.clone(),
