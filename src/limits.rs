@@ -239,6 +239,8 @@ pub const REGISTERS_PAGE: usize = 256;
 pub const REWRITES_AT_ONCE: usize = 16;
 /// Between two looks at the members: what is decided reaches everyone at once, mostly.
 pub const MEMBERS_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two passes over everything in a region that is drained.
+pub const DRAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// A change of voters that is not over after this, once for each reachable member before it by
 /// code, is driven by the next member too.
 pub const CHANGE_PATIENCE: Duration = Duration::from_secs(10);

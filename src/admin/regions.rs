@@ -16,17 +16,17 @@ use super::route::{Call, Route, argument, required, route};
 pub type MakeToken = Arc<dyn Fn(RegionId, Members) -> Result<String, String> + Send + Sync>;
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(GET "regions", Admin, regions, () => Regions, [],
+    route!(GET "regions", Operator, regions, () => Regions, [],
         "The members, their states and the voters, as the node that answers has taken them."),
-    route!(POST "regions/add", Admin, add, AddRegion => JoinToken, [],
+    route!(POST "regions/add", Operator, add, AddRegion => JoinToken, [],
         "Lists a region and makes its token; again for a region that has not joined yet."),
-    route!(POST "regions/drain", Admin, drain, model::OneRegion => Regions, [],
+    route!(POST "regions/drain", Operator, drain, model::OneRegion => Regions, [],
         "Begins to move copies, primaries and votes of a region elsewhere; clients go on there."),
-    route!(POST "regions/undrain", Admin, undrain, model::OneRegion => Regions, [],
+    route!(POST "regions/undrain", Operator, undrain, model::OneRegion => Regions, [],
         "Takes that back."),
-    route!(POST "regions/remove", Admin, remove, RemoveRegion => Regions, [],
+    route!(POST "regions/remove", Operator, remove, RemoveRegion => Regions, [],
         "Removes a drained region, or one that is lost for good; its node is turned away then."),
-    route!(GET "regions/remains", Admin, remains, () => Remaining,
+    route!(GET "regions/remains", Operator, remains, () => Remaining,
         [required("region", "the region")],
         "What a region still has that is lost with it, as it says itself."),
 ];

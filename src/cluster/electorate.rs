@@ -45,6 +45,8 @@ pub struct VoterChange {
 struct Waiting {
     version: u64,
     since: Duration,
+    /// The next look at what a drained region still has.
+    drain_at: Duration,
 }
 
 impl Cluster {
@@ -54,7 +56,8 @@ impl Cluster {
     }
 
     pub(super) async fn keep_members(self) {
-        let mut waiting = Waiting { version: 0, since: self.env().monotonic() };
+        let now = self.env().monotonic();
+        let mut waiting = Waiting { version: 0, since: now, drain_at: now };
         let mut heard = BTreeSet::new();
         loop {
             self.env().sleep(limits::MEMBERS_INTERVAL).await;
@@ -93,6 +96,10 @@ impl Cluster {
         let (members, own) = (self.members(), self.region());
         match members.member(own).map(|member| member.state) {
             Some(MemberState::Joining) => return self.catch_up_and_join().await,
+            Some(MemberState::Draining) if self.env().monotonic() >= waiting.drain_at => {
+                waiting.drain_at = self.env().monotonic() + limits::DRAIN_INTERVAL;
+                self.want_repair("this region is drained".to_owned());
+            }
             Some(MemberState::Active | MemberState::Draining) => {}
             None => return Ok(()),
         }
@@ -102,7 +109,7 @@ impl Cluster {
             return Ok(());
         }
         if waiting.version != members.version {
-            *waiting = Waiting { version: members.version, since: self.env().monotonic() };
+            (waiting.version, waiting.since) = (members.version, self.env().monotonic());
         }
         let waited = self.env().monotonic().saturating_sub(waiting.since);
         if waited < limits::CHANGE_PATIENCE * self.turn(&members) {

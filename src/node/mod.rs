@@ -31,6 +31,7 @@ use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 
 use crate::admin::{Admin, AdminOptions};
+use crate::admin::regions::MakeToken;
 use crate::cluster::{self, Cluster, ClusterOptions};
 use crate::console::{Console, Told};
 use crate::engine::{self, Engine, Expirer, Keeper};
@@ -183,7 +184,8 @@ impl Node {
         }
         env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
         start_jobs(&store, &engine, &s3, options.identity.first_key, &jobs);
-        tasks::start(&env, vec![lifecycle(expirer), undo(keeper)], &jobs.stop());
+        let membership = membership(cluster.clone(), readiness.clone());
+        tasks::start(&env, vec![lifecycle(expirer), undo(keeper), membership], &jobs.stop());
         readiness.set_ready();
         info!(%region, "ready");
         let stop_grace = options.stop_grace;
@@ -271,6 +273,14 @@ fn handler_of(s3: s3::Service) -> Handler {
     Arc::new(move |request, client| {
         let s3 = s3.clone();
         Box::pin(async move { s3.call(request, client).await })
+    })
+}
+
+/// Makes tokens for new regions by the cluster's authority.
+fn tokens(charter: Charter) -> MakeToken {
+    Arc::new(move |region, members| {
+        let identity = charter.identity_among(region, members);
+        identity.map(|identity| identity.to_text()).map_err(|why| why.to_string())
     })
 }
 
@@ -369,6 +379,18 @@ fn lifecycle(expirer: Arc<Expirer>) -> Job {
         })
     };
     Job { name: "lifecycle rules", every, round: Box::new(round) }
+}
+
+/// A node whose region was removed gets no requests any more.
+fn membership(cluster: Cluster, readiness: Readiness) -> Job {
+    let round = move || -> crate::env::BoxFuture<'static, Round> {
+        if cluster.gone().is_some() {
+            readiness.set_not_ready("this region was removed from its cluster");
+        }
+        Box::pin(std::future::ready(Round::Idle))
+    };
+    let every = crate::limits::MEMBERS_INTERVAL;
+    Job { name: "membership", every, round: Box::new(round) }
 }
 
 /// Ends what was kept for long enough.

@@ -5,6 +5,7 @@
 mod console;
 #[path = "../clients/dev.rs"]
 mod dev;
+mod region;
 mod s3;
 mod serve;
 

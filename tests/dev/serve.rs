@@ -11,10 +11,10 @@ use super::dev::free_ports;
 use super::s3::{self, Client};
 use super::{eventually, json};
 
-const REGIONS: [&str; 3] = ["iad", "fra", "nrt"];
+pub const REGIONS: [&str; 3] = ["iad", "fra", "nrt"];
 
 /// Three data directories, and ports for three nodes.
-struct Site {
+pub struct Site {
     folder: PathBuf,
     /// S3 at `ports + i`, operations at `ports + 10 + i`.
     ports: u16,
@@ -22,7 +22,7 @@ struct Site {
 }
 
 impl Site {
-    fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path) -> Self {
         let sockets = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         let mesh = sockets.map(|socket| socket.local_addr().unwrap().port());
         Self { folder: folder.to_owned(), ports: free_ports(), mesh }
@@ -32,12 +32,12 @@ impl Site {
         self.folder.join(REGIONS[index])
     }
 
-    fn s3(&self, index: usize) -> String {
+    pub fn s3(&self, index: usize) -> String {
         format!("http://127.0.0.1:{}", self.ports + u16::try_from(index).unwrap())
     }
 
     /// `godwit` with the settings of one node in its environment.
-    fn godwit(&self, index: usize, arguments: &[&str]) -> Command {
+    pub fn godwit(&self, index: usize, arguments: &[&str]) -> Command {
         let offset = u16::try_from(index).unwrap();
         let peers: Vec<String> = (0..3)
             .map(|other| format!("{}=localhost:{}", REGIONS[other], self.mesh[other]))
@@ -55,7 +55,7 @@ impl Site {
         command
     }
 
-    fn serve(&self, index: usize, name: &str, value: &str) -> Running {
+    pub fn serve(&self, index: usize, name: &str, value: &str) -> Running {
         let log = fs::File::create(self.folder.join(format!("{}.log", REGIONS[index]))).unwrap();
         let mut command = self.godwit(index, &["serve"]);
         if !name.is_empty() {
@@ -66,10 +66,10 @@ impl Site {
 }
 
 /// A node's process; killed when a test fails.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Running {
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         let id = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let status = self.0.wait().unwrap();
@@ -84,7 +84,7 @@ impl Drop for Running {
     }
 }
 
-fn text<'a>(made: &'a Value, field: &str) -> &'a str {
+pub fn text<'a>(made: &'a Value, field: &str) -> &'a str {
     made[field].as_str().unwrap()
 }
 
