@@ -25,10 +25,12 @@ pub(super) enum Region {
     ///
     /// What everyone is to know of it (place, failure domain, role) comes from its file in
     /// regions/. Ask a node that has the cluster's authority: the one where `cluster init` was run.
-    #[command(after_help = "Examples:\n  godwit region add syd\n  \
-                            godwit region add syd --address syd.example.com:7400\n\n\
-                            Then, in the new region:\n  \
-                            GODWIT_TOKEN=... godwit serve --region syd")]
+    /// Then start the new node with an empty data directory:
+    /// `GODWIT_TOKEN=... godwit serve --region syd`.
+    #[command(
+        after_help = "Examples:\n  godwit region add syd\n  godwit region add syd --address \
+                      syd.example.com:7400"
+    )]
     Add {
         region: RegionId,
         /// Where the others reach its mesh, where their settings do not say it
@@ -38,8 +40,8 @@ pub(super) enum Region {
         endpoint: Endpoint,
     },
     /// Move a region's copies, primaries and vote elsewhere; clients go on there meanwhile
-    #[command(after_help = "Examples:\n  godwit region drain syd\n  \
-                            godwit region drain syd --no-wait")]
+    ///
+    /// It ends when nothing is left there: then `godwit region remove` takes it out of the cluster.
     Drain {
         region: RegionId,
         /// Do not wait until nothing is left there
@@ -57,10 +59,8 @@ pub(super) enum Region {
     /// Remove a drained region, or with --lost one that will never come back
     ///
     /// A removed region's node is turned away; to come back it joins anew, with an empty directory.
-    #[command(
-        after_help = "Examples:\n  godwit region drain syd && godwit region remove -y syd\n  \
-                            godwit region remove --lost syd"
-    )]
+    /// One that was added and never started is removed without a drain.
+    #[command(after_help = "Examples:\n  godwit region remove -y syd")]
     Remove {
         region: RegionId,
         /// It is gone for good: what only it had is lost, what counted on it is made again now

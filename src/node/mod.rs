@@ -30,8 +30,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 
-use crate::admin::{Admin, AdminOptions};
 use crate::admin::regions::MakeToken;
+use crate::admin::{Admin, AdminOptions};
 use crate::cluster::{self, Cluster, ClusterOptions};
 use crate::console::{Console, Told};
 use crate::engine::{self, Engine, Expirer, Keeper};
@@ -147,7 +147,8 @@ impl Node {
         let (store, report) = Store::open(env.clone(), options.store).await?;
         info!(%region, ?report, "store open");
         let members = options.identity.members.clone();
-        let (mesh, cluster) = join(&store, options.mesh, members, options.cluster).await?;
+        let (mesh, cluster) =
+            join(&store, options.mesh, members, options.cluster, &metrics).await?;
         let engine = Engine::new(cluster.clone(), options.engine).with_keyring(options.keyring);
         let engine = engine.with_courier(Arc::new(options.webhooks));
 
@@ -168,9 +169,6 @@ impl Node {
         let s3 = s3::Options { audit: audit.clone(), ..options.s3 };
         let s3 = front(&engine, s3, Admin::new(engine.clone(), told), readiness.clone());
         metrics.add(s3.metrics());
-        metrics.add(cluster.metrics());
-        metrics.add(cluster.notify_metrics());
-        metrics.add(mesh.metrics());
         let expirer = Arc::new(Expirer::new(&engine));
         metrics.add(expirer.metrics());
         let keeper = Arc::new(Keeper::new(&engine));
@@ -188,7 +186,6 @@ impl Node {
         tasks::start(&env, vec![lifecycle(expirer), undo(keeper), membership], &jobs.stop());
         readiness.set_ready();
         info!(%region, "ready");
-        let stop_grace = options.stop_grace;
         Ok(Self {
             env,
             audit,
@@ -203,7 +200,7 @@ impl Node {
             feed,
             fronts,
             jobs,
-            stop_grace,
+            stop_grace: options.stop_grace,
         })
     }
 
@@ -259,6 +256,7 @@ async fn join(
     mesh: MeshOptions,
     members: cluster::Members,
     options: ClusterOptions,
+    metrics: &Metrics,
 ) -> Result<(Arc<Mesh>, Cluster), NodeError> {
     let (env, handler) = (store.env(), cluster::Handler::new());
     let mesh = Mesh::start(env.clone(), mesh, handler.clone())
@@ -266,6 +264,9 @@ async fn join(
     let (peers, store): (Arc<dyn Peers>, _) = (mesh.clone(), store.clone());
     let cluster =
         Box::pin(Cluster::start(env.clone(), store, peers, &handler, members, options)).await?;
+    metrics.add(cluster.metrics());
+    metrics.add(cluster.notify_metrics());
+    metrics.add(mesh.metrics());
     Ok((mesh, cluster))
 }
 

@@ -1,6 +1,6 @@
 //! From the settings of a real node to what it is made of.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::cluster::ClusterOptions;
 use crate::config::{Config, PeerAddress, RegionFile, Regions};
@@ -31,23 +31,13 @@ impl NodeOptions {
         };
         let code = region.code;
         let identity = identity::establish(env, &config.data, code, &offered)?;
-        let charter = match offered.charter {
-            Some(text) => Some(Charter::from_text(text)?),
-            None => Charter::load(env, &config.data)?,
-        };
+        let charter = authority(env, config)?;
         let others = identity.members.regions().map(|info| info.id);
         let others: Vec<RegionId> = others.filter(|id| *id != code).collect();
-        let address = |id| {
-            let stated = PeerAddress::find(&config.mesh.peers, id);
-            stated.or_else(|| regions.find(id).ok()?.mesh.address.clone())
-        };
-        // Also of regions that are no members yet.
-        let known = regions.iter().map(|file| file.code).chain(others.iter().copied());
-        let known: BTreeSet<RegionId> = known.filter(|id| *id != code).collect();
         let mesh = MeshOptions {
             certificate: identity.certificate.clone(),
             bind: config.mesh.listen,
-            addresses: known.into_iter().filter_map(|id| Some((id, address(id)?))).collect(),
+            addresses: addresses(config, regions, &others),
             members: others,
             mtu: config.mesh.mtu,
             link: None,
@@ -92,6 +82,28 @@ impl NodeOptions {
             endpoint: config.s3.endpoint.clone().or_else(|| region.endpoints.s3.clone()),
             stop_grace: config.s3.stop_grace.0,
         })
+    }
+}
+
+/// Where other regions are, also those that are no members yet.
+fn addresses(
+    config: &Config,
+    regions: &Regions,
+    others: &[RegionId],
+) -> BTreeMap<RegionId, String> {
+    let address = |id| {
+        let stated = PeerAddress::find(&config.mesh.peers, id);
+        stated.or_else(|| regions.find(id).ok()?.mesh.address.clone())
+    };
+    let known = regions.iter().map(|file| file.code).chain(others.iter().copied());
+    known.filter_map(|id| Some((id, address(id)?))).collect()
+}
+
+/// The cluster's authority, where the settings or the data directory have it.
+fn authority(env: &Env, config: &Config) -> Result<Option<Charter>, NodeError> {
+    match &config.cluster.secret {
+        Some(text) => Charter::from_text(text).map(Some),
+        None => Charter::load(env, &config.data),
     }
 }
 
