@@ -135,7 +135,7 @@ impl Cluster {
         self.note_copies(object, version.stamp, !looks_after || lasting.len() >= copies);
         let too_many = surplus_holder(&name, &holders, copies, primary.region, &places);
         if too_many == Some(own) && !self.moves_here_or_away(object) {
-            self.give_up_copy(config, object, version).await?;
+            self.give_up_copy(copies, object, version).await?;
         }
         Ok(())
     }
@@ -436,13 +436,12 @@ impl Cluster {
     /// One round of the drop rule for this region's copy.
     async fn give_up_copy(
         &self,
-        config: &BucketConfig,
+        copies: usize,
         object: &Object,
         version: &Version,
     ) -> Result<(), store::Error> {
         let own = self.region();
         let copy = (object.clone(), version.stamp);
-        let copies = usize::from(config.copies).max(1);
         let number = self.inner.placing.lock().rounds.declare(copy.clone(), copies);
         let (bucket, key) = object.clone();
         let of = VersionOf { bucket, key, stamp: version.stamp };
