@@ -606,3 +606,10 @@ const _: () = assert!(NOTIFY_ANSWER_TIMEOUT.as_millis() < NOTIFY_TIMEOUT.as_mill
 /// Lines of the audit log that wait for the disk, and those that are written at once.
 pub const AUDIT_WAITING_MAX: usize = 4096;
 pub const AUDIT_BATCH_MAX: usize = 256;
+
+/// Spans of traces that wait for the collector, and those that are sent at once.
+pub const SPANS_WAITING_MAX: usize = 4096;
+pub const SPANS_BATCH_MAX: usize = 512;
+
+/// A request that takes longer than this leaves a line of its own, unless another time is set.
+pub const SLOW_DEFAULT: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@
 //! labels. Nothing here is global: a test or a second node in the process has its own.
 
 pub mod audit;
+pub mod flow;
 pub mod page;
 pub mod table;
 

@@ -73,6 +73,8 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<Exit, CliError> {
         encryption: settings.encryption,
         notify: settings.notify,
         audit: settings.audit,
+        trace: settings.trace,
+        slow: settings.log.slow.0,
         lifecycle_day: command.lifecycle_day.map(|day| day.0),
     };
     process::run(&dir, async |env, stop| {

@@ -14,6 +14,7 @@ use futures_util::future::{Shared, WeakShared};
 use crate::env::{BoxFuture, Class};
 use crate::limits;
 use crate::net::message::{Request, Response, VersionOf};
+use crate::obs::flow::{self, Stage};
 use crate::store::{self, Manifest, Source as From, Tier};
 use crate::types::id::{BlobId, Hash};
 use crate::types::object::{BlobRef, ObjectMeta, Row, Version};
@@ -119,7 +120,8 @@ impl Cluster {
         blob: BlobRef,
         index: u32,
     ) -> Result<(Bytes, Source), ReadError> {
-        match self.inner.store.chunk(&blob, index).await {
+        let stored = self.inner.store.chunk(&blob, index);
+        match flow::measured(Stage::Disk, "read", None, stored).await {
             Ok(Some((bytes, tier))) => {
                 let (source, told) = match tier {
                     Tier::Memory => (Source::Memory, "memory"),

@@ -20,6 +20,7 @@ use crate::logic::clock::{Ahead, Clock};
 use crate::logic::membership::Node;
 use crate::logic::placement::PlacementConfig;
 use crate::net::message::{Request, Response};
+use crate::obs::flow::{self, Stage, Tracer};
 use crate::store::{self, Store, Table, Tx};
 use crate::types::id::Incarnation;
 use crate::types::region::RegionId;
@@ -117,6 +118,8 @@ pub struct ClusterOptions {
     pub scrub_rate: u64,
     /// Bytes a second that repair fetches at most.
     pub repair_rate: u64,
+    /// Takes the spans of what peers ask for.
+    pub tracer: Tracer,
 }
 
 impl Default for ClusterOptions {
@@ -130,6 +133,7 @@ impl Default for ClusterOptions {
             scrub_every: limits::SCRUB_INTERVAL,
             scrub_rate: limits::SCRUB_RATE_DEFAULT,
             repair_rate: limits::REPAIR_RATE_DEFAULT,
+            tracer: Tracer::default(),
         }
     }
 }
@@ -373,7 +377,11 @@ impl Cluster {
         request: &Request,
         deadline: Duration,
     ) -> Result<Response, PeerError> {
-        let bytes = self.inner.peers.call(to, class, request.encode(), deadline).await?;
+        let asked = async {
+            let message = request.encode_with(flow::context());
+            self.inner.peers.call(to, class, message, deadline).await
+        };
+        let bytes = flow::measured(Stage::Regions, request.name(), Some(to), asked).await?;
         self.heard_from(to);
         Response::decode(&bytes).map_err(|why| PeerError::Refused(why.to_string()))
     }

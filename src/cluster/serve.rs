@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::env::{BoxFuture, PeerHandler};
 use crate::net::message::{Request, Response};
+use crate::obs::flow::{self, Context, Ended, Flow, SpanKind};
 use crate::store;
 use crate::types::region::RegionId;
 
@@ -35,10 +36,15 @@ impl PeerHandler for Handler {
             return Box::pin(std::future::ready(Err("starting".to_owned())));
         };
         Box::pin(async move {
-            let request = Request::decode(&request).map_err(|why| why.to_string())?;
+            let (request, context) =
+                Request::decode_with(&request).map_err(|why| why.to_string())?;
             cluster.admit(from, &request)?;
             cluster.heard_from(from);
-            let response = cluster.answer(from, request).await.map_err(|why| {
+            let answered = match context.filter(|_| cluster.inner.options.tracer.is_on()) {
+                Some(context) => Box::pin(cluster.traced(from, request, context)).await,
+                None => cluster.answer(from, request).await,
+            };
+            let response = answered.map_err(|why| {
                 tracing::error!(%from, %why, "a peer's request failed on this disk");
                 why.to_string()
             })?;
@@ -56,6 +62,22 @@ impl PeerHandler for Handler {
 }
 
 impl Cluster {
+    /// Answers as a part of the trace that the question belongs to.
+    async fn traced(
+        &self,
+        from: RegionId,
+        request: Request,
+        context: Context,
+    ) -> Result<Response, store::Error> {
+        let (clock, tracer) = (&self.env().clock, &self.inner.options.tracer);
+        let (flow, name) = (Flow::begin(clock, tracer, Some(context)), request.name());
+        let answer = flow::within(Some(flow.clone()), self.answer(from, request)).await;
+        let facts = vec![("godwit.from", from.to_string())];
+        let failed = answer.is_err();
+        flow.finish(Ended { name, kind: SpanKind::Server, facts, failed });
+        answer
+    }
+
     async fn answer(&self, from: RegionId, request: Request) -> Result<Response, store::Error> {
         Ok(match request {
             Request::Ping => Response::Pong,

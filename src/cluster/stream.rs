@@ -13,6 +13,7 @@ use futures_util::stream::FuturesOrdered;
 use crate::env::BoxFuture;
 use crate::limits;
 use crate::net::message::{Move, VersionOf};
+use crate::obs::flow::{self, Flow};
 use crate::types::bucket::BucketConfig;
 use crate::types::name::ObjectKey;
 use crate::types::object::{BlobRef, Content, ObjectMeta, Primary, Version};
@@ -69,6 +70,8 @@ pub struct BodyStream {
     first: Option<Bytes>,
     source: Source,
     failed: bool,
+    /// Whose bytes these are: they are read on after the request's own task has answered.
+    flow: Option<Flow>,
 }
 
 impl std::fmt::Debug for BodyStream {
@@ -99,6 +102,7 @@ impl Cluster {
             first: None,
             source: Source::Memory,
             failed: false,
+            flow: flow::current(),
         };
         if let Some(slice) = stream.slices.pop_front() {
             let (bytes, source) = stream.fetch(slice).await?;
@@ -140,10 +144,10 @@ impl BodyStream {
 
     fn fetch(&self, slice: Slice) -> Fetching {
         let (cluster, wanted) = (self.cluster.clone(), self.wanted.clone());
-        Box::pin(async move {
+        Box::pin(flow::within(self.flow.clone(), async move {
             let (bytes, source) = cluster.chunk_of(wanted, slice.blob, slice.index).await?;
             Ok((bytes.slice(slice.within), source))
-        })
+        }))
     }
 }
 

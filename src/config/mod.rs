@@ -49,6 +49,7 @@ pub struct Config {
     pub lifecycle: Lifecycle,
     pub repair: Repair,
     pub audit: Audit,
+    pub trace: Trace,
     pub log: Log,
 }
 
@@ -189,6 +190,18 @@ pub struct Audit {
     pub objects: bool,
 }
 
+/// Traces of requests across regions, for a collector of OpenTelemetry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trace {
+    /// Where they go: OTLP over HTTP, in JSON; without it there are none.
+    pub otlp: Option<String>,
+    /// Goes there as `Authorization: Bearer`.
+    pub token: Option<String>,
+    /// One request in so many; 0: only those whose `traceparent` asks for it.
+    pub one_in: u64,
+}
+
 /// The log on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -196,6 +209,8 @@ pub struct Log {
     /// A filter as `tracing` reads it: `info`, `godwit=debug,info`.
     pub level: String,
     pub format: LogFormat,
+    /// Requests that take longer leave a line that says where the time went; 0: none does.
+    pub slow: Seconds,
 }
 
 /// How a log line looks.
@@ -223,6 +238,7 @@ impl Default for Config {
             lifecycle: Lifecycle::default(),
             repair: Repair::default(),
             audit: Audit::default(),
+            trace: Trace::default(),
             log: Log::default(),
         }
     }
@@ -300,9 +316,19 @@ impl Default for Audit {
     }
 }
 
+impl Default for Trace {
+    fn default() -> Self {
+        Self { otlp: None, token: None, one_in: 1 }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+            slow: Seconds(crate::limits::SLOW_DEFAULT),
+        }
     }
 }
 
@@ -409,6 +435,12 @@ impl Config {
             return Err(ConfigError::Field {
                 field: "audit",
                 why: "`to` is off, log or a path, `max_size` at least 1MiB",
+            });
+        }
+        if self.trace.otlp.as_deref().is_some_and(|url| !url.starts_with("http")) {
+            return Err(ConfigError::Field {
+                field: "trace.otlp",
+                why: "begins with http:// or https://",
             });
         }
         if self.mesh.mtu.is_some_and(|mtu| mtu < 1200) {

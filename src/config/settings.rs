@@ -222,6 +222,31 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Bool,
         "Whether changes of objects are told too, not only those of buckets and keys",
     ),
+    row(
+        "GODWIT_OTLP",
+        "trace.otlp",
+        Kind::Text,
+        "Collector of traces: `http://HOST:4318/v1/traces` (OTLP over HTTP, JSON)",
+    ),
+    row(
+        "GODWIT_OTLP_TOKEN",
+        "trace.token",
+        Kind::Text,
+        "Goes to the collector as `Authorization: Bearer`",
+    )
+    .secret(),
+    row(
+        "GODWIT_TRACE_ONE_IN",
+        "trace.one_in",
+        Kind::Integer,
+        "One request in so many is traced; 0: only those whose `traceparent` asks for it",
+    ),
+    row(
+        "GODWIT_SLOW",
+        "log.slow",
+        Kind::Text,
+        "Requests that take longer leave a line that says where the time went; 0: none does",
+    ),
     row("GODWIT_LOG", "log.level", Kind::Text, "Filter of the log: `info`, `godwit=debug,info`"),
     row("GODWIT_LOG_FORMAT", "log.format", Kind::Text, "`text` or `json`"),
 ];
@@ -323,6 +348,7 @@ mod tests {
                     [mesh]\nmtu = 1372\n\
                     [notify]\nca = \"ca.pem\"\n\
                     [console]\nlisten = \"127.0.0.1:8081\"\n\
+                    [trace]\notlp = \"http://x\"\ntoken = \"t\"\n\
                     [cluster]\ntoken = \"t\"\nsecret = \"s\"\n";
         let mut config = Config::load(Some(text), &|_| None).unwrap();
         // Only one of the two is ever set.

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 use crate::logic::placement::Accesses;
+use crate::obs::flow::{self, Context};
 use crate::types::id::{BlobId, BucketId, Incarnation};
 use crate::types::name::ObjectKey;
 use crate::types::object::{BlobRef, Row};
@@ -166,9 +168,14 @@ fn encode(message: &impl Serialize) -> Bytes {
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadMessage> {
+    Ok(decode_rest(bytes)?.0)
+}
+
+/// The message, and what is behind it.
+fn decode_rest<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), BadMessage> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => {
-            postcard::from_bytes(rest).map_err(|why| BadMessage::Undecodable(why.to_string()))
+            postcard::take_from_bytes(rest).map_err(|why| BadMessage::Undecodable(why.to_string()))
         }
         Some((other, _)) => Err(BadMessage::Version(*other)),
         None => Err(BadMessage::Undecodable("no bytes".to_owned())),
@@ -178,6 +185,52 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadMessage> {
 impl Request {
     pub fn encode(&self) -> Bytes {
         encode(self)
+    }
+
+    /// With the place in a trace that it is asked from, behind the message: a node that knows
+    /// nothing of traces does not look there.
+    pub fn encode_with(&self, context: Option<Context>) -> Bytes {
+        let Some(context) = context else { return self.encode() };
+        let mut bytes = Vec::from(self.encode());
+        if bytes.len() + flow::CONTEXT_BYTES <= limits::MESSAGE_BYTES_MAX {
+            bytes.extend_from_slice(&context.to_bytes());
+        }
+        bytes.into()
+    }
+
+    /// The message, and the place in a trace behind it.
+    pub fn decode_with(bytes: &[u8]) -> Result<(Self, Option<Context>), BadMessage> {
+        let (message, rest) = decode_rest(bytes)?;
+        Ok((message, Context::from_bytes(rest)))
+    }
+
+    /// For traces: which question it is.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ping => "Ping",
+            Self::LogPush(..) => "LogPush",
+            Self::LogPull { .. } => "LogPull",
+            Self::Heads(..) => "Heads",
+            Self::Stage { .. } => "Stage",
+            Self::Hold(..) => "Hold",
+            Self::Fate(..) => "Fate",
+            Self::Settle(..) => "Settle",
+            Self::DigestGroups => "DigestGroups",
+            Self::DigestLeaves(..) => "DigestLeaves",
+            Self::DigestRecords { .. } => "DigestRecords",
+            Self::Records(..) => "Records",
+            Self::Manifest { .. } => "Manifest",
+            Self::Chunk { .. } => "Chunk",
+            Self::Register(..) => "Register",
+            Self::Heat(..) => "Heat",
+            Self::MakeCopy { .. } => "MakeCopy",
+            Self::Confirm(..) => "Confirm",
+            Self::Whereabouts { .. } => "Whereabouts",
+            Self::Forward(..) => "Forward",
+            Self::LastStamp => "LastStamp",
+            Self::HoldOffered(..) => "HoldOffered",
+            Self::Known(..) => "Known",
+        }
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, BadMessage> {
@@ -401,6 +454,18 @@ mod tests {
         assert!(matches!(Request::decode(&sent), Ok(Request::DigestLeaves(7))));
         assert_eq!(Response::Pong.encode(), [1, 0].as_slice());
         assert!(matches!(Response::decode(&[1, 0]), Ok(Response::Pong)));
+    }
+
+    #[test]
+    fn a_place_in_a_trace_goes_behind_a_message_and_is_no_part_of_it() {
+        let context = Context { trace: [1; 16], span: [2; 8], sampled: true };
+        let sent = Request::DigestLeaves(7).encode_with(Some(context));
+        let (request, found) = Request::decode_with(&sent).unwrap();
+        assert_eq!((request.name(), found), ("DigestLeaves", Some(context)));
+        assert!(matches!(Request::decode(&sent), Ok(Request::DigestLeaves(7))));
+        let without = Request::DigestLeaves(7).encode_with(None);
+        assert_eq!(without, Request::DigestLeaves(7).encode(), "no byte more when it is off");
+        assert_eq!(Request::decode_with(&without).unwrap().1, None);
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::types::region::{RegionId, RegionInfo};
 use super::anycast::{Anycast, Site};
 use super::audit::{AuditOptions, AuditTo};
 use super::identity::{self, Charter, FirstKey};
+use super::otlp::TraceOptions;
 use super::shutdown::Stopper;
 use super::webhooks::Webhooks;
 use super::{Listeners, Node, NodeError, NodeOptions, files, http, keyring};
@@ -68,6 +69,10 @@ pub struct DevOptions {
     pub notify: config::Notify,
     /// Where audit logs go; of a file each region has its own, with its code at the end.
     pub audit: config::Audit,
+    /// Where traces go.
+    pub trace: config::Trace,
+    /// Requests that take longer leave a line.
+    pub slow: Duration,
 }
 
 /// What `godwit dev --json` prints: the line that programs wait for.
@@ -314,6 +319,7 @@ fn node(
     let config::Notify { webhooks, ca } = &options.notify;
     let webhooks = Webhooks::new(env, webhooks, ca.as_deref());
     let mut s3 = s3::Options::new(region);
+    s3.slow = options.slow;
     s3.auth.regions = plan.regions.iter().map(ToString::to_string).collect();
     Ok(NodeOptions {
         charter: Some(charter.clone()),
@@ -326,6 +332,7 @@ fn node(
         webhooks: webhooks.map_err(NodeError::Webhooks)?,
         s3,
         audit: audit(&options.audit, region),
+        trace: TraceOptions::of(&options.trace),
         endpoint: Some(format!("http://{}", plan.global())),
         stop_grace: STOP_GRACE,
     })

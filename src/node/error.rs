@@ -24,6 +24,8 @@ pub enum NodeError {
     OtherRegion { found: RegionId, wanted: RegionId },
     /// The store does not open.
     Store(store::Error),
+    /// Traces cannot be sent where the settings say.
+    Trace(String),
     /// The webhooks of the settings cannot be used.
     Webhooks(String),
 }
@@ -41,6 +43,7 @@ impl fmt::Display for NodeError {
                 "the data directory belongs to region {found}, but this node is told to be {wanted}"
             ),
             Self::Store(error) => write!(f, "store: {error}"),
+            Self::Trace(why) => write!(f, "traces: {why}"),
             Self::Webhooks(why) => write!(f, "webhooks: {why}"),
         }
     }

@@ -16,6 +16,7 @@ mod http;
 pub mod identity;
 pub(crate) mod keyring;
 mod ops;
+pub mod otlp;
 mod readiness;
 mod settings;
 mod shutdown;
@@ -40,6 +41,7 @@ use crate::logic::keyring::Keyring;
 use crate::net::{Mesh, MeshOptions};
 use crate::obs::Metrics;
 use crate::obs::audit::{Audit, AuditMetrics};
+use crate::obs::flow::{TraceMetrics, Tracer};
 use crate::s3::{self, feed::Feed};
 use crate::store::{self, Store};
 use crate::types::region::RegionId;
@@ -49,6 +51,7 @@ pub use error::NodeError;
 use figures::Figures;
 use http::Handler;
 use identity::{Charter, FirstKey, Identity};
+pub use otlp::TraceOptions;
 use readiness::Readiness;
 use shutdown::{Stop, Stopper};
 use tasks::{Job, Round};
@@ -69,6 +72,7 @@ pub struct NodeOptions {
     pub webhooks: Webhooks,
     pub s3: s3::Options,
     pub audit: AuditOptions,
+    pub trace: TraceOptions,
     /// What clients are told to use; without it, the address of the S3 listener.
     pub endpoint: Option<String>,
     pub stop_grace: Duration,
@@ -147,8 +151,9 @@ impl Node {
         let (store, report) = Store::open(env.clone(), options.store).await?;
         info!(%region, ?report, "store open");
         let members = options.identity.members.clone();
-        let (mesh, cluster) =
-            join(&store, options.mesh, members, options.cluster, &metrics).await?;
+        let tracer = start_traces(&env, region, &options.trace, &metrics, jobs.stop())?;
+        let drivers = ClusterOptions { tracer: tracer.clone(), ..options.cluster };
+        let (mesh, cluster) = join(&store, options.mesh, members, drivers, &metrics).await?;
         let engine = Engine::new(cluster.clone(), options.engine).with_keyring(options.keyring);
         let engine = engine.with_courier(Arc::new(options.webhooks));
 
@@ -166,7 +171,7 @@ impl Node {
             audit: audit.clone(),
             tokens: options.charter.map(tokens),
         };
-        let s3 = s3::Options { audit: audit.clone(), ..options.s3 };
+        let s3 = s3::Options { audit: audit.clone(), tracer, ..options.s3 };
         let s3 = front(&engine, s3, Admin::new(engine.clone(), told), readiness.clone());
         metrics.add(s3.metrics());
         let expirer = Arc::new(Expirer::new(&engine));
@@ -310,6 +315,19 @@ fn start_audit(
         };
         NodeError::File { what, source }
     })
+}
+
+/// What takes spans, and what sends them.
+fn start_traces(
+    env: &Env,
+    region: RegionId,
+    options: &TraceOptions,
+    metrics: &Metrics,
+    stop: Stop,
+) -> Result<Tracer, NodeError> {
+    let counts = TraceMetrics::default();
+    metrics.add(&counts);
+    otlp::start(env, region, options, &counts, stop)
 }
 
 /// Serves the web console.

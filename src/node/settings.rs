@@ -13,6 +13,8 @@ use crate::types::region::RegionId;
 
 use super::audit::AuditOptions;
 use super::identity::{self, Charter, Offered};
+use super::identity::{self, Offered};
+use super::otlp::TraceOptions;
 use super::webhooks::Webhooks;
 use super::{NodeError, NodeOptions, keyring};
 
@@ -76,9 +78,11 @@ impl NodeOptions {
                 own_hosts: config.s3.website_own_hosts,
                 auth,
                 access_log,
+                slow: config.log.slow.0,
                 ..s3::Options::new(code)
             },
             audit: AuditOptions::of(&config.audit),
+            trace: TraceOptions::of(&config.trace),
             endpoint: config.s3.endpoint.clone().or_else(|| region.endpoints.s3.clone()),
             stop_grace: config.s3.stop_grace.0,
         })

@@ -114,6 +114,8 @@ metrics! {
             "Bytes of bodies of requests that were read";
         S3_SENT: Counter "godwit_s3_sent_bytes_total" []
             "Bytes of bodies of answers that were handed over";
+        S3_SLOW: Counter "godwit_s3_requests_slow_total" []
+            "Requests that took longer than `log.slow`; each has a line in the log";
         S3_OPEN: Gauge "godwit_s3_requests_open" []
             "Requests between their head and the end of their answer";
         S3_SHED: Counter "godwit_s3_requests_shed_total" []
@@ -275,6 +277,12 @@ metrics! {
             "Lines of the audit log that were written";
         AUDIT_DROPPED: Counter "godwit_audit_dropped_total" []
             "Lines of the audit log that found no room or could not be written; should stay 0";
+    }
+    "Traces" {
+        TRACE_EXPORTED: Counter "godwit_trace_spans_exported_total" []
+            "Spans that the collector took";
+        TRACE_DROPPED: Counter "godwit_trace_spans_dropped_total" []
+            "Spans that found no room, or that the collector did not take";
     }
     "Lifecycle rules" {
         LIFECYCLE_DONE: Counter "godwit_lifecycle_done_total" ["what"]

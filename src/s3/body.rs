@@ -22,6 +22,7 @@ use crate::engine::body::{BodyError, BodySource, Digests};
 use crate::env::{BoxFuture, Env};
 use crate::limits;
 use crate::obs::Counter;
+use crate::obs::flow::{self, Stage};
 use crate::types::object::ChecksumAlgorithm;
 
 use super::auth::payload::Payload;
@@ -206,7 +207,9 @@ impl Raw {
     async fn wait(&mut self) -> Result<Frame, BodyError> {
         let began = self.env.monotonic();
         let frame = self.env.timeout(limits::BODY_IDLE_MAX, self.body.frame()).await;
-        self.waited += self.env.monotonic().saturating_sub(began);
+        let took = self.env.monotonic().saturating_sub(began);
+        flow::count(Stage::Receive, took);
+        self.waited += took;
         let least = limits::BODY_RATE_MIN.saturating_mul(self.waited.as_secs());
         if self.waited >= limits::BODY_RATE_GRACE && self.received < least {
             return Err(BodyError::Timeout);

@@ -46,6 +46,8 @@ pub struct S3Metrics {
     pub(crate) log_lines_dropped: Counter,
     /// Requests answered SlowDown because too many were open.
     pub(crate) shed: Counter,
+    /// Requests that took longer than the setting.
+    pub(crate) slow: Counter,
 }
 
 impl Default for S3Metrics {
@@ -62,6 +64,7 @@ impl Default for S3Metrics {
             log_lines_delivered: Counter::default(),
             log_lines_dropped: Counter::default(),
             shed: Counter::default(),
+            slow: Counter::default(),
         }
     }
 }
@@ -75,6 +78,7 @@ impl Group for S3Metrics {
         entries.add(&table::S3_RECEIVED, self.received.clone());
         entries.add(&table::S3_SENT, self.sent.clone());
         entries.add(&table::S3_OPEN, self.open.clone());
+        entries.add(&table::S3_SLOW, self.slow.clone());
         entries.add(&table::S3_SHED, self.shed.clone());
         entries.add(&table::ACCESS_LOG_DELIVERED, self.log_lines_delivered.clone());
         entries.add(&table::ACCESS_LOG_DROPPED, self.log_lines_dropped.clone());

@@ -23,6 +23,7 @@ mod outgoing;
 pub mod reply;
 pub mod request;
 mod respond;
+mod slow;
 pub mod target;
 mod website;
 pub mod xml;
@@ -39,6 +40,7 @@ use crate::engine;
 use crate::env::{BoxFuture, Env};
 use crate::limits;
 use crate::obs::audit::Audit;
+use crate::obs::flow::{self, Stage, Tracer};
 use crate::types::access::Circumstances;
 use crate::types::action::{Action, Target};
 use crate::types::caller::Caller;
@@ -128,6 +130,10 @@ pub struct Options {
     pub feed: feed::Feed,
     /// Hears what was changed, and by whom.
     pub audit: Audit,
+    /// Takes spans.
+    pub tracer: Tracer,
+    /// Requests that take longer leave a line that says where the time went; zero: none does.
+    pub slow: Duration,
 }
 
 impl Options {
@@ -144,6 +150,8 @@ impl Options {
             access_log: AccessLogOptions::default(),
             feed: feed::Feed::default(),
             audit: Audit::default(),
+            tracer: Tracer::default(),
+            slow: limits::SLOW_DEFAULT,
         }
     }
 }
@@ -219,7 +227,7 @@ impl Service {
         peer: SocketAddr,
     ) -> Response<Outgoing> {
         if let Some(site) = website::route(&self.0, &request) {
-            return self.visit(request, site, peer).await;
+            return Box::pin(self.visit(request, site, peer)).await;
         }
         let ctx = &self.0;
         let expect = Expect::of(request.headers()).filter(|_| request.version() < Version::HTTP_2);
@@ -230,10 +238,14 @@ impl Service {
                 let mut trail = Trail::new(ctx, request.method(), Some(&target));
                 trail.seen = Seen::of(ctx, &request, &target, peer, false);
                 trail.source = Some(peer.ip());
+                trail.follow(ctx, request.headers());
                 let crossing = Crossing::of(request.method(), request.headers(), &target);
                 let head = intake::split(ctx, request, target, virtual_host, expect);
                 let result = match head {
-                    Ok(head) => answer(ctx, head, peer, &mut trail).await,
+                    Ok(head) => {
+                        let flow = trail.flow.clone();
+                        flow::within(flow, Box::pin(answer(ctx, head, peer, &mut trail))).await
+                    }
                     Err(error) => Err(error),
                 };
                 let mut response = trail.finish(ctx, result).await;
@@ -318,6 +330,7 @@ async fn answer(
         head.unfold().await?;
         trail.unfold(&head);
     }
+    let began = ctx.env.monotonic();
     let identity = identify(ctx, op.auth, &head).await?;
     trail.caller = identity.caller.clone();
     head.check_policy(ctx.env.now_ms())?;
@@ -330,6 +343,7 @@ async fn answer(
         let action = around::action(op.action, &head.query);
         seen = ctx.gate.authorize(&identity.caller, action, &head.target, &around).await?;
     }
+    flow::count(Stage::Access, ctx.env.monotonic().saturating_sub(began));
     gate::expected_owner(ctx, op, &head).await?;
     let charged = gate::is_charged(ctx, &identity.caller, &head).await?;
     let mut req = head.into_request(op, identity, around, trail.id.clone()).await?;

@@ -13,11 +13,11 @@ use tracing::{error, info};
 use crate::env::Env;
 use crate::limits;
 use crate::obs::audit::Audit;
+use crate::obs::flow::{self, Context, Flow, SpanKind};
 use crate::types::action::Target;
 use crate::types::caller::Caller;
 use crate::types::region::RegionId;
 
-use super::Ctx;
 use super::access_log::{Ended, Seen};
 use super::audited;
 use super::error::{Code, S3Error};
@@ -28,7 +28,9 @@ use super::metrics::{ByCode, ByOp, Done, S3Metrics};
 use super::ops::speaks_json;
 use super::outgoing::{self, Outgoing, Sent};
 use super::reply::{Reply, ReplyBody};
+use super::slow::{self, Took};
 use super::xml::Writer;
+use super::{Ctx, Options};
 
 /// What is known of a request that is under way, for its answer and its log line.
 pub(super) struct Trail {
@@ -45,6 +47,8 @@ pub(super) struct Trail {
     pub(super) source: Option<IpAddr>,
     /// The audit log hears of it.
     pub(super) audited: bool,
+    /// Where its time goes, where somebody wants to know.
+    pub(super) flow: Option<Flow>,
     head: bool,
     began: Duration,
 }
@@ -62,9 +66,37 @@ impl Trail {
             target: target.cloned(),
             source: None,
             audited: false,
+            flow: None,
             head: *method == Method::HEAD,
             began: ctx.env.monotonic(),
         }
+    }
+
+    /// Looks where the time goes from now on: for the slow-request log, for a trace that is exported
+    /// from here, or for one that its caller names.
+    pub(super) fn follow(&mut self, ctx: &Ctx, headers: &HeaderMap) {
+        let named = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let parent = named.and_then(Context::parse);
+        let Options { tracer, slow, .. } = &ctx.options;
+        if parent.is_some() || tracer.is_on() || !slow.is_zero() {
+            self.flow = Some(Flow::begin(&ctx.env.clock, tracer, parent));
+        }
+    }
+
+    /// Ends the request's own span.
+    fn end_span(&self, status: StatusCode) {
+        let Some(flow) = self.flow.as_ref().filter(|flow| flow.is_recorded()) else { return };
+        let target = self.target.as_ref();
+        let mut facts = vec![
+            ("http.response.status_code", status.as_u16().to_string()),
+            ("godwit.request_id", self.id.clone()),
+        ];
+        let bucket = target.and_then(Target::bucket);
+        facts.extend(bucket.map(|bucket| ("aws.s3.bucket", bucket.to_string())));
+        facts.extend(target.and_then(Target::key).map(|key| ("aws.s3.key", key.to_string())));
+        facts.extend(self.error.map(|code| ("error.type", code.as_str().to_owned())));
+        let failed = status.is_server_error();
+        flow.finish(flow::Ended { name: self.op, kind: SpanKind::Server, facts, failed });
     }
 
     /// A form was read, and its object is known.
@@ -162,6 +194,7 @@ impl Trail {
             feed: ctx.options.feed.clone(),
             audit: ctx.options.audit.clone(),
             region: ctx.options.region,
+            slow: ctx.options.slow,
             status: reply.status,
             source: text_of(&reply.headers, "x-godwit-source"),
             object_bytes: object_bytes(&reply),
@@ -254,6 +287,7 @@ struct Line {
     feed: Feed,
     audit: Audit,
     region: RegionId,
+    slow: Duration,
     status: StatusCode,
     source: Option<String>,
     object_bytes: Option<u64>,
@@ -269,7 +303,9 @@ impl Line {
         if self.trail.audited {
             audited::tell(&self.audit, &self.env, self.region, &self.trail, self.status.as_u16());
         }
-        let Self { env, metrics, feed, status, source, object_bytes, ready, cause, .. } = self;
+        self.trail.end_span(self.status);
+        let Self { env, metrics, feed, status, source, object_bytes, ready, cause, slow, .. } =
+            self;
         let mut trail = self.trail;
         let took = env.monotonic().saturating_sub(trail.began);
         let op = trail.op;
@@ -315,10 +351,21 @@ impl Line {
         let (status, bytes) = (status.as_u16(), sent.bytes);
         let ms = millis(took);
         let (id, cut) = (trail.id, sent.cut.as_deref());
+        let trace = trail.flow.as_ref().and_then(Flow::trace_id);
+        if let Some(flow) = trail.flow.as_ref().filter(|_| !slow.is_zero() && took >= slow) {
+            metrics.slow.inc();
+            let (trace, target, id) = (trace.as_deref(), target.as_str(), id.as_str());
+            let caller = caller.as_str();
+            let total = took;
+            slow::tell(
+                &Took { op, target, caller, status, id, trace, bytes, first_byte, total },
+                flow,
+            );
+        }
         if status == StatusCode::INTERNAL_SERVER_ERROR.as_u16() {
-            error!(op, caller, target, status, bytes, ms, source, cause, cut, id, "request");
+            error!(op, caller, target, status, bytes, ms, source, cause, cut, id, trace, "request");
         } else {
-            info!(op, caller, target, status, bytes, ms, source, cause, cut, id, "request");
+            info!(op, caller, target, status, bytes, ms, source, cause, cut, id, trace, "request");
         }
     }
 }

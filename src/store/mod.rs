@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::env::Env;
 use crate::limits;
+use crate::obs::flow::{self, Stage};
 use crate::types::id::{BlobId, Incarnation};
 use crate::types::object::BlobRef;
 use crate::types::region::RegionId;
@@ -218,9 +219,12 @@ impl Store {
             });
             Outcome { keep, done }
         };
-        let sent = self.queue.send(Job::Change(Box::new(work))).await;
-        sent.map_err(|_| Error::Closed)?;
-        result.await.unwrap_or_else(|_| Err(Error::Closed.into()))
+        let written = async {
+            let sent = self.queue.send(Job::Change(Box::new(work))).await;
+            sent.map_err(|_| Error::Closed)?;
+            result.await.unwrap_or_else(|_| Err(Error::Closed.into()))
+        };
+        flow::measured(Stage::Disk, "write", None, written).await
     }
 
     /// A consistent view; never held across an await.

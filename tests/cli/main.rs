@@ -20,7 +20,9 @@ mod panels;
 #[path = "../dev/s3.rs"]
 mod s3;
 mod schema;
+mod slow;
 mod trace;
+mod traces;
 mod undo;
 
 use std::fs;

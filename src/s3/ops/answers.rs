@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::engine::{ObjectInfo, Source};
 use crate::logic::parts;
+use crate::obs::flow::{self, Stage};
 use crate::s3::digest;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::reply::Reply;
@@ -255,8 +256,15 @@ pub(super) fn with_source(
     source: Option<Source>,
     took: Duration,
 ) -> Result<Reply, S3Error> {
-    let ms = took.as_secs_f64() * 1000.0;
-    let reply = reply.text(SERVER_TIMING.as_str(), &format!("total;dur={ms:.2}"))?;
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    let mut timing = format!("total;dur={:.2}", ms(took));
+    let flow = flow::current();
+    for (stage, waited) in flow.iter().flat_map(|f| Stage::ALL.map(|s| (s, f.waited(s)))) {
+        if !waited.is_zero() {
+            timing += &format!(", {};dur={:.2}", stage.as_str(), ms(waited));
+        }
+    }
+    let reply = reply.text(SERVER_TIMING.as_str(), &timing)?;
     match source {
         None => Ok(reply),
         Some(Source::Memory) => reply.text(SOURCE.as_str(), "memory"),
