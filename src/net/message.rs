@@ -433,10 +433,10 @@ mod tests {
              Records Manifest Chunk Absent Register Confirmed Whereabouts Forwarded LastStamp \
              Known"
         );
-        assert_eq!(variants::<RegisterRequest>(), "Record Confirm Close Range");
+        assert_eq!(variants::<RegisterRequest>(), "Record Confirm Close Range KeyNews");
         assert_eq!(
             variants::<RegisterResponse>(),
-            "Record Confirmed Outdated Closed Declined Range"
+            "Record Confirmed Outdated Closed Declined Range KeyNews"
         );
         assert_eq!(variants::<ChangeBody>(), "Record Repeat Forgotten");
         assert_eq!(variants::<Fate>(), "Underway Published Discarded Unknown");
