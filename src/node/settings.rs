@@ -13,7 +13,6 @@ use crate::types::region::RegionId;
 
 use super::audit::AuditOptions;
 use super::identity::{self, Charter, Offered};
-use super::identity::{self, Offered};
 use super::otlp::TraceOptions;
 use super::webhooks::Webhooks;
 use super::{NodeError, NodeOptions, keyring};
