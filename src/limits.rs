@@ -75,8 +75,27 @@ pub const WRITE_QUEUE_MAX: usize = 1024;
 /// A blob without references is deleted after this long: readers that are under way finish.
 pub const BLOB_GRACE: Duration = Duration::from_secs(600);
 
-/// Readers stop taking writes at this share of the disk; the rest is for tombstones and repair.
+/// New bodies are refused at this share of the disk; the rest is for what other regions write, for
+/// deletions and for reclaiming.
 pub const DISK_FULL_PERCENT: u64 = 95;
+
+/// From here on rows of other regions come without the bodies that ride in them: the last part is for
+/// deletions and reclaiming alone.
+pub const DISK_RESERVE_PERCENT: u64 = 98;
+
+/// When a client that was told that the disk is full shall come again.
+pub const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);
+
+/// A disk that has not made a write durable after this does not answer: those who wait are told so,
+/// others are refused at once, and the node says that it is not ready, until it goes on.
+pub const DISK_PATIENCE: Duration = Duration::from_secs(15);
+
+/// The same for the last bytes of a large body, of which up to 64 MiB wait for their sync, beside
+/// others.
+pub const BODY_SYNC_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Syncs of large bodies at the same time: each keeps a thread, and reads need some too.
+pub const BODY_SYNCS_MAX: usize = 64;
 
 /// Remote stamps further ahead than this are quarantined.
 pub const CLOCK_AHEAD_MAX_MS: u64 = 500;

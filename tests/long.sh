@@ -11,12 +11,15 @@ case ${1:-} in
   crash)   GODWIT_CRASH_ROUNDS=${2:-1000} cargo test --release --test crash -- --nocapture ;;
   latency) cargo test --test wan -- --ignored --nocapture round_trips counter ;;
   models)  GODWIT_LONG=1 cargo test --release --lib register::tests ;;
+  digest)  cargo bench --bench scale -- digest "${2:-1000000}" 100 ;;
+  power)   GODWIT_POINTS=${2:-1000} cargo test --release --test store power -- --nocapture ;;
   reclaim) GODWIT_LONG=1 cargo test --release --test store full_size -- --nocapture ;;
+  records) cargo bench --bench scale -- records "${2:-10000000}" ;;
   sim)     GODWIT_SEEDS=${2:-2000} cargo test --release --test sim -- --nocapture ;;
   soak)    GODWIT_SOAK_MINUTES=${2:-21} cargo test --test wan -- --ignored --nocapture a_long_time ;;
   store)   GODWIT_SEEDS=${2:-2000} cargo test --release --test store ;;
   *)
-    echo "usage: just long bench|chaos|clients|crash|latency|models|reclaim|sim|soak|store [how many]" >&2
+    echo "usage: just long bench|chaos|clients|crash|digest|latency|models|power|reclaim|records|sim|soak|store [how many]" >&2
     exit 2
     ;;
 esac

@@ -29,6 +29,13 @@ use godwit::types::usage::Usage;
 use sim::disk::{Fault, SimDisk};
 use sim::doors;
 
+#[path = "disk/faults.rs"]
+mod faults;
+#[path = "disk/formats.rs"]
+mod formats;
+#[path = "disk/power.rs"]
+mod power;
+
 mod sim {
     pub(crate) mod disk;
     pub(crate) mod doors;

@@ -23,7 +23,12 @@ async fn status(api: &Api, _: &Call<'_>, (): ()) -> Result<Status, Error> {
     let regions = api.engine.regions().into_iter().map(region_status).collect();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let replication = replication(api)?;
-    Ok(Status { version, region: api.engine.region(), regions, replication })
+    let disk = disk(api);
+    Ok(Status { version, region: api.engine.region(), regions, replication, disk })
+}
+
+fn disk(api: &Api) -> Option<String> {
+    api.engine.cluster().store().trouble().map(|trouble| trouble.to_string())
 }
 
 fn replication(api: &Api) -> Result<Replication, Error> {
@@ -60,6 +65,7 @@ async fn node(api: &Api, _: &Call<'_>, (): ()) -> Result<NodeFigures, Error> {
         changes: stats.changes,
         corrupt_reads: stats.corrupt_reads,
         poisoned: stats.poisoned,
+        disk: disk(api),
     })
 }
 

@@ -22,6 +22,9 @@ pub struct Status {
     pub region: RegionId,
     pub regions: Vec<RegionStatus>,
     pub replication: Replication,
+    /// What is wrong with the disk of the node that answers: it failed, does not answer, or is full.
+    #[serde(default)]
+    pub disk: Option<String>,
 }
 
 /// What is not everywhere yet where it should be, as the node that answers knows it.
@@ -195,6 +198,9 @@ pub struct NodeFigures {
     pub corrupt_reads: u64,
     /// A sync failed: the node writes nothing more until it is started again.
     pub poisoned: bool,
+    /// What is wrong with the disk.
+    #[serde(default)]
+    pub disk: Option<String>,
 }
 
 /// `GET scrub`: how far a node has checked what it holds.

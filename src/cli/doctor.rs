@@ -130,17 +130,21 @@ fn disk(data: &Path) -> Result<Finding, CliError> {
     let runtime =
         node::env::runtime().map_err(|error| CliError::new(Exit::Failure, "Failure", error))?;
     let env = node::env::real(runtime.handle(), there);
-    let (free, total) = env.disk.space().map_err(|error| CliError::file(there, &error))?;
+    let (total, free) = env.disk.space().map_err(|error| CliError::file(there, &error))?;
+    Ok(room(total, free, there))
+}
+
+fn room(total: u64, free: u64, there: &Path) -> Finding {
     #[allow(clippy::cast_precision_loss, reason = "a part of a disk")]
     let part = free as f64 / total.max(1) as f64;
     let what =
         format!("{} of {} free at {}", output::size(free), output::size(total), there.display());
-    Ok(match part < FREE_LEAST {
+    match part < FREE_LEAST {
         true => {
             not("disk", Verdict::Warning, what, "delete objects, or grow the volume of GODWIT_DATA")
         }
         false => ok("disk", what),
-    })
+    }
 }
 
 /// A port that is taken is right when it is this node that has it.
@@ -263,4 +267,16 @@ async fn skew(link: &super::link::Link) -> Option<Finding> {
         ),
         false => ok("clock", "as the node's"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_nearly_full_is_warned_of() {
+        let verdict = |total, free| room(total, free, Path::new("/data")).verdict;
+        assert!(matches!(verdict(100 << 30, 4 << 30), Verdict::Warning));
+        assert!(matches!(verdict(100 << 30, 40 << 30), Verdict::Ok));
+    }
 }

@@ -30,6 +30,7 @@ mod storage;
 mod top;
 mod trace;
 mod undo;
+mod upgrade;
 mod upkeep;
 mod version;
 mod whereabouts;
@@ -154,6 +155,9 @@ enum Command {
     Top(top::Top),
     /// Show the requests of a node as they end
     Trace(trace::Trace),
+    /// Look whether this program may open a data directory
+    #[command(subcommand)]
+    Upgrade(upgrade::Upgrade),
     /// Print the version
     Version,
     /// Show where an object lives, who reads it, and why it moved
@@ -221,6 +225,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Status(command) => status::run(&common, &command),
         Command::Storage(command) => storage::run(&common, command),
         Command::Undelete(command) => undo::undelete(&common, &command),
+        Command::Upgrade(command) => upgrade::run(&common, &command),
         Command::Version => version::run(&common),
         Command::Where(command) => whereabouts::run(&common, &command),
     }

@@ -10,7 +10,7 @@ use crate::admin::model::{self, PeerState, RegionStatus};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  godwit status\n  godwit status --check --json")]
 pub(super) struct Status {
-    /// Exit with 10 when a region is away or behind
+    /// Exit with 10 when a region is away or behind, or the node's disk is in trouble
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -24,12 +24,15 @@ pub(super) fn run(common: &Common, command: &Status) -> Result<Exit, CliError> {
     } else {
         output::line(&format!("godwit {} at {}", status.version, status.region));
         output::table(&status.regions.iter().map(row).collect::<Vec<_>>());
+        if let Some(trouble) = &status.disk {
+            output::line(&format!("disk of {}: {trouble}", status.region));
+        }
         for line in replication(&status.replication) {
             output::line(&line);
         }
     }
     let away = |region: &RegionStatus| region.state == PeerState::Away || region.behind > 0;
-    let degraded = command.check && status.regions.iter().any(away);
+    let degraded = command.check && (status.regions.iter().any(away) || status.disk.is_some());
     Ok(if degraded { Exit::Degraded } else { Exit::Ok })
 }
 

@@ -11,7 +11,7 @@ use crate::types::bucket::{Ack, BucketConfig, Location};
 use crate::types::event::Because;
 use crate::types::id::BlobId;
 use crate::types::object::{Content, HoldState, Holding, ObjectMeta, Placement, Primary, Version};
-use crate::types::record::{Record, RecordId};
+use crate::types::record::{Record, RecordId, UploadState};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
@@ -177,7 +177,23 @@ pub(super) fn judge<E: From<Unavailable>>(
     let records = |id: &RecordId| tx.record(id).map_err(Unavailable::from);
     let records = decide(&View { records: &records }, stamp).map_err(Stop::Refused)?;
     refuse_closed(tx, &records)?;
+    if !tx.has_room() && records.iter().any(|(_, record)| adds(record, stamp)) {
+        return Err(Stop::Refused(Unavailable::disk_full().into()));
+    }
     Ok(records)
+}
+
+/// Whether a record that is set with this stamp makes something new, and does not only end what was
+/// there.
+fn adds(record: &Record, stamp: Stamp) -> bool {
+    let is_new =
+        |version: &Version| version.stamp == stamp && matches!(version.content, Content::Object(_));
+    match record {
+        Record::Row(row) => row.versions.iter().any(is_new),
+        Record::Part(part) => !part.ended,
+        Record::Upload(upload) => upload.state == UploadState::Open,
+        Record::Bucket(_) | Record::Name(_) | Record::AccessKey(_) => false,
+    }
 }
 
 /// A bucket that is being deleted takes no more rows: asked in the very change that would add them.

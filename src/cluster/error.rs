@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::limits;
 use crate::store;
 use crate::types::object::Row;
 
@@ -20,6 +21,12 @@ impl Unavailable {
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), retry_after: Duration::from_secs(2) }
     }
+
+    /// New objects do not fit; deletions and reads go on.
+    pub(super) fn disk_full() -> Self {
+        let reason = "the disk of this region is too full for new objects".to_owned();
+        Self { reason, retry_after: limits::RETRY_WHEN_FULL }
+    }
 }
 
 impl fmt::Display for Unavailable {
@@ -32,6 +39,9 @@ impl std::error::Error for Unavailable {}
 
 impl From<store::Error> for Unavailable {
     fn from(why: store::Error) -> Self {
+        if matches!(why, store::Error::DiskFull) {
+            return Self::disk_full();
+        }
         tracing::error!(%why, "the disk of this node failed a request");
         Self::new(format!("this region's disk: {why}"))
     }

@@ -123,7 +123,7 @@ impl Cluster {
     ) -> Result<usize, store::Error> {
         let mut ready = Vec::with_capacity(records.len());
         for carried in records {
-            match self.ready(&carried).await? {
+            match self.ready(&carried)? {
                 Ok(record) => ready.push(record),
                 Err(why) => tracing::error!(why, "a peer gave a bad record"),
             }

@@ -82,7 +82,7 @@ impl Cluster {
         let mut steps = Vec::with_capacity(changes.len());
         for change in changes {
             let step = match change.body {
-                ChangeBody::Record(carried) => self.step(carried).await?,
+                ChangeBody::Record(carried) => self.step(carried)?,
                 ChangeBody::Repeat(index) => Step::Repeat(index),
                 ChangeBody::Forgotten => Step::Forgotten,
             };
@@ -172,8 +172,8 @@ impl Cluster {
         Ok(merged.changed)
     }
 
-    async fn step(&self, carried: Carried) -> Result<Step, store::Error> {
-        Ok(match self.ready(&carried).await? {
+    fn step(&self, carried: Carried) -> Result<Step, store::Error> {
+        Ok(match self.ready(&carried)? {
             Ok(ready) => Step::Merge(ready),
             Err(why) => {
                 let since_ms = self.env().now_ms();
@@ -184,10 +184,7 @@ impl Cluster {
 
     /// Decodes, checks and prepares one record; the inner error is about the record, the outer one
     /// about this disk.
-    pub(super) async fn ready(
-        &self,
-        carried: &Carried,
-    ) -> Result<Result<Ready, String>, store::Error> {
+    pub(super) fn ready(&self, carried: &Carried) -> Result<Result<Ready, String>, store::Error> {
         let (id, record) = match decode(&carried.entry) {
             Ok(decoded) => decoded,
             Err(why) => return Ok(Err(why)),
@@ -204,9 +201,15 @@ impl Cluster {
             if self.inner.store.holds(&blob.id)? {
                 continue;
             }
-            let mut writer = self.inner.store.blob_writer(blob.id);
-            writer.write(bytes.clone()).await?;
-            let body = writer.finish().await?;
+            let body = match self.inner.store.seal_riding(blob.id, bytes.clone()) {
+                Ok(body) => body,
+                // The row, and the deletions after it, must come nevertheless.
+                Err(store::Error::DiskFull) => continue,
+                Err(store::Error::TooLarge { bytes }) => {
+                    return Ok(Err(format!("a body of {bytes} bytes does not ride")));
+                }
+                Err(error) => return Err(error),
+            };
             if body.blob() != blob {
                 return Ok(Err(format!("the body of blob {} fails its checksum", blob.id)));
             }
@@ -220,7 +223,7 @@ impl Cluster {
         let page: Vec<(Vec<u8>, Quarantined)> =
             self.inner.store.read()?.scan(Table::Quarantine, &[], None, limits::PENDING_PAGE)?;
         for (key, bad) in page {
-            let Ok(ready) = self.ready(&bad.carried).await? else { continue };
+            let Ok(ready) = self.ready(&bad.carried)? else { continue };
             let Some(source) = source_of(&key) else { continue };
             let cluster = self.clone();
             self.inner

@@ -6,6 +6,7 @@
 use std::ops::{Bound, ControlFlow};
 use std::sync::LazyLock;
 
+use crate::cluster::Unavailable;
 use crate::store::{self, Snapshot};
 use crate::types::bucket::{BucketConfig, NameState};
 use crate::types::id::{BucketId, UploadId};
@@ -131,12 +132,12 @@ pub(super) fn walk(
 pub(super) fn store_error(error: store::Error) -> Error {
     match error {
         store::Error::DiskFull => Error::StorageFull,
+        store::Error::Poisoned(_) | store::Error::Stalled => Unavailable::from(error).into(),
         store::Error::Closed
         | store::Error::Corrupt(_)
         | store::Error::Index(_)
         | store::Error::Io { .. }
         | store::Error::Newer { .. }
-        | store::Error::Poisoned(_)
         | store::Error::TooLarge { .. } => Error::Internal(error.to_string()),
     }
 }

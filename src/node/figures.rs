@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::obs::{Counter, EncodeLabelSet, Entries, Family, Gauge, Group, Metrics, Real, table};
+use crate::store::Trouble;
 use crate::types::region::RegionId;
 
 use super::env;
@@ -40,6 +41,7 @@ pub(super) struct Figures {
     disk_free: Gauge,
     writable: Gauge,
     poisoned: Gauge,
+    stalled: Gauge,
     write_queue: Gauge,
     commits: Counter,
     changes: Counter,
@@ -111,6 +113,7 @@ impl Figures {
             (&table::DISK_FREE, &self.disk_free),
             (&table::STORE_WRITABLE, &self.writable),
             (&table::STORE_POISONED, &self.poisoned),
+            (&table::STORE_STALLED, &self.stalled),
             (&table::STORE_QUEUE, &self.write_queue),
             (&table::STORE_SEGMENTS, &self.segments),
             (&table::STORE_SEGMENT_BYTES, &self.segment_bytes),
@@ -140,6 +143,8 @@ impl Figures {
         self.disk_free.set(gauge(stats.disk_free_bytes));
         self.writable.set(i64::from(store.has_room()));
         self.poisoned.set(i64::from(stats.poisoned));
+        let stalled = matches!(store.trouble(), Some(Trouble::Stalled { .. }));
+        self.stalled.set(i64::from(stalled));
         self.write_queue.set(gauge(store.queued() as u64));
         self.segments.set(gauge(stats.segments));
         self.segment_bytes.set(gauge(stats.segment_bytes));

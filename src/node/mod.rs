@@ -25,7 +25,7 @@ pub(crate) mod trust;
 pub mod webhooks;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -43,7 +43,7 @@ use crate::obs::Metrics;
 use crate::obs::audit::{Audit, AuditMetrics};
 use crate::obs::flow::{TraceMetrics, Tracer};
 use crate::s3::{self, feed::Feed};
-use crate::store::{self, Store};
+use crate::store::{self, Store, Trouble};
 use crate::types::region::RegionId;
 
 pub use audit::AuditOptions;
@@ -123,6 +123,9 @@ pub struct Node {
 /// Between two rounds of the store's clean-up.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
 
+/// Between two looks at the state of the disk.
+const WATCH_DISK_EVERY: Duration = Duration::from_secs(1);
+
 /// A part that came after the end of its upload waits this long for its clean-up.
 const END_PARTS_EVERY: Duration = Duration::from_secs(60);
 
@@ -147,7 +150,6 @@ impl Node {
         // Health answers from the first moment, so that a slow replay is seen as such.
         let ops = ops::handler(metrics.clone(), readiness.clone());
         env.spawn("ops", http::serve(env.clone(), listeners.ops, ops, jobs.stop()));
-
         let (store, report) = Store::open(env.clone(), options.store).await?;
         info!(%region, ?report, "store open");
         let members = options.identity.members.clone();
@@ -174,10 +176,6 @@ impl Node {
         let s3 = s3::Options { audit: audit.clone(), tracer, ..options.s3 };
         let s3 = front(&engine, s3, Admin::new(engine.clone(), told), readiness.clone());
         metrics.add(s3.metrics());
-        let expirer = Arc::new(Expirer::new(&engine));
-        metrics.add(expirer.metrics());
-        let keeper = Arc::new(Keeper::new(&engine));
-        metrics.add(keeper.metrics());
         Figures::show(&metrics, &cluster, &readiness);
         let handler = handler_of(s3.clone());
         if let Some(listener) = listeners.console {
@@ -187,8 +185,10 @@ impl Node {
         }
         env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
         start_jobs(&store, &engine, &s3, options.identity.first_key, &jobs);
+        let [lifecycle, undo] = walks(&engine, &metrics);
         let membership = membership(cluster.clone(), readiness.clone());
-        tasks::start(&env, vec![lifecycle(expirer), undo(keeper), membership], &jobs.stop());
+        let watch = watch_disk(store.clone(), readiness.clone());
+        tasks::start(&env, vec![lifecycle, undo, membership, watch], &jobs.stop());
         readiness.set_ready();
         info!(%region, "ready");
         Ok(Self {
@@ -379,6 +379,41 @@ fn start_jobs(
 /// Delivers events until the node stops.
 async fn notify(engine: Engine, mut stop: Stop) {
     engine.deliver_events(stop.called()).await;
+}
+
+/// Says in the log and in the node's readiness what is wrong with its disk.
+fn watch_disk(store: Store, readiness: Readiness) -> Job {
+    let told = Arc::new(Mutex::new(None));
+    let round = move || -> crate::env::BoxFuture<'static, Round> {
+        let trouble = store.trouble();
+        let (reason, kind) = match &trouble {
+            None => (None, None),
+            Some(Trouble::Full) => (None, Some("full")),
+            Some(Trouble::Failed(_)) => {
+                (Some("the disk failed; start the node again"), Some("failed"))
+            }
+            Some(Trouble::Stalled { .. }) => (Some("the disk does not answer"), Some("stalled")),
+        };
+        readiness.set_disk(reason);
+        let before =
+            std::mem::replace(&mut *told.lock().unwrap_or_else(PoisonError::into_inner), kind);
+        match trouble {
+            Some(trouble) if before != kind => warn!(%trouble, "the disk is in trouble"),
+            None if before.is_some() => info!("the disk is well again"),
+            Some(_) | None => {}
+        }
+        Box::pin(std::future::ready(Round::Idle))
+    };
+    Job { name: "disk watch", every: WATCH_DISK_EVERY, round: Box::new(round) }
+}
+
+/// What goes over all that is kept, again and again.
+fn walks(engine: &Engine, metrics: &Metrics) -> [Job; 2] {
+    let expirer = Arc::new(Expirer::new(engine));
+    metrics.add(expirer.metrics());
+    let keeper = Arc::new(Keeper::new(engine));
+    metrics.add(keeper.metrics());
+    [lifecycle(expirer), undo(keeper)]
 }
 
 /// Runs lifecycle rules.

@@ -146,6 +146,8 @@ metrics! {
             "1 while the store takes new bodies; 0: disk full, or a sync failed";
         STORE_POISONED: Gauge "godwit_store_poisoned" []
             "1 after a failed sync: the node writes nothing more until it is started again";
+        STORE_STALLED: Gauge "godwit_store_stalled" []
+            "1 while the disk does not answer: writes are refused until it goes on";
         STORE_QUEUE: Gauge "godwit_store_queue" []
             "Changes that wait for the store's writer";
         STORE_COMMITS: Counter "godwit_store_commits_total" []

@@ -408,7 +408,7 @@ impl From<engine::Error> for S3Error {
                 Self::new(Code::PreconditionFailed).extra("Condition", header)
             }
             E::QuotaExceeded => Self::new(Code::QuotaExceeded),
-            E::StorageFull => Self::unavailable(&text, RETRY_WHEN_FULL),
+            E::StorageFull => Self::unavailable(&text, limits::RETRY_WHEN_FULL),
             E::Unavailable { reason, retry_after } => Self::unavailable(&reason, retry_after),
         };
         answer.source(error)
@@ -418,9 +418,6 @@ impl From<engine::Error> for S3Error {
 /// What the operator has to do is in the message, because nobody else sees it.
 const NO_KEYRING: &str = "Server side encryption was asked for, and this node has no keyring \
                           (GODWIT_KEYRING). SSE-C needs none.";
-
-/// A full disk is not emptied in a moment.
-const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);
 
 /// A delete marker: asked for by its id it is no object, met as the current version the key has none.
 fn delete_marker(version_id: &str, modified_ms: u64, asked_for: bool) -> S3Error {

@@ -16,6 +16,7 @@ use crate::types::object::BlobRef;
 
 use super::error::Error;
 use super::shared::Shared;
+use super::trouble::Watch;
 use super::{files, lock};
 
 /// Bytes of a large blob that may wait in the page cache before they are synced.
@@ -124,7 +125,7 @@ impl LooseFile {
     pub(crate) fn sync_dir(&self) -> Result<(), Error> {
         let dir = self.shared.files.blob_dir(files::shard_of(&self.id));
         let synced = self.shared.files.disk.sync_dir(&dir);
-        synced.map_err(|e| Error::io("syncing a directory of blobs", e))
+        self.shared.synced("syncing a directory of blobs", synced)
     }
 }
 
@@ -222,6 +223,7 @@ struct Large {
 }
 
 struct Sink {
+    shared: Arc<Shared>,
     file: Arc<dyn DiskFile>,
     hashes: Vec<Hash>,
     written: u64,
@@ -240,6 +242,7 @@ impl Sink {
             .write_all_at(self.written, &slices)
             .map_err(|e| Error::io("writing a blob", e))?;
         let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        self.shared.room.note(len);
         self.written += len;
         self.unsynced += len;
         if self.unsynced >= UNSYNCED_BYTES_MAX { self.sync() } else { Ok(()) }
@@ -247,7 +250,7 @@ impl Sink {
 
     fn sync(&mut self) -> Result<(), Error> {
         self.unsynced = 0;
-        self.file.sync().map_err(|e| Error::io("syncing a blob", e))
+        self.shared.synced("syncing a blob", self.file.sync())
     }
 }
 
@@ -268,6 +271,7 @@ impl BlobWriter {
     /// Takes the next bytes. [`Error::DiskFull`] where new bodies are refused.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
         self.shared.check_room()?;
+        self.shared.check_answers()?;
         self.len += bytes.len() as u64;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -293,14 +297,7 @@ impl BlobWriter {
         }
         let mut large = self.large.take().expect("a chunk was written");
         large.settle().await?;
-        let Large { loose, sink, .. } = large;
-        let result = self.shared.env.blocking(move || {
-            lock(&sink).sync()?;
-            loose.sync_dir()?;
-            let hashes = std::mem::take(&mut lock(&sink).hashes);
-            Ok((loose, hashes))
-        });
-        let (loose, hashes) = result.await?;
+        let (loose, hashes) = large.sync().await?;
         let manifest = Manifest::new(self.len, hashes).expect("every chunk but the last is whole");
         Ok(SealedBlob::new(self.id, Arc::new(manifest), Body::File(loose)))
     }
@@ -332,7 +329,8 @@ impl Large {
         let disk = Arc::clone(&shared.files.disk);
         let opened = shared.env.blocking(move || disk.open(&path, OpenMode::CreateNew)).await;
         let file = opened.map_err(|e| Error::io("making a blob file", e))?;
-        let sink = Sink { file, hashes: Vec::new(), written: 0, unsynced: 0 };
+        let shared = Arc::clone(shared);
+        let sink = Sink { shared, file, hashes: Vec::new(), written: 0, unsynced: 0 };
         Ok(Self { loose, sink: Arc::new(Mutex::new(sink)), under_way: None })
     }
 
@@ -341,13 +339,38 @@ impl Large {
         let Some(under_way) = self.under_way.take() else {
             return Ok(());
         };
-        under_way.await.unwrap_or(Err(Error::Closed))?;
         let env = &self.loose.shared.env;
-        let debt = env.disk.take_debt();
-        if !debt.is_zero() {
-            env.sleep(debt).await;
-        }
-        Ok(())
+        let settled = async {
+            under_way.await.unwrap_or(Err(Error::Closed))?;
+            let debt = env.disk.take_debt();
+            if !debt.is_zero() {
+                env.sleep(debt).await;
+            }
+            Ok(())
+        };
+        env.timeout(limits::BODY_SYNC_PATIENCE, settled).await.unwrap_or(Err(Error::Stalled))
+    }
+
+    /// Makes file and name durable; answers the hashes of the chunks. Given up when the disk does
+    /// not answer, and removed when it does.
+    async fn sync(self) -> Result<(LooseFile, Vec<Hash>), Error> {
+        let Self { loose, sink, .. } = self;
+        let shared = Arc::clone(&loose.shared);
+        let synced = async {
+            let turns = Arc::clone(&shared.body_syncs);
+            let turn = turns.acquire_owned().await.map_err(|_| Error::Closed)?;
+            let watch = Watch::over(&shared, "syncing a body");
+            let result = shared.env.blocking(move || {
+                let _until_it_came_back = (turn, watch);
+                lock(&sink).sync()?;
+                loose.sync_dir()?;
+                let hashes = std::mem::take(&mut lock(&sink).hashes);
+                Ok((loose, hashes))
+            });
+            result.await
+        };
+        let patience = limits::BODY_SYNC_PATIENCE;
+        shared.env.timeout(patience, synced).await.unwrap_or(Err(Error::Stalled))
     }
 }
 

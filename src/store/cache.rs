@@ -159,10 +159,19 @@ impl DiskCache {
 
     /// Evicts until the budget holds.
     async fn evict(&self, env: &Env) {
+        self.evict_down_to(env, self.budget).await;
+    }
+
+    /// Gives so many bytes back, or all that there are: the disk is full.
+    pub(crate) async fn make_room(&self, env: &Env, bytes: u64) {
+        self.evict_down_to(env, self.bytes().saturating_sub(bytes)).await;
+    }
+
+    async fn evict_down_to(&self, env: &Env, budget: u64) {
         let mut evicted = Vec::new();
         {
             let mut state = lock(&self.state);
-            while state.bytes > self.budget {
+            while state.bytes > budget {
                 let Some(id) = state.judge() else { break };
                 evicted.push(id);
             }

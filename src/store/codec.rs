@@ -20,7 +20,10 @@ use super::error::Error;
 use super::schema::{self, Space};
 
 const MAGIC: [u8; 4] = *b"gdwt";
-const VERSION: u8 = 1;
+
+/// Version of frames. What a header says of length, place and checksum stays as it is in all of them,
+/// so that a newer frame is told from damage.
+pub(crate) const VERSION: u8 = 1;
 
 /// Length of a frame's header.
 pub(crate) const HEADER_BYTES: usize = 40;
@@ -45,6 +48,8 @@ pub(crate) enum Kind {
 /// The header of a frame, decoded; its checksum is not yet checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
+    /// Above [`VERSION`] the kind means nothing.
+    pub version: u8,
     pub kind: Kind,
     pub payload_len: usize,
     pub generation: u64,
@@ -84,17 +89,20 @@ impl Header {
     pub(crate) fn parse(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
         let word32 = |at: usize| Some(u32::from_le_bytes(bytes[at..at + 4].try_into().ok()?));
         let word64 = |at: usize| Some(u64::from_le_bytes(bytes[at..at + 8].try_into().ok()?));
-        if bytes[..4] != MAGIC || bytes[9] != VERSION {
+        let version = bytes[9];
+        if bytes[..4] != MAGIC || version < VERSION {
             return None;
         }
         let kind = match bytes[8] {
             1 => Kind::Change,
             2 => Kind::Chunk,
             3 => Kind::Seal,
+            _ if version > VERSION => Kind::Change,
             _ => return None,
         };
         let payload_len = usize::try_from(word32(12)?).ok()?;
         (payload_len <= PAYLOAD_BYTES_MAX).then_some(Self {
+            version,
             kind,
             payload_len,
             generation: word64(16)?,
@@ -222,7 +230,9 @@ pub(crate) fn take_mutation<'a>(bytes: &mut &'a [u8]) -> Result<Option<Mutation<
     let value_len = usize::try_from(value_len).map_err(|_| bad())?;
     let (key, rest) = rest.split_at_checked(key_len).ok_or_else(bad)?;
     let (value, rest) = rest.split_at_checked(value_len).ok_or_else(bad)?;
-    let space = Space::logged(head[0]).ok_or_else(bad)?;
+    // The frame is whole: a table that is not known is one of a newer program.
+    let newer = Error::Newer { found: schema::FORMAT + 1, known: schema::FORMAT };
+    let space = Space::logged(head[0]).ok_or(newer)?;
     *bytes = rest;
     Ok(Some(Mutation { space, key, value: (head[1] == 1).then_some(value) }))
 }

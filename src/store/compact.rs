@@ -37,6 +37,17 @@ const WAITING_SEGMENTS_MAX: usize = 2;
 /// A segment with less than this share of live bytes is compacted.
 const LIVE_PERCENT_MIN: u64 = 50;
 
+/// Bytes of cached copies that one step gives back while the disk is full.
+const ROOM_BYTES: u64 = 256 << 20;
+
+/// A disk without room for one step has more after the next ones: those must not wait for it.
+fn unless_full(step: Result<bool, Error>) -> Result<bool, Error> {
+    match step {
+        Err(Error::DiskFull) => Ok(false),
+        other => other,
+    }
+}
+
 /// How far housekeeping has come since the start.
 #[derive(Default)]
 pub(crate) struct Sweep {
@@ -63,11 +74,14 @@ impl Store {
         measured?;
         let mut more = self.remove_ready().await?;
         more |= self.sweep_shard().await?;
-        if self.shared.is_poisoned() {
+        if self.shared.check_room().is_err() {
+            self.shared.cache.make_room(&self.shared.env, ROOM_BYTES).await;
+        }
+        if self.shared.check_answers().is_err() {
             return Ok(more);
         }
-        more |= self.free_garbage().await?;
-        more |= self.compact().await?;
+        more |= unless_full(self.free_garbage().await)?;
+        more |= unless_full(self.compact().await)?;
         if self.shared.wants_checkpoint() {
             self.checkpoint().await?;
             more = true;
@@ -339,7 +353,8 @@ fn move_cached(shared: &Arc<Shared>, id: BlobId) -> Result<LooseFile, Error> {
     let loose = LooseFile::new(shared, id);
     let disk = &shared.files.disk;
     let from = shared.files.cached(&id);
-    disk.open(&from, OpenMode::ReadWrite).map_err(failed)?.sync().map_err(failed)?;
+    let file = disk.open(&from, OpenMode::ReadWrite).map_err(failed)?;
+    shared.synced("syncing a promoted copy", file.sync())?;
     disk.rename(&from, &loose.path()).map_err(failed)?;
     loose.sync_dir()?;
     Ok(loose)

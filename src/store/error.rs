@@ -23,13 +23,16 @@ pub enum Error {
     Newer { found: u32, known: u32 },
     /// An earlier write or sync failed, so nothing more is written until a restart replays the log.
     Poisoned(Arc<str>),
+    /// The disk has not finished what it was asked for, for too long. Whether the change is made is
+    /// known only when the disk goes on.
+    Stalled,
     /// One change has more bytes than a segment.
     TooLarge { bytes: u64 },
 }
 
 impl Error {
     pub(crate) fn io(doing: &'static str, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::StorageFull {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
             return Self::DiskFull;
         }
         Self::Io { doing, source: Arc::new(source) }
@@ -56,6 +59,7 @@ impl fmt::Display for Error {
                 write!(f, "the data directory has format {found}, this program knows {known}")
             }
             Self::Poisoned(why) => write!(f, "writes stopped after a failure: {why}"),
+            Self::Stalled => f.write_str("the disk does not answer"),
             Self::TooLarge { bytes } => write!(f, "a change of {bytes} bytes is too large"),
         }
     }
@@ -71,6 +75,7 @@ impl std::error::Error for Error {
             | Self::DiskFull
             | Self::Newer { .. }
             | Self::Poisoned(_)
+            | Self::Stalled
             | Self::TooLarge { .. } => None,
         }
     }

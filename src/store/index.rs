@@ -77,6 +77,9 @@ impl StorageBackend for Backend {
     }
 }
 
+/// Pages kept in memory while an index is only looked at.
+const INSPECT_CACHE_BYTES: usize = 4 << 20;
+
 /// The index of one data directory.
 pub(crate) struct Index {
     database: Database,
@@ -110,9 +113,23 @@ impl Index {
             .open(path, OpenMode::Exclusive)
             .map_err(|e| Error::io("opening the index (is another process using it?)", e))?;
         let frozen = Arc::new(AtomicBool::new(false));
+        let backend = Backend { file, frozen: Arc::clone(&frozen) };
+        Self::on(backend, cache_bytes, frozen)
+    }
+
+    /// Over other storage, to look at it.
+    pub(crate) fn over(backend: impl StorageBackend) -> Result<Self, Error> {
+        Self::on(backend, INSPECT_CACHE_BYTES, Arc::default())
+    }
+
+    fn on(
+        backend: impl StorageBackend,
+        cache_bytes: usize,
+        frozen: Arc<AtomicBool>,
+    ) -> Result<Self, Error> {
         let database = Database::builder()
             .set_cache_size(cache_bytes)
-            .create_with_backend(Backend { file, frozen: Arc::clone(&frozen) })
+            .create_with_backend(backend)
             .map_err(Error::index)?;
         let bad = BadRecords::default();
         Ok(Self { database, ahead: AtomicBool::new(false), frozen, bad })

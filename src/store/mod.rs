@@ -36,6 +36,7 @@ mod digest;
 mod error;
 mod files;
 mod index;
+mod inspect;
 mod layer;
 mod read;
 mod replay;
@@ -44,6 +45,7 @@ mod scrub;
 mod segment;
 mod shared;
 mod snapshot;
+mod trouble;
 mod tx;
 mod usage;
 mod writer;
@@ -51,10 +53,12 @@ mod writer;
 pub use blobs::{BlobWriter, Manifest, SealedBlob};
 pub use digest::{DigestView, digest_of_record as digest_of};
 pub use error::Error;
+pub use inspect::{Inspected, inspect};
 pub use schema::Table;
 pub(crate) use schema::{record_id, record_key, row_prefix};
 pub use scrub::{CacheChecked, Held, LogChecked, LogMark};
 pub use snapshot::{Head, Snapshot};
+pub use trouble::Trouble;
 pub use tx::{Merged, Source, Tx};
 
 use shared::{Counters, Shared};
@@ -196,7 +200,8 @@ impl Store {
 
     /// Runs `f` in the writer, alone. Ok: everything it did is on stable storage. Err: nothing of
     /// it is kept, and everything that it had read is on stable storage. Once called, the change
-    /// is made even when the caller goes away.
+    /// is made even when the caller goes away, or was told [`Error::Stalled`] because the disk does
+    /// not answer: then it may still come.
     pub async fn write<T, E>(
         &self,
         f: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -219,12 +224,16 @@ impl Store {
             });
             Outcome { keep, done }
         };
-        let written = async {
-            let sent = self.queue.send(Job::Change(Box::new(work))).await;
+        self.shared.check_answers()?;
+        let job = Job::Change(Box::new(work));
+        let made = Box::pin(async {
+            let sent = self.queue.send(job).await;
             sent.map_err(|_| Error::Closed)?;
             result.await.unwrap_or_else(|_| Err(Error::Closed.into()))
-        };
-        flow::measured(Stage::Disk, "write", None, written).await
+        });
+        let made = self.shared.env.timeout(limits::DISK_PATIENCE, made);
+        let made = flow::measured(Stage::Disk, "write", None, made).await;
+        made.unwrap_or(Err(Error::Stalled.into()))
     }
 
     /// A consistent view; never held across an await.
@@ -255,12 +264,27 @@ impl Store {
             return;
         }
         self.shared.memory.insert((blob.id, index), bytes.clone());
+        if !self.has_room() {
+            return;
+        }
         self.shared.cache.put(&self.shared.env, blob, manifest, index, bytes).await;
     }
 
     /// Whether new bodies are taken.
     pub fn has_room(&self) -> bool {
         self.shared.check_room().is_ok() && !self.shared.is_poisoned()
+    }
+
+    /// The bytes of a small blob that came with a row of another region, which was told that it has
+    /// them here: they are taken beyond what new bodies may fill, but not in the last reserve.
+    pub fn seal_riding(&self, id: BlobId, bytes: Bytes) -> Result<SealedBlob, Error> {
+        if !self.shared.room.has_for_peers() {
+            return Err(Error::DiskFull);
+        }
+        if bytes.len() > limits::SEGMENT_BLOB_BYTES_MAX {
+            return Err(Error::TooLarge { bytes: bytes.len() as u64 });
+        }
+        Ok(SealedBlob::small(id, bytes))
     }
 
     /// How much of a blob is cached on this disk.

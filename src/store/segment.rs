@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::env::{DiskFile, OpenMode};
 
-use super::codec::{ALIGN, HEADER_BYTES, Header, Kind};
+use super::codec::{self, ALIGN, HEADER_BYTES, Header, Kind};
 use super::error::Error;
 use super::files::Files;
 
@@ -227,6 +227,11 @@ impl Reader {
         let payload = body[HEADER_BYTES..].to_vec();
         if !header.verifies(&head, &payload) {
             return Ok(Found::Bad);
+        }
+        if header.version > codec::VERSION {
+            // Not damage: it must not be cut.
+            let (found, known) = (u32::from(header.version), u32::from(codec::VERSION));
+            return Err(Error::Newer { found, known });
         }
         Ok(Found::Frame(Frame {
             kind: header.kind,

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use crate::env::Env;
 use crate::limits;
@@ -19,6 +20,7 @@ use super::error::Error;
 use super::files::Files;
 use super::index::Index;
 use super::schema::SegmentInfo;
+use super::trouble::{Room, Troubles};
 use super::tx::Own;
 use super::{Options, lock};
 
@@ -46,10 +48,12 @@ pub(crate) struct Shared {
     pub(crate) doomed: Mutex<Doomed>,
     pub(crate) sweep: Mutex<Sweep>,
     pub(crate) counters: Counters,
-    full: AtomicBool,
+    pub(crate) troubles: Troubles,
+    pub(crate) room: Room,
+    /// Syncs of blob files that may begin.
+    pub(crate) body_syncs: Arc<Semaphore>,
     /// Total and free bytes of the disk when last measured.
     space: Mutex<(u64, u64)>,
-    poisoned: OnceLock<Arc<str>>,
     /// Grows after the record of a bucket or of a name was changed, and its change is visible.
     pub(crate) settings_revision: AtomicU64,
 }
@@ -151,42 +155,19 @@ impl Shared {
             doomed: Mutex::default(),
             sweep: Mutex::default(),
             counters: Counters::default(),
-            full: AtomicBool::new(false),
+            troubles: Troubles::default(),
+            room: Room::default(),
+            body_syncs: Arc::new(Semaphore::new(limits::BODY_SYNCS_MAX)),
             space: Mutex::default(),
-            poisoned: OnceLock::new(),
             settings_revision: AtomicU64::new(0),
         }
-    }
-
-    /// No write is taken from now on; the first reason stays.
-    pub(crate) fn poison(&self, error: &Error) -> Error {
-        let why = self.poisoned.get_or_init(|| {
-            tracing::error!(%error, "the store stopped taking writes");
-            error.to_string().into()
-        });
-        Error::Poisoned(Arc::clone(why))
-    }
-
-    /// Fails once the store is poisoned.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        match self.poisoned.get() {
-            Some(why) => Err(Error::Poisoned(Arc::clone(why))),
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.poisoned.get().is_some()
     }
 
     /// Looks how full the disk is.
     pub(crate) fn measure_space(&self) -> Result<(), Error> {
         let (total, free) =
             self.env.disk.space().map_err(|e| Error::io("measuring the disk", e))?;
-        let used = total.saturating_sub(free);
-        let full =
-            u128::from(used) * 100 >= u128::from(total) * u128::from(limits::DISK_FULL_PERCENT);
-        self.full.store(full, Ordering::Relaxed);
+        self.room.measured(total, free);
         *lock(&self.space) = (total, free);
         Ok(())
     }
@@ -198,7 +179,7 @@ impl Shared {
 
     /// Whether new bodies are taken.
     pub(crate) fn check_room(&self) -> Result<(), Error> {
-        if self.full.load(Ordering::Relaxed) { Err(Error::DiskFull) } else { Ok(()) }
+        if self.room.has_for_bodies() { Ok(()) } else { Err(Error::DiskFull) }
     }
 
     /// A file that is not needed once the next durable commit is made.

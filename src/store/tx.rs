@@ -60,11 +60,17 @@ pub struct Tx<'a> {
     pub(crate) attached: Vec<SealedBlob>,
     own: Own,
     now_ms: u64,
+    has_room: bool,
 }
 
 impl<'a> Tx<'a> {
-    pub(crate) fn new(layer: Layer<'a>, own: Own, now_ms: u64) -> Self {
-        Self { layer, attached: Vec::new(), own, now_ms }
+    pub(crate) fn new(layer: Layer<'a>, own: Own, now_ms: u64, has_room: bool) -> Self {
+        Self { layer, attached: Vec::new(), own, now_ms, has_room }
+    }
+
+    /// The disk takes new objects; without room it takes deletions and what they need.
+    pub fn has_room(&self) -> bool {
+        self.has_room
     }
 
     /// Milliseconds since 1970 at the start of this batch.

@@ -28,6 +28,7 @@ use super::lock;
 use super::schema::{self, Place};
 use super::segment::{Log, Part};
 use super::shared::{Counters, Shared};
+use super::trouble::Watch;
 use super::tx::Tx;
 
 /// Bodies in one change frame together; more go into chunk frames.
@@ -102,23 +103,30 @@ impl Writer {
             match step {
                 Step::Job(Job::Change(first)) => next = self.commit_from(first).await,
                 Step::Job(Job::Checkpoint(answer)) => {
-                    let result = self.checkpoint();
-                    self.pay().await;
+                    let result = self.checkpoint_watched().await;
                     let _ = answer.send(result);
                 }
                 Step::Job(Job::Close(answer)) => {
-                    let result = self.checkpoint();
-                    self.pay().await;
+                    let result = self.checkpoint_watched().await;
                     let _ = answer.send(result);
                     return;
                 }
                 Step::Tick => {}
                 Step::End => return self.end(),
             }
-            if self.is_due() && self.checkpoint().is_ok() {
-                self.pay().await;
+            if self.is_due()
+                && let Err(error) = self.checkpoint_watched().await
+            {
+                tracing::error!(%error, "no checkpoint");
             }
         }
+    }
+
+    async fn checkpoint_watched(&mut self) -> Result<(), Error> {
+        let _watch = Watch::over(&self.shared, "writing the index");
+        let result = self.checkpoint();
+        self.pay().await;
+        result
     }
 
     async fn select(&mut self) -> Step {
@@ -171,8 +179,10 @@ impl Writer {
         let mut batch = Batch::default();
         let next = self.fill(&mut batch, &view, first);
         drop(view);
+        let watch = Watch::over(&self.shared, "writing the log");
         let result = self.commit(&mut batch);
         self.pay().await;
+        drop(watch);
         batch.answer(result.err());
         next
     }
@@ -219,7 +229,8 @@ impl Writer {
     }
 
     fn run_one(&mut self, batch: &mut Batch, view: &View, now_ms: u64, work: Work) {
-        let mut tx = Tx::new(Layer::new(view, &batch.kept), self.shared.own, now_ms);
+        let has_room = self.shared.room.has_for_bodies();
+        let mut tx = Tx::new(Layer::new(view, &batch.kept), self.shared.own, now_ms, has_room);
         let outcome = work(Ok(&mut tx));
         if !outcome.keep {
             batch.waiting.push((outcome.done, None));
@@ -314,6 +325,7 @@ impl Writer {
             self.checkpoint_at = self.shared.env.monotonic() + interval;
         }
         self.log_bytes += bytes;
+        self.shared.room.note(bytes);
         self.changes += batch.changes;
         let counters = &self.shared.counters;
         Counters::add(&counters.commits, 1);

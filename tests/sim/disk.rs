@@ -3,7 +3,7 @@
 //! Invariant: only what was synced survives a crash for certain. Of written but unsynced bytes each
 //! sector survives or not, of unsynced directory changes each one, by the disk's own seeded choice;
 //! so one seed gives one history. Handles from before a crash fail. It does not simulate sectors
-//! torn within themselves.
+//! torn within themselves. Power can fail in the middle of any call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,8 +29,24 @@ const BYTES_PER_MICRO: u64 = 500;
 pub(crate) enum Fault {
     /// Reads and writes fail.
     Io,
-    /// Syncs of files fail; the bytes stay as uncertain as they were.
+    /// Reads fail.
+    Read,
+    /// Syncs of files and directories fail; what was to be synced stays as uncertain as it was.
     Sync,
+    /// No room for one byte more.
+    Full,
+    /// A sync takes so many seconds.
+    Stuck(u64),
+}
+
+/// A fault, where it strikes and when.
+#[derive(Clone, Copy)]
+struct Injected {
+    fault: Fault,
+    /// Paths that have this in them.
+    place: &'static str,
+    /// After how many more calls it begins.
+    left: u64,
 }
 
 /// A simulated disk; clones are the same disk.
@@ -48,9 +64,14 @@ struct World {
     durable_names: BTreeMap<PathBuf, u64>,
     unsynced_names: Vec<NameChange>,
     locked: BTreeSet<u64>,
-    /// Fault, and after how many more of its calls it begins.
-    fault: Option<(Fault, u64)>,
+    fault: Option<Injected>,
+    /// Power fails in the call that changes anything after so many others.
+    power_left: Option<u64>,
+    /// Power is off until the next crash is over.
+    dark: bool,
     capacity: u64,
+    /// What others have on it.
+    foreign: u64,
     debt: Duration,
     /// How many times slower than usual it is.
     slowness: u32,
@@ -113,7 +134,10 @@ impl SimDisk {
             unsynced_names: Vec::new(),
             locked: BTreeSet::new(),
             fault: None,
+            power_left: None,
+            dark: false,
             capacity: u64::MAX,
+            foreign: 0,
             debt: Duration::ZERO,
             slowness: 1,
             syncs: BTreeMap::new(),
@@ -126,6 +150,8 @@ impl SimDisk {
         world.epoch += 1;
         world.locked.clear();
         world.fault = None;
+        world.power_left = None;
+        world.dark = false;
         for change in std::mem::take(&mut world.unsynced_names) {
             if world.chance(2) {
                 change.apply(&mut world.durable_names);
@@ -147,7 +173,23 @@ impl SimDisk {
 
     /// Lets calls of a kind fail after `calls` more of them.
     pub(crate) fn fail_after(&self, fault: Fault, calls: u64) {
-        self.world().fault = Some((fault, calls));
+        self.fail_in(fault, "", calls);
+    }
+
+    /// The same for files and directories whose path has `place` in it.
+    pub(crate) fn fail_in(&self, fault: Fault, place: &'static str, calls: u64) {
+        self.world().fault = Some(Injected { fault, place, left: calls });
+    }
+
+    /// Power fails in the middle of the call that changes anything after `changes` more of them;
+    /// every call fails from then on, until [`SimDisk::crash`] brings the power back.
+    pub(crate) fn power_off_after(&self, changes: u64) {
+        self.world().power_left = Some(changes);
+    }
+
+    /// Whether power has failed.
+    pub(crate) fn is_dark(&self) -> bool {
+        self.world().dark
     }
 
     pub(crate) fn heal(&self) {
@@ -159,7 +201,12 @@ impl SimDisk {
         self.world().capacity = bytes;
     }
 
-    /// Bytes in all files that have a name.
+    /// Others have so many bytes on it, too.
+    pub(crate) fn set_foreign(&self, bytes: u64) {
+        self.world().foreign = bytes;
+    }
+
+    /// Bytes in all files that have a name, and of others.
     pub(crate) fn used(&self) -> u64 {
         self.world().used()
     }
@@ -176,6 +223,15 @@ impl SimDisk {
         let inode = world.names[path];
         let file = world.files.get_mut(&inode).expect("names have files");
         file.data[byte] ^= 1 << bit;
+    }
+
+    /// Puts other bytes in the place of a file's, durably.
+    pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) {
+        let mut world = self.world();
+        let inode = world.names[path];
+        let file = world.files.get_mut(&inode).expect("names have files");
+        file.data = bytes.to_vec();
+        file.sync();
     }
 
     /// The files below a directory, with their sizes.
@@ -223,19 +279,56 @@ impl World {
     }
 
     fn used(&self) -> u64 {
-        self.names.values().map(|inode| self.files[inode].data.len() as u64).sum()
+        let ours: u64 = self.names.values().map(|inode| self.files[inode].data.len() as u64).sum();
+        self.foreign + ours
     }
 
-    fn check(&mut self, kind: Fault) -> io::Result<()> {
-        match &mut self.fault {
-            Some((fault, left)) if *fault == kind => match left.checked_sub(1) {
-                Some(fewer) => {
-                    *left = fewer;
-                    Ok(())
-                }
-                None => Err(io::Error::other("injected failure")),
-            },
-            Some(_) | None => Ok(()),
+    /// Fails when a fault of one of these kinds strikes this path now.
+    fn check(&mut self, kinds: &[Fault], path: &Path) -> io::Result<()> {
+        let Some(injected) = &mut self.fault else { return Ok(()) };
+        let there = path.to_string_lossy().contains(injected.place);
+        if !there || !kinds.contains(&injected.fault) {
+            return Ok(());
+        }
+        if let Some(fewer) = injected.left.checked_sub(1) {
+            injected.left = fewer;
+            return Ok(());
+        }
+        match injected.fault {
+            Fault::Io | Fault::Read | Fault::Sync => Err(io::Error::other("injected failure")),
+            Fault::Full => Err(ErrorKind::StorageFull.into()),
+            Fault::Stuck(seconds) => {
+                self.debt += Duration::from_secs(seconds);
+                Ok(())
+            }
+        }
+    }
+
+    /// The kind of stuck sync that is injected, to be asked for.
+    fn stuck(&self) -> Fault {
+        match self.fault {
+            Some(Injected { fault: stuck @ Fault::Stuck(_), .. }) => stuck,
+            Some(_) | None => Fault::Sync,
+        }
+    }
+
+    /// A call that changes something; the last one before power fails takes place, but is not known
+    /// to have done so.
+    fn change(&mut self) -> io::Result<bool> {
+        if self.dark {
+            return Err(dead());
+        }
+        match &mut self.power_left {
+            Some(0) => {
+                self.dark = true;
+                self.epoch += 1;
+                Ok(true)
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(false)
+            }
+            None => Ok(false),
         }
     }
 
@@ -265,6 +358,10 @@ impl World {
         let kept: BTreeSet<u64> = named.chain(unsynced).collect();
         self.files.retain(|inode, _| kept.contains(inode));
     }
+}
+
+fn dead() -> io::Error {
+    io::Error::other("the machine went down")
 }
 
 impl File {
@@ -362,7 +459,7 @@ impl SimFile {
         if world.epoch == self.epoch && world.files.contains_key(&self.inode) {
             Ok(world)
         } else {
-            Err(io::Error::other("the machine went down"))
+            Err(dead())
         }
     }
 }
@@ -374,7 +471,7 @@ impl DiskFile for SimFile {
 
     fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()> {
         let mut world = self.alive()?;
-        world.check(Fault::Io)?;
+        world.check(&[Fault::Io, Fault::Read], &self.path)?;
         let start = usize::try_from(position).expect("small files");
         let data = &world.files[&self.inode].data;
         let bytes = data.get(start..start + out.len()).ok_or(ErrorKind::UnexpectedEof)?;
@@ -384,7 +481,8 @@ impl DiskFile for SimFile {
 
     fn write_all_at(&self, position: u64, parts: &[&[u8]]) -> io::Result<()> {
         let mut world = self.alive()?;
-        world.check(Fault::Io)?;
+        world.check(&[Fault::Io, Fault::Full], &self.path)?;
+        let went_dark = world.change()?;
         let bytes = parts.concat();
         if !self.is_index() {
             world.charge(Duration::ZERO, bytes.len());
@@ -396,24 +494,33 @@ impl DiskFile for SimFile {
         let written = if full { bytes.len() / 2 } else { bytes.len() };
         let file = world.files.get_mut(&self.inode).expect("alive");
         file.write(at, &bytes[..written]);
+        if went_dark {
+            return Err(dead());
+        }
         if full { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut world = self.alive()?;
-        world.check(Fault::Io)?;
         let len = usize::try_from(len).expect("small files");
         let growth = len.saturating_sub(world.files[&self.inode].data.len()) as u64;
+        let kinds = if growth > 0 { [Fault::Io, Fault::Full] } else { [Fault::Io, Fault::Io] };
+        world.check(&kinds, &self.path)?;
+        let went_dark = world.change()?;
         if growth > 0 && world.used() + growth > world.capacity {
             return Err(ErrorKind::StorageFull.into());
         }
         world.files.get_mut(&self.inode).expect("alive").set_len(len);
-        Ok(())
+        if went_dark { Err(dead()) } else { Ok(()) }
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut world = self.alive()?;
-        world.check(Fault::Sync)?;
+        let stuck = world.stuck();
+        world.check(&[Fault::Sync, stuck], &self.path)?;
+        if world.change()? {
+            return Err(dead());
+        }
         world.charge(SYNC_COST, 0);
         *world.syncs.entry(self.path.clone()).or_default() += 1;
         world.files.get_mut(&self.inode).expect("alive").sync();
@@ -424,12 +531,17 @@ impl DiskFile for SimFile {
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut world = self.world();
+        if world.dark {
+            return Err(dead());
+        }
         let known = world.names.get(path).copied();
         let inode = match (known, mode) {
             (Some(_), OpenMode::CreateNew) => return Err(ErrorKind::AlreadyExists.into()),
             (None, OpenMode::Read) => return Err(ErrorKind::NotFound.into()),
             (Some(inode), _) => inode,
             (None, _) => {
+                world.check(&[Fault::Full], path)?;
+                world.change()?;
                 let inode = world.next_inode;
                 world.next_inode += 1;
                 world.files.insert(inode, File::default());
@@ -465,6 +577,7 @@ impl Disk for SimDisk {
         if !world.names.contains_key(path) {
             return Err(ErrorKind::NotFound.into());
         }
+        world.change()?;
         world.name(NameChange::Remove(path.to_owned()));
         Ok(())
     }
@@ -472,13 +585,18 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
         let inode = *world.names.get(from).ok_or(ErrorKind::NotFound)?;
+        world.change()?;
         world.name(NameChange::Rename(from.to_owned(), to.to_owned(), inode));
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.check(Fault::Sync)?;
+        let stuck = world.stuck();
+        world.check(&[Fault::Sync, stuck], dir)?;
+        if world.change()? {
+            return Err(dead());
+        }
         world.charge(SYNC_COST, 0);
         let (synced, left) =
             std::mem::take(&mut world.unsynced_names).into_iter().partition(|c| c.touches(dir));

@@ -19,6 +19,8 @@ mod conditional;
 #[allow(dead_code, reason = "faults that the store's own tests inject")]
 mod disk;
 mod env;
+mod faults;
+mod holders;
 mod ledger;
 #[allow(dead_code, reason = "each test program uses a part of this")]
 #[path = "../common/linear.rs"]
@@ -44,12 +46,13 @@ use godwit::logic::listing::{Entry, Query};
 use godwit::logic::precondition::Conditions;
 use godwit::types::bucket::BucketConfig;
 use godwit::types::name::{AccountId, BucketName, ObjectKey};
-use godwit::types::object::Content;
+use godwit::types::object::{Content, Version};
 use godwit::types::region::RegionId;
 use godwit::types::stamp::Stamp;
 use tokio::time::{Instant, sleep};
 
 use conditional::Conditional;
+use disk::Fault;
 use env::SimRng;
 use ledger::{Ledger, Outcome, pattern};
 use versions::Versions;
@@ -88,7 +91,7 @@ fn body_len(rng: &SimRng) -> usize {
 /// The outcome of a refusal: only an unavailable service leaves a write open.
 fn outcome_of(error: &Error) -> Outcome {
     match error {
-        Error::Unavailable { .. } | Error::Internal(_) => Outcome::Open,
+        Error::Unavailable { .. } | Error::Internal(_) | Error::StorageFull => Outcome::Open,
         Error::PreconditionFailed(_) | Error::Conflict(_) | Error::NoSuchKey => Outcome::Refused,
         other => panic!("a good write was answered {other}"),
     }
@@ -213,7 +216,7 @@ fn clocks_jump() -> bool {
 async fn harm(world: &mut World) {
     let (a, b) = (world.pick(), world.pick());
     let below = |end: u64| i64::try_from(world.rng.below(end)).unwrap();
-    match world.rng.below(16) {
+    match world.rng.below(20) {
         0 | 1 if a != b => {
             world.net.cut(a, b);
             world.net.cut(b, a);
@@ -222,6 +225,7 @@ async fn harm(world: &mut World) {
         3 | 4 => {
             world.net.heal();
             world.slow_disk(a, 1);
+            world.mend_disk(a);
         }
         5 | 6 => world.crash(a),
         7 => world.net.set_faults(10 + world.rng.below(50), 5),
@@ -240,6 +244,13 @@ async fn harm(world: &mut World) {
                 world.net.cut(a, other);
                 world.net.cut(other, a);
             }
+        }
+        14 => world.fill_disk(a),
+        15 => world.fail_disk(a, Fault::Sync, ["/log/", "/blobs/", "index.redb"]),
+        16 => world.fail_disk(a, Fault::Read, ["/log/", "/blobs/", "/blobs/"]),
+        17 => {
+            let seconds = 10 + world.rng.below(50);
+            world.fail_disk(a, Fault::Stuck(seconds), ["/log/", "/blobs/", "index.redb"]);
         }
         _ => start_all(world).await,
     }
@@ -274,6 +285,9 @@ async fn storm(world: &mut World, ledger: &Shared, versions: &Versions, conditio
         if world.rng.one_in(4) {
             harm(world).await;
         }
+        if world.rng.one_in(8) {
+            holders::check_now(world).await;
+        }
         let pause_ms =
             if world.rng.one_in(5) { world.rng.below(4000) } else { world.rng.below(80) };
         sleep(Duration::from_millis(pause_ms)).await;
@@ -296,6 +310,7 @@ async fn calm(world: &mut World) -> (Arc<BucketConfig>, Arc<BucketConfig>) {
     for region in world.regions() {
         world.skew(region, 0, 0);
         world.slow_disk(region, 1);
+        world.mend_disk(region);
         world.pause(region, Duration::ZERO);
     }
     start_all(world).await;
@@ -394,6 +409,7 @@ fn run(seed: u64) -> String {
         storm(&mut world, &ledger, &versions, &conditional).await;
         let (config, kept) = calm(&mut world).await;
         let end = check(&world, &config, &ledger).await;
+        holders::check_end(&world, &config).await;
         for region in world.regions() {
             let shown = versions::shown(&world, &kept, region);
             versions.check(&world.engine(region), &shown).await;

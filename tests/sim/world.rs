@@ -14,7 +14,7 @@ use godwit::types::id::ClusterId;
 use godwit::types::region::{Coordinates, RegionId, RegionInfo, Role};
 use tokio::time::Instant;
 
-use crate::disk::SimDisk;
+use crate::disk::{Fault, SimDisk};
 use crate::env::{SimClock, SimRng, SimTasks};
 use crate::net::{SimNet, SimPeers};
 
@@ -139,6 +139,8 @@ impl World {
         self.net.leave(region);
         life.tasks.kill();
         node.disk.crash();
+        // Who starts it again sees to it that there is room.
+        node.disk.set_capacity(u64::MAX);
     }
 
     /// A clock goes wrong, or right again: so much ahead, and so much a thousand seconds.
@@ -151,6 +153,37 @@ impl World {
         if let Some(life) = &self.nodes[&region].life {
             life.tasks.pause(Instant::now() + pause);
         }
+    }
+
+    /// A node's disk has next to no room any more.
+    pub(crate) fn fill_disk(&self, region: RegionId) {
+        if self.is_up(region) {
+            let disk = self.disk(region);
+            disk.set_capacity(disk.used() + self.rng.below(4 << 20));
+        }
+    }
+
+    /// A node's disk begins to fail in one of these places.
+    pub(crate) fn fail_disk(&self, region: RegionId, fault: Fault, places: [&'static str; 3]) {
+        if self.is_up(region) {
+            let place = places[usize::try_from(self.rng.below(3)).unwrap()];
+            self.disk(region).fail_in(fault, place, self.rng.below(20));
+        }
+    }
+
+    /// A node's disk is well again; where it failed for good, the node goes down to be started again.
+    pub(crate) fn mend_disk(&mut self, region: RegionId) {
+        self.disk(region).heal();
+        self.disk(region).set_capacity(u64::MAX);
+        let failed =
+            |life: &Life| matches!(life.cluster.store().trouble(), Some(store::Trouble::Failed(_)));
+        if self.nodes[&region].life.as_ref().is_some_and(failed) {
+            self.crash(region);
+        }
+    }
+
+    pub(crate) fn disk(&self, region: RegionId) -> &SimDisk {
+        &self.nodes[&region].disk
     }
 
     pub(crate) fn slow_disk(&self, region: RegionId, times: u32) {

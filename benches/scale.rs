@@ -1,0 +1,398 @@
+//! What the number of records costs: memory, opening after kill -9 and listing of a node with many
+//! small objects, and the bytes that two regions exchange to find what few of them differ.
+//!
+//! `cargo bench --bench scale -- records 10000000` (9 GB on disk, `SCALE_DIR` says where) and
+//! `cargo bench --bench scale -- digest 1000000 100`; docs/reliability.md has the figures.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a measuring program: it reads real clocks, starts processes and ends on the first error"
+)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use godwit::cluster::{Cluster, ClusterOptions, Handler, Members};
+use godwit::engine::body::WholeBody;
+use godwit::engine::{self, Attributes, CreateBucket, Engine, ListObjects, PutObject};
+use godwit::env::{BoxFuture, Class, PeerError, PeerHandler, Peers};
+use godwit::logic::listing::Query;
+use godwit::logic::precondition::Conditions;
+use godwit::node::env::{real, runtime};
+use godwit::store::{self, Source, Store};
+use godwit::types::id::{BucketId, ClusterId};
+use godwit::types::name::{AccountId, BucketName, ObjectKey};
+use godwit::types::object::{Content, Marks, Placement, Row, Version};
+use godwit::types::record::{Record, RecordId};
+use godwit::types::region::{Coordinates, RegionId, RegionInfo, Role};
+use godwit::types::stamp::{Hlc, Stamp};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Bytes of a small object, and puts under way at a time.
+const BODY_BYTES: usize = 200;
+const WRITERS: u64 = 64;
+/// Puts after the last counted one, before the kill.
+const AFTERWARDS: u64 = 20_000;
+/// What an open node is left alone for before its memory is read.
+const IDLE: Duration = Duration::from_secs(30);
+/// Pages of a list that are timed, of 1000 keys each.
+const PAGES: u64 = 100;
+
+fn main() {
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<u64>().unwrap();
+    match words.as_slice() {
+        ["fill", dir, n] => runtime().unwrap().block_on(fill(Path::new(dir), number(n))),
+        ["open", dir, n] => runtime().unwrap().block_on(open(Path::new(dir), number(n))),
+        ["records", n] => records(number(n)),
+        ["digest", n, different] => {
+            runtime().unwrap().block_on(digest(number(n), number(different)));
+        }
+        [] => records(100_000),
+        other => panic!("records N, or digest N DIFFERENT; not {other:?}"),
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    match std::env::var_os("SCALE_DIR") {
+        Some(dir) => tempfile::tempdir_in(dir),
+        None => tempfile::tempdir(),
+    }
+    .unwrap()
+}
+
+/// Fills a node, kills it under load, opens it again; at 100,000 objects and at `n`.
+fn records(n: u64) {
+    let program = std::env::current_exe().unwrap();
+    for n in [100_000, n] {
+        let folder = folder();
+        let dir = folder.path().to_str().unwrap().to_owned();
+        let began = Instant::now();
+        let mut child = Command::new(&program)
+            .args(["fill", &dir, &n.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "filled");
+        let filled = began.elapsed();
+        assert_eq!(lines.next().unwrap().unwrap(), "on");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let rate = n as f64 / filled.as_secs_f64();
+        println!("{n} objects of {BODY_BYTES} bytes: {rate:.0} puts/s, {} on disk", size(&dir));
+        let status = Command::new(&program).args(["open", &dir, &n.to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+fn size(dir: &str) -> String {
+    let told = Command::new("du").args(["-sh", dir]).output().unwrap().stdout;
+    String::from_utf8(told).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+/// Nobody else is there.
+struct Alone;
+
+impl Peers for Alone {
+    fn call(
+        &self,
+        _: RegionId,
+        _: Class,
+        _: Bytes,
+        _: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        Box::pin(async { Err(PeerError::Unreachable) })
+    }
+
+    fn datagram(&self, _: RegionId, _: Bytes) {}
+
+    fn rtt(&self, _: RegionId) -> Option<Duration> {
+        None
+    }
+
+    fn is_connected(&self, _: RegionId) -> bool {
+        false
+    }
+}
+
+fn region(code: &str) -> RegionId {
+    code.parse().unwrap()
+}
+
+fn members(codes: &[&str]) -> Members {
+    let info = |code: &&str| RegionInfo {
+        id: region(code),
+        city: (*code).to_owned(),
+        coordinates: Coordinates { lat: 0.0, lon: 0.0 },
+        geography: "eu".to_owned(),
+        failure_domain: (*code).to_owned(),
+        role: Role::Full,
+        voter: true,
+    };
+    Members::new(ClusterId([7; 16]), codes.iter().map(info).collect()).unwrap()
+}
+
+async fn start(dir: &Path, code: &str, codes: &[&str], peers: Arc<dyn Peers>) -> Opened {
+    let env = real(&tokio::runtime::Handle::current(), dir);
+    let options = store::Options::new(dir.to_owned(), region(code));
+    let (store, report) = Store::open(env.clone(), options).await.unwrap();
+    let handler = Handler::new();
+    let cluster = Cluster::start(
+        env,
+        store.clone(),
+        peers,
+        &handler,
+        members(codes),
+        ClusterOptions::default(),
+    );
+    let cluster = cluster.await.unwrap();
+    Opened { store, cluster, handler, replayed: report.replayed }
+}
+
+struct Opened {
+    store: Store,
+    cluster: Cluster,
+    handler: Arc<Handler>,
+    replayed: u64,
+}
+
+fn bucket() -> BucketName {
+    BucketName::parse("scale").unwrap()
+}
+
+fn key(n: u64) -> ObjectKey {
+    ObjectKey::parse(&format!("some/folder/{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .unwrap()
+}
+
+/// Puts `n` objects, says so, and goes on until it is killed.
+async fn fill(dir: &Path, n: u64) {
+    let opened = start(dir, "fra", &["fra"], Arc::new(Alone)).await;
+    let engine = Engine::new(opened.cluster.clone(), engine::Options::default());
+    let owner = AccountId("someone".into());
+    let create =
+        CreateBucket { name: bucket(), owner: owner.clone(), location: Vec::new(), lock: false };
+    while let Err(error) = engine.create_bucket(create.clone()).await {
+        eprintln!("{error}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let maintained = opened.store.clone();
+    tokio::spawn(async move {
+        loop {
+            if !maintained.maintain().await.unwrap() {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        }
+    });
+    let (next, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    for _ in 0..WRITERS {
+        let (engine, owner, next, done) =
+            (engine.clone(), owner.clone(), next.clone(), done.clone());
+        tokio::spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let put = PutObject {
+                    bucket: bucket(),
+                    key: key(number),
+                    owner: owner.clone(),
+                    attributes: Attributes::default(),
+                    conditions: Conditions::default(),
+                };
+                let body = vec![number.to_le_bytes()[0]; BODY_BYTES];
+                engine.put_object(put, &mut WholeBody::new(body.into())).await.unwrap();
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let mut told = Instant::now();
+    for (until, word) in [(n, "filled"), (n + AFTERWARDS, "on")] {
+        while done.load(Ordering::Relaxed) < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            if told.elapsed() > Duration::from_secs(60) {
+                told = Instant::now();
+                eprintln!("{} puts, {} KiB", done.load(Ordering::Relaxed), memory("VmRSS"));
+            }
+        }
+        println!("{word}");
+        std::io::stdout().flush().unwrap();
+    }
+    std::future::pending().await
+}
+
+/// A line of this process' memory, KiB.
+fn memory(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+async fn open(dir: &Path, n: u64) {
+    let began = Instant::now();
+    let opened = start(dir, "fra", &["fra"], Arc::new(Alone)).await;
+    let took = began.elapsed();
+    println!("  opened after kill -9 in {took:.2?}, {} changes replayed", opened.replayed);
+    println!("  just opened: {} MiB", memory("RssAnon") >> 10);
+    let engine = Engine::new(opened.cluster.clone(), engine::Options::default());
+    let idle = Instant::now();
+    while idle.elapsed() < IDLE {
+        opened.store.maintain().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    println!(
+        "  idle: {} MiB of its own, {} MiB resident",
+        memory("RssAnon") >> 10,
+        memory("VmRSS") >> 10
+    );
+    for (what, scattered) in [("in a row", false), ("from anywhere", true)] {
+        for _ in 0..2 {
+            list(&engine, what, scattered, n).await;
+        }
+    }
+    println!("  after lists: {} MiB of its own", memory("RssAnon") >> 10);
+}
+
+async fn list(engine: &Engine, what: &str, scattered: bool, n: u64) {
+    let began = Instant::now();
+    let mut after = None;
+    let mut keys = 0;
+    for page in 0..PAGES.min(n / 1000) {
+        if scattered {
+            after = Some(key(page.wrapping_mul(0x2545_f491_4f6c_dd1d)).to_string());
+        }
+        let query = Query { prefix: String::new(), delimiter: None, after, max: 1000 };
+        let page = engine.list_objects(ListObjects { bucket: bucket(), query }).await.unwrap();
+        keys += page.entries.len();
+        after = page.entries.last().map(|entry| entry.name().to_owned());
+    }
+    let rate = keys as f64 / began.elapsed().as_secs_f64();
+    println!("  list {what}: {rate:.0} keys/s");
+}
+
+/// Two regions in one process: every message is counted on its way.
+#[derive(Default)]
+struct Wire {
+    handlers: Mutex<Vec<(RegionId, Arc<Handler>)>>,
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    /// Only the comparison that is measured gets through.
+    open: AtomicBool,
+}
+
+struct End {
+    wire: Arc<Wire>,
+    own: RegionId,
+}
+
+impl Peers for End {
+    fn call(
+        &self,
+        to: RegionId,
+        class: Class,
+        request: Bytes,
+        _: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        let (wire, own) = (self.wire.clone(), self.own);
+        Box::pin(async move {
+            if class != Class::Repair || !wire.open.load(Ordering::Relaxed) {
+                return Err(PeerError::Unreachable);
+            }
+            let handler = {
+                let handlers = wire.handlers.lock().unwrap();
+                handlers.iter().find(|(region, _)| *region == to).unwrap().1.clone()
+            };
+            let sent = request.len();
+            let answer = handler.handle(own, request).await.map_err(PeerError::Refused)?;
+            wire.messages.fetch_add(1, Ordering::Relaxed);
+            wire.bytes.fetch_add((sent + answer.len()) as u64, Ordering::Relaxed);
+            Ok(answer)
+        })
+    }
+
+    fn datagram(&self, _: RegionId, _: Bytes) {}
+
+    fn rtt(&self, _: RegionId) -> Option<Duration> {
+        None
+    }
+
+    fn is_connected(&self, _: RegionId) -> bool {
+        false
+    }
+}
+
+fn tombstone(n: u64, made: u64) -> (RecordId, Record) {
+    // Deletions of now: old ones are dropped, and nothing else of a record matters here.
+    let stamp = Stamp { hlc: Hlc::from_ms(made), region: region("fra") };
+    let version = Version {
+        stamp,
+        replaces: Stamp::ZERO,
+        null: true,
+        content: Content::Tombstone,
+        marks: Marks::default(),
+        placement: Placement::default(),
+    };
+    (RecordId::Row(BucketId([7; 16]), key(n)), Record::Row(Row::of(version)))
+}
+
+/// Two regions with `n` records, of which `different` differ, find and exchange those.
+async fn digest(n: u64, different: u64) {
+    let folder = folder();
+    let wire: Arc<Wire> = Arc::default();
+    let mut nodes = Vec::new();
+    for code in ["fra", "iad"] {
+        let dir = folder.path().join(code);
+        std::fs::create_dir(&dir).unwrap();
+        let peers = Arc::new(End { wire: wire.clone(), own: region(code) });
+        let node = start(&dir, code, &["fra", "iad"], peers).await;
+        wire.handlers.lock().unwrap().push((region(code), node.handler.clone()));
+        nodes.push(node);
+    }
+    let made = nodes[0].store.env().now_ms();
+    for node in &nodes {
+        for from in (0..n).step_by(1000) {
+            let merged = node.store.write(move |tx| {
+                (from..n.min(from + 1000)).try_for_each(|number| {
+                    let (id, record) = tombstone(number, made);
+                    tx.merge(id, record, Source::Digest).map(|_| ())
+                })
+            });
+            merged.await.unwrap();
+        }
+    }
+    for different in [0, different, different * 10, different * 100] {
+        let some = (0..different).map(|i| tombstone(i * (n / different.max(1)), made + different));
+        let some: Vec<_> = some.collect();
+        let merged = nodes[0].store.write(move |tx| {
+            some.into_iter()
+                .try_for_each(|(id, record)| tx.merge(id, record, Source::Digest).map(|_| ()))
+        });
+        merged.await.unwrap();
+        wire.messages.store(0, Ordering::Relaxed);
+        wire.bytes.store(0, Ordering::Relaxed);
+        wire.open.store(true, Ordering::Relaxed);
+        let began = Instant::now();
+        let changed = nodes[1].cluster.compare_with(region("fra")).await.unwrap();
+        let took = began.elapsed();
+        wire.open.store(false, Ordering::Relaxed);
+        assert_eq!(changed as u64, different);
+        assert!(nodes[0].store.digest().groups() == nodes[1].store.digest().groups());
+        let (messages, bytes) =
+            (wire.messages.load(Ordering::Relaxed), wire.bytes.load(Ordering::Relaxed));
+        println!(
+            "{n} records, {different} different: {bytes} bytes, {messages} round trips, {took:.2?}"
+        );
+    }
+}

@@ -1,0 +1,322 @@
+//! Faults of the disk, one by one: what the store says, what it still does, and that nothing that was
+//! answered is lost and nothing that was refused is promised.
+
+use godwit::store::Trouble;
+
+use super::*;
+
+/// Objects that were answered before a fault, one of each way into the store.
+async fn before(store: &Store) -> Vec<(u64, usize, BlobRef)> {
+    let mut out = Vec::new();
+    for (n, len) in (1_u64..).zip(SIZES) {
+        out.push((n, len, put(store, &format!("before{n}"), n, 0, len).await.unwrap()));
+    }
+    out
+}
+
+async fn still_there(store: &Store, before: &[(u64, usize, BlobRef)]) {
+    let rows = rows(store);
+    for (n, len, blob) in before {
+        assert!(rows.contains_key(&key(&format!("before{n}"))), "{n} is lost");
+        assert_eq!(content(store, blob).await.unwrap().unwrap(), body(*n, *len));
+    }
+}
+
+/// Where a sync can fail, and the size of a body that comes by there.
+const SYNCS: [(&str, usize); 3] =
+    [("/data/log/", 100), ("/data/blobs/", 300_000), ("/data/blobs/", 3 << 20)];
+
+#[test]
+fn a_failed_sync_of_segment_blob_or_directory_ends_all_writing_until_a_restart() {
+    for (place, len) in SYNCS {
+        // The first sync under `blobs` is the file's, the second its directory's.
+        for calls in 0..if place.contains("blobs") { 2 } else { 1 } {
+            failed_sync(place, calls, len);
+        }
+    }
+}
+
+fn failed_sync(place: &'static str, calls: u64, len: usize) {
+    let disk = SimDisk::new(40 + calls);
+    let known = doors::life_and_crash(&disk, async {
+        let (store, _) = open(&disk).await;
+        let known = before(&store).await;
+        disk.fail_in(Fault::Sync, place, calls);
+        let failed = put(&store, "during", 90, 0, len).await.unwrap_err();
+        assert!(matches!(failed, Error::Poisoned(_)), "{place}, call {calls}: {failed}");
+        disk.heal();
+        // A second sync would succeed; nobody may ask for it.
+        let syncs = disk.syncs("");
+        for len in [0, 100, 300_000] {
+            let refused = put(&store, "after", 91, 0, len).await.unwrap_err();
+            assert!(matches!(refused, Error::Poisoned(_)), "{refused}");
+        }
+        let refused = merge(&store, "before1", tombstone(92, 1)).await.unwrap_err();
+        assert!(matches!(refused, Error::Poisoned(_)), "{refused}");
+        assert!(matches!(store.checkpoint().await, Err(Error::Poisoned(_))));
+        store.maintain().await.unwrap();
+        assert_eq!(disk.syncs(""), syncs, "{place}: something was synced after the failure");
+        let Some(Trouble::Failed(why)) = store.trouble() else { panic!("no trouble") };
+        assert!(why.contains("injected failure"), "{why}");
+        still_there(&store, &known).await;
+        known
+    });
+    doors::life(async {
+        let (store, report) = open(&disk).await;
+        assert_eq!((report.damage.clone(), store.trouble()), (Vec::new(), None));
+        still_there(&store, &known).await;
+        assert!(!rows(&store).contains_key(&key("after")));
+        // What failed may be there, but then it is whole.
+        if let Some(row) = rows(&store).get(&key("during")) {
+            let blob = blobs_of(row)[0];
+            assert_eq!(content(&store, &blob).await.unwrap().unwrap(), body(90, len));
+        }
+        put(&store, "again", 93, 0, len).await.unwrap();
+    });
+}
+
+#[test]
+fn a_failed_sync_of_the_index_ends_all_writing_and_the_log_brings_everything_back() {
+    for fault in [Fault::Sync, Fault::Io] {
+        let disk = SimDisk::new(44);
+        let known = doors::life_and_crash(&disk, async {
+            let (store, _) = open(&disk).await;
+            let known = before(&store).await;
+            disk.fail_in(fault, "index.redb", 0);
+            let failed = store.checkpoint().await.unwrap_err();
+            assert!(matches!(failed, Error::Poisoned(_)), "{failed}");
+            disk.heal();
+            let refused = put(&store, "after", 91, 0, 100).await.unwrap_err();
+            assert!(matches!(refused, Error::Poisoned(_)), "{refused}");
+            known
+        });
+        doors::life(async {
+            let (store, _) = open(&disk).await;
+            still_there(&store, &known).await;
+            assert!(!rows(&store).contains_key(&key("after")));
+            put(&store, "again", 93, 0, 100).await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_full_disk_at_segment_and_blob_file_refuses_and_goes_on_when_there_is_room() {
+    for (place, len) in [("/data/log/", 100), ("/data/blobs/", 300_000), ("/data/blobs/", 3 << 20)]
+    {
+        // Nothing of it may be written, or only its beginning.
+        for calls in 0..2 {
+            let disk = SimDisk::new(45);
+            let known = doors::life_and_crash(&disk, async {
+                let (store, _) = open(&disk).await;
+                let known = before(&store).await;
+                disk.fail_in(Fault::Full, place, calls);
+                let mut outcomes = Vec::new();
+                for n in 80..83 {
+                    outcomes.push(put(&store, "during", n, 0, len).await.map(|_| ()));
+                }
+                let last = outcomes.pop().unwrap().unwrap_err();
+                assert!(matches!(last, Error::DiskFull), "{place}: {last}");
+                still_there(&store, &known).await;
+                disk.heal();
+                put(&store, "room again", 84, 0, len).await.unwrap();
+                maintain_all(&store).await;
+                known
+            });
+            doors::life(async {
+                let (store, report) = open(&disk).await;
+                assert_eq!(report.damage, Vec::new());
+                still_there(&store, &known).await;
+                assert!(rows(&store).contains_key(&key("room again")));
+            });
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_at_the_index_ends_all_writing_and_a_restart_with_room_loses_nothing() {
+    let disk = SimDisk::new(46);
+    let answered = doors::life_and_crash(&disk, async {
+        let mut options = options();
+        options.index_cache_bytes = 1 << 20;
+        let (store, _) = open_with(doors::env(&disk, 1, Duration::ZERO), options).await;
+        disk.fail_in(Fault::Full, "index.redb", 0);
+        let mut answered = Vec::new();
+        for n in 1..20_000 {
+            match put(&store, &format!("k{n}"), n, 0, 10).await {
+                Ok(blob) => answered.push((n, blob)),
+                Err(Error::Poisoned(_)) => break,
+                Err(error) => panic!("{error}"),
+            }
+            if n % 500 == 0 && store.checkpoint().await.is_err() {
+                break;
+            }
+        }
+        assert!(matches!(store.trouble(), Some(Trouble::Failed(_))), "the index never grew");
+        answered
+    });
+    doors::life(async {
+        let (store, _) = open(&disk).await;
+        for (n, blob) in answered {
+            assert_eq!(content(&store, &blob).await.unwrap().unwrap(), body(n, 10));
+        }
+        put(&store, "again", 1 << 30, 0, 10).await.unwrap();
+    });
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_told_in_bounded_time_and_reads_go_on() {
+    let disk = SimDisk::new(47);
+    let stuck = Duration::from_secs(100);
+    doors::life_and_crash(&disk, async {
+        let env = doors::env(&disk, 1, Duration::ZERO);
+        let (store, _) = open_with(env.clone(), options()).await;
+        let known = before(&store).await;
+        disk.fail_in(Fault::Stuck(stuck.as_secs()), "/data/log/", 0);
+        let began = env.monotonic();
+        let first = put(&store, "first", 80, 0, 100).await.unwrap_err();
+        assert!(matches!(first, Error::Stalled), "{first}");
+        assert_eq!(env.monotonic() - began, limits::DISK_PATIENCE);
+        disk.heal();
+        // Those who come now need not wait.
+        for len in [100, 3 << 20] {
+            let next = put(&store, "next", 81, 0, len).await.unwrap_err();
+            assert!(matches!(next, Error::Stalled), "{next}");
+        }
+        assert!(env.monotonic() - began < limits::DISK_PATIENCE + Duration::from_secs(1));
+        let Some(Trouble::Stalled { doing, since }) = store.trouble() else { panic!("no trouble") };
+        assert_eq!((doing, since), ("writing the log", limits::DISK_PATIENCE));
+        still_there(&store, &known).await;
+        store.maintain().await.unwrap();
+        // It answers at last: what had waited is made, and writes go on.
+        env.sleep(stuck).await;
+        assert_eq!(store.trouble(), None);
+        assert!(rows(&store).contains_key(&key("first")));
+        put(&store, "well again", 82, 0, 100).await.unwrap();
+    });
+}
+
+#[test]
+fn a_body_whose_sync_does_not_end_is_given_up_and_leaves_no_file() {
+    let disk = SimDisk::new(48);
+    doors::life_and_crash(&disk, async {
+        let env = doors::env(&disk, 1, Duration::ZERO);
+        let (store, _) = open_with(env.clone(), options()).await;
+        disk.fail_in(Fault::Stuck(1000), "/data/blobs/", 0);
+        let began = env.monotonic();
+        let failed = put(&store, "k", 1, 0, 3 << 20).await.unwrap_err();
+        assert!(matches!(failed, Error::Stalled), "{failed}");
+        let took = env.monotonic() - began;
+        assert!(took < limits::BODY_SYNC_PATIENCE + Duration::from_secs(1), "{took:?}");
+        disk.heal();
+        env.sleep(Duration::from_secs(2000)).await;
+        assert_eq!(disk.tree(Path::new("/data/blobs")), []);
+        put(&store, "k", 2, 0, 3 << 20).await.unwrap();
+    });
+}
+
+#[test]
+fn what_cannot_be_read_is_no_answer_and_is_noted_and_comes_back_with_the_disk() {
+    for (place, len) in [("/data/log/", 3_000), ("/data/blobs/", 3 << 20)] {
+        let disk = SimDisk::new(49);
+        doors::life_and_crash(&disk, async {
+            let (store, _) = open(&disk).await;
+            let blob = put(&store, "k", 1, 0, len).await.unwrap();
+            disk.fail_in(Fault::Read, place, 0);
+            let failed = content(&store, &blob).await.unwrap_err();
+            assert!(matches!(failed, Error::Corrupt(_)), "{place}: {failed}");
+            // It does not count as held, so that another region's bytes take its place.
+            assert!(!store.holds(&blob.id).unwrap());
+            assert_eq!(store.read().unwrap().damaged(9).unwrap(), [blob]);
+            assert!(!store.recheck(&blob).await.unwrap());
+            disk.heal();
+            assert!(store.recheck(&blob).await.unwrap(), "the bytes are there after all");
+            assert_eq!(content(&store, &blob).await.unwrap().unwrap(), body(1, len));
+        });
+    }
+}
+
+#[test]
+fn an_index_that_cannot_be_read_gives_errors_and_no_absence() {
+    let disk = SimDisk::new(50);
+    doors::life_and_crash(&disk, async {
+        let mut options = options();
+        options.index_cache_bytes = 0;
+        let (store, _) = open_with(doors::env(&disk, 1, Duration::ZERO), options).await;
+        for n in 1..400 {
+            put(&store, &format!("k{n}"), n, 0, 500).await.unwrap();
+        }
+        store.checkpoint().await.unwrap();
+        disk.fail_in(Fault::Read, "index.redb", 0);
+        for n in 1..400 {
+            let read = store.read().and_then(|view| view.row(BUCKET, &key(&format!("k{n}"))));
+            assert!(read.is_err(), "a failed read is taken for {read:?}");
+        }
+        disk.heal();
+        drop(store);
+    });
+    doors::life(async {
+        let (store, _) = open(&disk).await;
+        assert_eq!(rows(&store).len(), 399);
+    });
+}
+
+#[test]
+fn the_last_part_of_a_full_disk_is_for_deletions_and_reclaiming() {
+    let disk = SimDisk::new(51);
+    doors::life(async {
+        let env = doors::env(&disk, 1, Duration::ZERO);
+        let (store, _) = open_with(env.clone(), options()).await;
+        for n in 1..=320 {
+            put(&store, &format!("k{n}"), n, 0, 200_000).await.unwrap();
+        }
+        cache_whole(&store, 900, 600_000).await;
+        store.checkpoint().await.unwrap();
+        disk.set_foreign(1 << 30);
+        disk.set_capacity(disk.used() * 100 / 99);
+        store.maintain().await.unwrap();
+        assert_eq!(store.stats().cache_bytes, 0, "copies of what others hold go first");
+        disk.set_capacity(disk.used() * 100 / 99);
+        store.maintain().await.unwrap();
+        assert_eq!(store.trouble(), Some(Trouble::Full));
+        let refused = put(&store, "new", 1000, 0, 10).await.unwrap_err();
+        assert!(matches!(refused, Error::DiskFull), "{refused}");
+        // Nor do bodies that ride in the rows of others, but their rows do.
+        let riding = store.seal_riding(blob_id(1001), body(1001, 10));
+        assert!(matches!(riding, Err(Error::DiskFull)));
+        merge(&store, "of others", object(1001, 0, &[])).await.unwrap();
+        for n in 1..=310 {
+            merge(&store, &format!("k{n}"), tombstone(2000 + n, n)).await.unwrap();
+        }
+        env.sleep(limits::BLOB_GRACE * 2).await;
+        for _ in 0..4 {
+            maintain_all(&store).await;
+        }
+        assert_eq!(store.trouble(), None, "the deletions gave no room: {:?}", store.stats());
+        put(&store, "new", 1002, 0, 10).await.unwrap();
+        for n in 311..=320 {
+            let blob = blobs_of(&rows(&store)[&key(&format!("k{n}"))])[0];
+            assert_eq!(content(&store, &blob).await.unwrap().unwrap(), body(n, 200_000));
+        }
+    });
+}
+
+#[test]
+fn what_is_written_between_two_looks_at_the_disk_counts() {
+    let disk = SimDisk::new(52);
+    doors::life(async {
+        let (store, _) = open(&disk).await;
+        disk.set_capacity(disk.used() * 2 + (20 << 20));
+        store.maintain().await.unwrap();
+        let mut n = 0;
+        let refused = loop {
+            n += 1;
+            match put(&store, &format!("k{n}"), n, 0, 700_000).await {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, Error::DiskFull), "{refused}");
+        let (total, free) = godwit::env::Disk::space(&disk).unwrap();
+        assert!(free * 100 > total * 3, "{free} of {total} left: refused only by the disk itself");
+    });
+}

@@ -1,0 +1,134 @@
+//! Bytes of segments: a golden file of what today's program writes, which later ones read, and what is
+//! newer than the program is refused, never cut away.
+#![allow(clippy::disallowed_methods, reason = "golden files are on the real disk")]
+
+use std::fs;
+
+use super::*;
+
+const SEGMENT: &str = "/data/log/0000000000000001.seg";
+
+/// One change of each form: bodies in the frame, a chunk frame, a deletion, a table, none.
+async fn write_each_form(store: &Store) {
+    put(store, "inline", 1, 0, 10).await.unwrap();
+    put(store, "chunk", 2, 0, (64 << 10) + 1).await.unwrap();
+    put(store, "empty", 3, 0, 0).await.unwrap();
+    merge(store, "inline", tombstone(4, 1)).await.unwrap();
+    store.write(|tx| tx.put(Table::Local, b"key", &7_u8)).await.unwrap();
+    store.write(|tx| tx.delete(Table::Local, b"key")).await.unwrap();
+}
+
+/// A directory with an index, whose log has these bytes.
+fn with_segment(bytes: &[u8]) -> SimDisk {
+    let disk = SimDisk::new(1);
+    doors::life(async {
+        let (store, _) = open(&disk).await;
+        store.close().await.unwrap();
+    });
+    disk.replace(Path::new(SEGMENT), bytes);
+    disk
+}
+
+fn segment_of_today() -> Vec<u8> {
+    let disk = SimDisk::new(1);
+    doors::life(async {
+        let (store, _) = open(&disk).await;
+        write_each_form(&store).await;
+        disk.bytes(Path::new(SEGMENT))
+    })
+}
+
+#[test]
+fn a_segment_of_today_is_written_and_read_as_it_was_when_its_golden_file_was_made() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats/segment.hex");
+    let made = segment_of_today();
+    // The body of the chunk frame is a pattern that tells nothing: the file has the rest.
+    let at = find_in(&made, &body(2, 4096)).expect("the chunk is in the segment");
+    let short = [&made[..at], &made[at + (64 << 10) + 1..]].concat();
+    if std::env::var_os("GODWIT_UPDATE").is_some() && !path.exists() {
+        fs::write(&path, hex::encode(&short) + "\n").unwrap();
+    }
+    let kept = hex::decode(fs::read_to_string(&path).unwrap().trim()).unwrap();
+    assert!(short == kept, "segments are written in other bytes");
+    let whole = [&kept[..at], &body(2, (64 << 10) + 1), &kept[at..]].concat();
+    let disk = with_segment(&whole);
+    doors::life(async {
+        let (store, report) = open(&disk).await;
+        assert_eq!((report.damage, report.torn_bytes, report.replayed), (Vec::new(), 0, 6));
+        let found = rows(&store);
+        assert_eq!(found.len(), 3);
+        let chunk = blobs_of(&found[&key("chunk")])[0];
+        assert_eq!(content(&store, &chunk).await.unwrap().unwrap(), body(2, (64 << 10) + 1));
+        assert!(blobs_of(&found[&key("inline")]).is_empty(), "the deletion is read");
+    });
+}
+
+fn find_in(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+/// CRC32C of a frame's header from its kind on, and of its payload.
+fn crc(frame: &[u8]) -> [u8; 4] {
+    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &frame[8..]);
+    u32::try_from(crc).unwrap().to_le_bytes()
+}
+
+/// The last frame of a segment, changed in its header and made whole again.
+fn last_frame_changed(change: impl Fn(&mut [u8])) -> Vec<u8> {
+    let mut bytes = segment_of_today();
+    let starts = bytes.windows(4).enumerate().filter(|(_, window)| *window == b"gdwt");
+    let at = starts.map(|(at, _)| at).next_back().unwrap();
+    let len = u32::from_le_bytes(bytes[at + 12..at + 16].try_into().unwrap());
+    let end = at + 40 + usize::try_from(len).unwrap();
+    change(&mut bytes[at..end]);
+    let crc = crc(&bytes[at..end]);
+    bytes[at + 4..at + 8].copy_from_slice(&crc);
+    bytes
+}
+
+#[test]
+fn a_log_of_a_newer_program_is_refused_and_not_cut() {
+    // A frame of a newer version, and one of this version that has a table which is not known.
+    let newer =
+        [last_frame_changed(|frame| frame[9] = 2), last_frame_changed(|frame| frame[40 + 4] = 59)];
+    for bytes in newer {
+        let disk = with_segment(&bytes);
+        doors::life(async {
+            let refused = Store::open(doors::env(&disk, 1, Duration::ZERO), options()).await;
+            let Err(Error::Newer { found: 2, known: 1 }) = refused else {
+                panic!("opened, or refused with another reason")
+            };
+        });
+        assert!(disk.bytes(Path::new(SEGMENT)) == bytes, "the log was changed");
+    }
+}
+
+#[test]
+fn a_directory_is_looked_at_without_a_change_and_told_by_its_format() {
+    let disk = SimDisk::new(1);
+    let look = |disk: &SimDisk| {
+        let disk: Arc<dyn godwit::env::Disk> = Arc::new(disk.clone());
+        godwit::store::inspect(&disk, Path::new("/data"))
+    };
+    assert_eq!(look(&disk).unwrap().format, None);
+    doors::life_and_crash(&disk, async {
+        let (store, _) = open(&disk).await;
+        write_each_form(&store).await;
+        store.checkpoint().await.unwrap();
+        write_each_form(&store).await;
+    });
+    let bytes = |disk: &SimDisk| -> Vec<Vec<u8>> {
+        disk.tree(Path::new("/data")).iter().map(|(path, _)| disk.bytes(path)).collect()
+    };
+    let before = bytes(&disk);
+    let found = look(&disk).unwrap();
+    assert_eq!((found.format, found.known, found.boots), (Some(1), 1, 1));
+    assert_eq!((found.segments, found.to_replay > 0), (1, true));
+    assert!(bytes(&disk) == before, "looking changed the directory");
+    let newer = with_segment(&last_frame_changed(|frame| frame[9] = 2));
+    assert!(matches!(look(&newer), Err(Error::Newer { found: 2, known: 1 })));
+    doors::life(async {
+        let (_store, _) = open(&disk).await;
+        assert!(matches!(look(&disk), Err(Error::Io { .. })), "a node uses it");
+    });
+}
