@@ -28,7 +28,7 @@ use godwit::env::{BoxFuture, Class, PeerError, PeerHandler, Peers};
 use godwit::logic::listing::Query;
 use godwit::logic::precondition::Conditions;
 use godwit::node::env::{real, runtime};
-use godwit::store::{self, Source, Store};
+use godwit::store::{self, Source, Store, Tx};
 use godwit::types::id::{BucketId, ClusterId};
 use godwit::types::name::{AccountId, BucketName, ObjectKey};
 use godwit::types::object::{Content, Marks, Placement, Row, Version};
@@ -372,14 +372,12 @@ async fn digest(n: u64, different: u64) {
             merged.await.unwrap();
         }
     }
-    for different in [0, different, different * 10, different * 100] {
-        let some = (0..different).map(|i| tombstone(i * (n / different.max(1)), made + different));
-        let some: Vec<_> = some.collect();
-        let merged = nodes[0].store.write(move |tx| {
-            some.into_iter()
-                .try_for_each(|(id, record)| tx.merge(id, record, Source::Digest).map(|_| ()))
-        });
-        merged.await.unwrap();
+    for different in [0, different, different * 10] {
+        for i in 0..different {
+            let (id, record) = tombstone(i * (n / different), made + different);
+            let write = move |tx: &mut Tx<'_>| tx.merge(id, record, Source::Digest).map(|_| ());
+            nodes[0].store.write(write).await.unwrap();
+        }
         wire.messages.store(0, Ordering::Relaxed);
         wire.bytes.store(0, Ordering::Relaxed);
         wire.open.store(true, Ordering::Relaxed);
