@@ -1047,6 +1047,44 @@ fn deleted_bytes_give_their_space_back_at_full_size() {
 }
 
 #[test]
+fn small_bodies_are_not_moved_again_and_again() {
+    let disk = SimDisk::new(27);
+    doors::life(async {
+        let env = doors::env(&disk, 1, Duration::ZERO);
+        let mut options = options();
+        options.segment_bytes = 64 << 10;
+        let (store, _) = open_with(env.clone(), options).await;
+        for n in 1..=2_000_u64 {
+            put(&store, &format!("k{n}"), n, 0, 20).await.unwrap();
+        }
+        env.sleep(limits::BLOB_GRACE * 2).await;
+        let mut moved = Vec::new();
+        for _ in 0..8 {
+            maintain_all(&store).await;
+            store.checkpoint().await.unwrap();
+            moved.push(store.stats().compacted_bytes);
+        }
+        assert_eq!(moved[7], moved[3], "moved on and on: {moved:?}");
+        // What dies in a segment that bodies were moved to is reclaimed nevertheless.
+        let before = store.stats().segments;
+        for n in 1..=1_900_u64 {
+            merge(&store, &format!("k{n}"), tombstone(10_000 + n, n)).await.unwrap();
+        }
+        env.sleep(limits::BLOB_GRACE * 2).await;
+        for _ in 0..8 {
+            maintain_all(&store).await;
+            store.checkpoint().await.unwrap();
+        }
+        let after = store.stats().segments;
+        assert!(after < before, "{before} segments before, {after} after");
+        for n in 1_901..=2_000 {
+            let blob = blobs_of(&rows(&store)[&key(&format!("k{n}"))])[0];
+            assert_eq!(content(&store, &blob).await.unwrap().unwrap(), body(n, 20));
+        }
+    });
+}
+
+#[test]
 fn compaction_moves_what_is_sound_and_ends_where_a_body_is_not() {
     let disk = SimDisk::new(26);
     doors::life_and_crash(&disk, async {

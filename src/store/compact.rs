@@ -5,7 +5,7 @@
 //! only when nothing names it in the writer's own view. A reader that meets moved bytes looks
 //! again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,6 +57,29 @@ pub(crate) struct Sweep {
     victim: Option<(u64, u64)>,
     /// Segments with unreadable bodies: they stay until new copies replace those.
     stuck: BTreeSet<u64>,
+    /// Segments that bodies were moved to, and the most live bytes that they had. Small bodies are
+    /// less than half of their frames even when all of them live.
+    packed: BTreeMap<u64, u64>,
+}
+
+impl Sweep {
+    /// Looks at what became of segments that bodies were moved to.
+    fn note_packed(&mut self, infos: &BTreeMap<u64, schema::SegmentInfo>) {
+        self.packed.retain(|segment, most| match infos.get(segment) {
+            Some(info) => {
+                *most = info.live.max(*most);
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Moving its bodies once more gives space: some of them died since.
+    fn is_worth(&self, segment: u64, info: &schema::SegmentInfo) -> bool {
+        let mostly_dead = |of: u64| info.live * 100 < of * LIVE_PERCENT_MIN;
+        let died = self.packed.get(&segment).is_none_or(|most| mostly_dead(*most));
+        info.live > 0 && mostly_dead(info.len) && died && !self.stuck.contains(&segment)
+    }
 }
 
 /// A body to be copied forward.
@@ -219,7 +242,10 @@ impl Store {
             }
             Ok::<_, Error>(copied)
         });
+        let begun = self.shared.last_segment();
         Counters::add(&self.shared.counters.compacted_bytes, copied.await?);
+        let ended = self.shared.last_segment();
+        lock(&self.shared.sweep).packed.extend((begun..=ended).map(|segment| (segment, 0)));
         if self.shared.compacted_to(segment, next) {
             let shared = Arc::clone(&self.shared);
             let left = self.shared.env.blocking(move || shared.blobs_in(segment)).await?;
@@ -232,6 +258,11 @@ impl Store {
 }
 
 impl Shared {
+    /// The segment that is written to.
+    fn last_segment(&self) -> u64 {
+        lock(&self.segments).infos.keys().next_back().copied().unwrap_or(0)
+    }
+
     /// Whether enough waits for a durable commit to make one now.
     fn wants_checkpoint(&self) -> bool {
         let (files, bytes) = {
@@ -258,11 +289,9 @@ impl Shared {
             }
             sweep.victim = None;
         }
-        let worth = |info: &schema::SegmentInfo| {
-            info.live > 0 && info.live * 100 < info.len * LIVE_PERCENT_MIN
-        };
+        sweep.note_packed(&segments.infos);
         let settled = segments.infos.range(..segments.settled);
-        let candidates = settled.filter(|(g, info)| worth(info) && !sweep.stuck.contains(g));
+        let candidates = settled.filter(|(segment, info)| sweep.is_worth(**segment, info));
         let most_dead = candidates.min_by_key(|(_, info)| info.live * 1000 / info.len.max(1));
         most_dead.map(|(segment, _)| (*segment, 0))
     }
