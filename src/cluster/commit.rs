@@ -192,7 +192,7 @@ fn adds(record: &Record, stamp: Stamp) -> bool {
         Record::Row(row) => row.versions.iter().any(is_new),
         Record::Part(part) => !part.ended,
         Record::Upload(upload) => upload.state == UploadState::Open,
-        Record::Bucket(_) | Record::Name(_) | Record::AccessKey(_) => false,
+        Record::Bucket(_) | Record::Name(_) | Record::AccessKey(_) | Record::Members(_) => false,
     }
 }
 
