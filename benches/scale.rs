@@ -127,6 +127,8 @@ impl Peers for Alone {
     fn is_connected(&self, _: RegionId) -> bool {
         false
     }
+
+    fn set_members(&self, _: Vec<(RegionId, Option<String>)>, _: Vec<RegionId>) {}
 }
 
 fn region(code: &str) -> RegionId {
@@ -331,6 +333,8 @@ impl Peers for End {
     fn is_connected(&self, _: RegionId) -> bool {
         false
     }
+
+    fn set_members(&self, _: Vec<(RegionId, Option<String>)>, _: Vec<RegionId>) {}
 }
 
 fn tombstone(n: u64, made: u64) -> (RecordId, Record) {
