@@ -433,14 +433,18 @@ mod tests {
              Records Manifest Chunk Absent Register Confirmed Whereabouts Forwarded LastStamp \
              Known"
         );
-        assert_eq!(variants::<RegisterRequest>(), "Record Confirm Close Range KeyNews");
+        assert_eq!(
+            variants::<RegisterRequest>(),
+            "Record Confirm Close Range KeyNews Members Adopt List Remains"
+        );
         assert_eq!(
             variants::<RegisterResponse>(),
-            "Record Confirmed Outdated Closed Declined Range KeyNews"
+            "Record Confirmed Outdated Closed Declined Range KeyNews Members Behind Listed \
+             Remains"
         );
         assert_eq!(variants::<ChangeBody>(), "Record Repeat Forgotten");
         assert_eq!(variants::<Fate>(), "Underway Published Discarded Unknown");
-        let records = "Row Bucket Name AccessKey Upload Part";
+        let records = "Row Bucket Name AccessKey Upload Part Members";
         assert_eq!(
             (variants::<RecordId>(), variants::<Record>()),
             (records.into(), records.into())
