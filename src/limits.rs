@@ -358,6 +358,8 @@ pub const STAGE_QUEUE_MAX: usize = 4;
 /// Bodies that a follower takes in at a time, and how long one may stand still.
 pub const STAGES_MAX: usize = 1024;
 pub const STAGE_IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long a follower that was asked to hold a body waits for its next piece.
+pub const STAGE_STALL_MAX: Duration = Duration::from_secs(10);
 
 /// The round trip that is assumed of a peer that was not measured yet.
 pub const RTT_UNKNOWN: Duration = Duration::from_millis(200);

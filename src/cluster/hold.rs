@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
+use tokio::sync::oneshot;
+
 use crate::env::Class;
 use crate::limits;
 use crate::net::message::{PendingChange, Request, Response};
@@ -182,26 +185,48 @@ impl Cluster {
         streams: Streams,
         how: Holding,
     ) -> Result<RegionId, String> {
-        let blobs = pending.blobs.clone();
-        for blob in &blobs {
+        let mut coming = Vec::new();
+        for blob in &pending.blobs {
             let streamed = {
                 let mut streams = streams.lock().expect("no holder of this lock panics");
                 streams.remove(&(region, blob.id))
             };
-            let arrived = match streamed {
-                Some(streamed) => matches!(streamed.done.await, Ok(Ok(()))),
-                None => false,
+            let done = match streamed {
+                Some(Streamed { sent, done, .. }) => sent.await.is_ok().then_some(done),
+                None => None,
             };
-            if !arrived {
-                self.send_blob(region, blob).await?;
+            match done {
+                Some(done) => coming.push((*blob, done)),
+                None => self.send_blob(region, blob).await?,
             }
         }
         if !pending.followers.contains(&region) {
             self.note_follower(&mut pending, region).await?;
         }
+        // The change follows its bytes on their heels: the follower waits for the last ones.
+        let asked = std::pin::pin!(self.ask_to_hold(region, pending.clone(), how));
+        let lost = std::pin::pin!(lost_of(coming));
+        match select(asked, lost).await {
+            Either::Left((held, _)) => held,
+            Either::Right((None, asked)) => asked.await,
+            Either::Right((Some(blob), asked)) => {
+                // The rest of what was sent is still waited for there; it is completed from here.
+                let again = self.send_blob(region, &blob);
+                let (sent, held) = futures_util::future::join(again, asked).await;
+                sent.and(held)
+            }
+        }
+    }
+
+    async fn ask_to_hold(
+        &self,
+        region: RegionId,
+        pending: PendingChange,
+        how: Holding,
+    ) -> Result<RegionId, String> {
         let stamp = pending.stamp;
         // A large body is synced there before the answer.
-        let limit = limits::ACK_TIMEOUT + transfer_time(&blobs);
+        let limit = limits::ACK_TIMEOUT + transfer_time(&pending.blobs);
         let request = match how {
             Holding::Pending => Request::Hold(Box::new(pending)),
             Holding::Offered => Request::HoldOffered(Box::new(pending)),
@@ -311,6 +336,16 @@ impl Cluster {
         }
         Ok(Written { stamp, acked })
     }
+}
+
+/// The first of these whose pieces did not all arrive; `None` when all did.
+async fn lost_of(coming: Vec<(BlobRef, oneshot::Receiver<Result<(), String>>)>) -> Option<BlobRef> {
+    for (blob, done) in coming {
+        if !matches!(done.await, Ok(Ok(()))) {
+            return Some(blob);
+        }
+    }
+    None
 }
 
 /// What the bytes of these blobs may take on a busy link or disk.

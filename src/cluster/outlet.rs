@@ -29,13 +29,15 @@ pub(super) struct Outlet {
     region: RegionId,
     patience: Duration,
     pieces: Option<mpsc::Sender<Piece>>,
+    sent: oneshot::Receiver<()>,
     done: oneshot::Receiver<Result<(), String>>,
 }
 
-/// A body that was given whole to an outlet: whether it all arrived.
+/// A body that was given whole to an outlet: when all of it is on its way, and whether it arrived.
 #[derive(Debug)]
 pub(super) struct Streamed {
     pub(super) region: RegionId,
+    pub(super) sent: oneshot::Receiver<()>,
     pub(super) done: oneshot::Receiver<Result<(), String>>,
 }
 
@@ -43,14 +45,15 @@ impl Outlet {
     pub(super) fn open(cluster: &Cluster, region: RegionId, blob: BlobId) -> Self {
         let (pieces, queue) = mpsc::channel(limits::STAGE_QUEUE_MAX);
         let (tell, done) = oneshot::channel();
+        let (tell_sent, sent) = oneshot::channel();
         let sender = cluster.clone();
         cluster.spawn("body-outlet", async move {
-            let outcome = sender.pump(region, blob, queue).await;
+            let outcome = sender.pump(region, blob, queue, tell_sent).await;
             // A body that was given up has nobody who listens.
             let _ = tell.send(outcome);
         });
         let patience = cluster.patience(region).max(limits::OUTLET_STALL_MAX);
-        Self { region, patience, pieces: Some(pieces), done }
+        Self { region, patience, pieces: Some(pieces), sent, done }
     }
 
     pub(super) fn region(&self) -> RegionId {
@@ -73,7 +76,7 @@ impl Outlet {
     /// No more pieces; `None` when the outlet was given up before.
     pub(super) fn close(self) -> Option<Streamed> {
         self.pieces?;
-        Some(Streamed { region: self.region, done: self.done })
+        Some(Streamed { region: self.region, sent: self.sent, done: self.done })
     }
 }
 
@@ -89,6 +92,7 @@ impl Cluster {
         to: RegionId,
         blob: BlobId,
         mut queue: mpsc::Receiver<Piece>,
+        all_sent: oneshot::Sender<()>,
     ) -> Result<(), String> {
         let mut flying = FuturesUnordered::new();
         loop {
@@ -101,6 +105,8 @@ impl Cluster {
                 },
             }
         }
+        // Who does not listen waits for the arrival.
+        let _ = all_sent.send(());
         while let Some(outcome) = flying.next().await {
             outcome?;
         }

@@ -1,8 +1,9 @@
 //! What this node knows, in positions of logs, and waiting until it knows as much as another one.
 //!
 //! Invariant: who has applied all that [`Cluster::known_positions`] says has every record that could
-//! be read here before. Most records come by logs. Of one that came apart from them, the positions
-//! of its giver are kept (`ahead`), in the write that merged it, until this node has applied them.
+//! be read here before. A record in a stretch of a log is as its giver had it then, which may be
+//! newer than its place in the log says; others come apart from the logs. So the positions of the
+//! giver are kept (`ahead`), in the write that merged it, until this node has applied them.
 
 use std::time::Duration;
 

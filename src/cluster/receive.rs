@@ -10,6 +10,7 @@ use crate::limits;
 use crate::net::message::{Carried, ChangeBody, LogBatch};
 use crate::store::{self, SealedBlob, Source, Table, Tx};
 use crate::types::id::Incarnation;
+use crate::types::position::Positions;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 
@@ -76,8 +77,13 @@ fn quarantine_key(origin: RegionId, incarnation: Incarnation, seq: u64) -> Vec<u
 }
 
 impl Cluster {
-    /// Merges a stretch of another region's log, as far as it continues what is here.
-    pub(super) async fn apply(&self, batch: LogBatch) -> Result<Applied, store::Error> {
+    /// Merges a stretch of another region's log, as far as it continues what is here. Its records
+    /// are as their giver had them, who knew this much.
+    pub(super) async fn apply(
+        &self,
+        batch: LogBatch,
+        giver: Positions,
+    ) -> Result<Applied, store::Error> {
         let LogBatch { origin, incarnation, after, last, changes } = batch;
         let mut steps = Vec::with_capacity(changes.len());
         for change in changes {
@@ -103,6 +109,7 @@ impl Cluster {
                 outcome.refused = cluster.apply_steps(tx, log, cursor.applied, steps)?;
                 cursor.applied = last;
                 tx.put(Table::Cursor, &cursor_key, &cursor)?;
+                cluster.note_ahead(tx, &giver)?;
                 outcome.applied = last;
                 Ok::<_, store::Error>(outcome)
             })

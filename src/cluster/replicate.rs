@@ -151,7 +151,8 @@ impl Cluster {
     }
 
     async fn push_batch(&self, peer: RegionId, batch: LogBatch) -> Result<u64, String> {
-        let request = Request::LogPush(batch);
+        let positions = self.known_positions().map_err(|why| why.to_string())?;
+        let request = Request::LogPushKnown { batch, positions };
         match self.call(peer, Class::Log, &request, limits::PUSH_TIMEOUT).await {
             Ok(Response::LogApplied { applied, refused }) => {
                 self.inner.acks.acknowledge(peer, applied, &refused);
@@ -344,13 +345,15 @@ impl Cluster {
                 && head.complete_after <= applied
             {
                 let (origin, incarnation) = log;
-                let request = Request::LogPull { origin, incarnation, after: applied };
+                let request = Request::LogPullKnown { origin, incarnation, after: applied };
                 let answer = self.call(peer, Class::Repair, &request, limits::PUSH_TIMEOUT).await;
-                let Ok(Response::LogStretch(Some(batch))) = answer else { break };
+                let Ok(Response::LogStretchKnown { batch: Some(batch), positions }) = answer else {
+                    break;
+                };
                 if (batch.origin, batch.incarnation) != log {
                     break;
                 }
-                let outcome = self.apply(batch).await?;
+                let outcome = self.apply(batch, positions).await?;
                 if outcome.applied <= applied {
                     break;
                 }

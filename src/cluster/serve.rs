@@ -8,6 +8,7 @@ use crate::env::{BoxFuture, PeerHandler};
 use crate::net::message::{Request, Response};
 use crate::obs::flow::{self, Context, Ended, Flow, SpanKind};
 use crate::store;
+use crate::types::position::Positions;
 use crate::types::region::RegionId;
 
 use super::Cluster;
@@ -87,8 +88,19 @@ impl Cluster {
                 Response::Declined("only its origin pushes a log".to_owned())
             }
             Request::LogPush(batch) => {
-                let outcome = self.apply(batch).await?;
+                let outcome = self.apply(batch, Positions::new()).await?;
                 Response::LogApplied { applied: outcome.applied, refused: outcome.refused }
+            }
+            Request::LogPushKnown { batch, .. } if batch.origin != from => {
+                Response::Declined("only its origin pushes a log".to_owned())
+            }
+            Request::LogPushKnown { batch, positions } => {
+                let outcome = self.apply(batch, positions).await?;
+                Response::LogApplied { applied: outcome.applied, refused: outcome.refused }
+            }
+            Request::LogPullKnown { origin, incarnation, after } => {
+                let batch = self.stretch_for(origin, incarnation, after).await?;
+                Response::LogStretchKnown { batch, positions: self.known_positions()? }
             }
             Request::LogPull { origin, incarnation, after } => {
                 Response::LogStretch(self.stretch_for(origin, incarnation, after).await?)

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use crate::limits;
 use crate::net::message::PendingChange;
@@ -21,8 +22,11 @@ use super::hold::Holding;
 use super::pending::{self, PendingEntry};
 
 struct Stage {
-    writer: BlobWriter,
+    /// `None` once the bytes were sealed.
+    writer: Option<BlobWriter>,
     next: u64,
+    /// Wakes who waits for more.
+    more: Arc<Notify>,
     /// Pieces that came before their predecessors.
     parked: BTreeMap<u64, Bytes>,
 }
@@ -69,8 +73,8 @@ impl Cluster {
         if entries.len() >= limits::STAGES_MAX {
             return Err("too many bodies on their way here".to_owned());
         }
-        let writer = self.inner.store.blob_writer(blob);
-        let stage = Stage { writer, next: 0, parked: BTreeMap::new() };
+        let (writer, more) = (Some(self.inner.store.blob_writer(blob)), Arc::default());
+        let stage = Stage { writer, next: 0, more, parked: BTreeMap::new() };
         let stage = Arc::new(tokio::sync::Mutex::new(stage));
         entries.insert((from, blob), Entry { stage: stage.clone(), touched: now });
         Ok(stage)
@@ -86,6 +90,9 @@ impl Cluster {
     ) -> Result<(), String> {
         let stage = self.stage(from, blob)?;
         let mut stage = stage.lock().await;
+        if stage.writer.is_none() {
+            return Ok(());
+        }
         if offset > stage.next {
             if stage.parked.len() >= limits::STAGE_WINDOW * 2 {
                 return Err("pieces came too far out of order".to_owned());
@@ -96,14 +103,17 @@ impl Cluster {
         let mut ready = (offset == stage.next).then_some(bytes);
         while let Some(bytes) = ready.take() {
             stage.next += bytes.len() as u64;
-            stage.writer.write(bytes).await.map_err(|why| why.to_string())?;
+            let Some(writer) = &mut stage.writer else { break };
+            writer.write(bytes).await.map_err(|why| why.to_string())?;
             let next = stage.next;
             ready = stage.parked.remove(&next);
         }
+        stage.more.notify_waiters();
         Ok(())
     }
 
-    /// Holds a change with its bytes, durably. An error says why it is not held.
+    /// Holds a change with its bytes, durably; those that are still on their way here are waited
+    /// for. An error says why it is not held.
     pub(super) async fn hold(
         &self,
         from: RegionId,
@@ -114,11 +124,18 @@ impl Cluster {
             return Err("only its origin may ask to hold a change".to_owned());
         }
         self.observe(change.stamp).map_err(|_| "its stamp is too far ahead".to_owned())?;
-        let mut sealed = Vec::new();
+        let (mut sealed, mut stages) = (Vec::new(), Vec::new());
         for blob in &change.blobs {
-            if !self.inner.store.holds(&blob.id).map_err(|why| why.to_string())? {
-                sealed.push(self.seal(from, blob).await?);
+            if self.holds_blob(blob)? {
+                continue;
             }
+            let mut stage = self.arrived(from, blob).await?.lock_owned().await;
+            // Whoever asked at the same time was first.
+            if !self.holds_blob(blob)? {
+                self.inner.stages.take(from, blob.id);
+                sealed.push(seal(&mut stage, blob).await?);
+            }
+            stages.push(stage);
         }
         let now_ms = self.env().now_ms();
         let kept = self
@@ -150,22 +167,45 @@ impl Cluster {
             })
             .await
             .map_err(|why| why.to_string())?;
+        drop(stages);
         if kept { Ok(()) } else { Err("it was given up before".to_owned()) }
     }
 
-    async fn seal(&self, from: RegionId, blob: &BlobRef) -> Result<SealedBlob, String> {
-        let stage = self.inner.stages.take(from, blob.id).ok_or("its bytes did not come")?;
-        let Ok(stage) = Arc::try_unwrap(stage) else {
-            return Err("its bytes are still coming".to_owned());
-        };
-        let stage = stage.into_inner();
-        if stage.next != blob.len {
-            return Err(format!("{} of {} bytes came", stage.next, blob.len));
-        }
-        let sealed = stage.writer.finish().await.map_err(|why| why.to_string())?;
-        if sealed.blob() != *blob {
-            return Err("its bytes fail their checksum".to_owned());
-        }
-        Ok(sealed)
+    fn holds_blob(&self, blob: &BlobRef) -> Result<bool, String> {
+        self.inner.store.holds(&blob.id).map_err(|why| why.to_string())
     }
+
+    /// Waits for the last piece, as long as pieces come.
+    async fn arrived(
+        &self,
+        from: RegionId,
+        blob: &BlobRef,
+    ) -> Result<Arc<tokio::sync::Mutex<Stage>>, String> {
+        let stage = self.stage(from, blob.id)?;
+        loop {
+            let (came, more) = {
+                let stage = stage.lock().await;
+                (stage.next, stage.more.clone().notified_owned())
+            };
+            if came >= blob.len {
+                return Ok(stage);
+            }
+            if self.env().timeout(limits::STAGE_STALL_MAX, more).await.is_err() {
+                self.inner.stages.take(from, blob.id);
+                return Err(format!("{came} of {} bytes came", blob.len));
+            }
+        }
+    }
+}
+
+async fn seal(stage: &mut Stage, blob: &BlobRef) -> Result<SealedBlob, String> {
+    let writer = stage.writer.take().ok_or("its bytes were sealed before")?;
+    if stage.next != blob.len {
+        return Err(format!("{} bytes came, not {}", stage.next, blob.len));
+    }
+    let sealed = writer.finish().await.map_err(|why| why.to_string())?;
+    if sealed.blob() != *blob {
+        return Err("its bytes fail their checksum".to_owned());
+    }
+    Ok(sealed)
 }

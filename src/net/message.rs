@@ -93,6 +93,18 @@ pub enum Request {
     HoldOffered(Box<PendingChange>),
     /// The present state of these records, and what their giver knows.
     Known(Vec<RecordId>),
+    /// As `LogPush`; who has applied `positions` knows all that is in its records, which are of now
+    /// and not of their places in the log.
+    LogPushKnown {
+        batch: LogBatch,
+        positions: Positions,
+    },
+    /// As `LogPull`, answered by `LogStretchKnown`.
+    LogPullKnown {
+        origin: RegionId,
+        incarnation: Incarnation,
+        after: u64,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -136,6 +148,11 @@ pub enum Response {
     /// As `Records`; who has applied `positions` knows all that was known here then.
     Known {
         records: Vec<Option<Carried>>,
+        positions: Positions,
+    },
+    /// As `LogStretch`, with what its giver knows.
+    LogStretchKnown {
+        batch: Option<LogBatch>,
         positions: Positions,
     },
 }
@@ -270,6 +287,7 @@ impl Response {
             Self::Forwarded(_) => "Forwarded",
             Self::LastStamp(_) => "LastStamp",
             Self::Known { .. } => "Known",
+            Self::LogStretchKnown { .. } => "LogStretchKnown",
         }
     }
 }
@@ -425,13 +443,13 @@ mod tests {
             variants::<Request>(),
             "Ping LogPush LogPull Heads Stage Hold Fate Settle DigestGroups DigestLeaves \
              DigestRecords Records Manifest Chunk Register Heat MakeCopy Confirm Whereabouts Forward \
-             LastStamp HoldOffered Known"
+             LastStamp HoldOffered Known LogPushKnown LogPullKnown"
         );
         assert_eq!(
             variants::<Response>(),
             "Pong Done Declined LogApplied LogStretch Heads Fate Settled Digests DigestRecords \
              Records Manifest Chunk Absent Register Confirmed Whereabouts Forwarded LastStamp \
-             Known"
+             Known LogStretchKnown"
         );
         assert_eq!(
             variants::<RegisterRequest>(),

@@ -1,5 +1,5 @@
-//! Creations, changes and deletions on conditions, and plain writes beside them, from all regions on
-//! few keys, in the same storm: the history of each key is linearizable.
+//! Creations, changes and deletions on conditions, consistent reads, and plain writes beside them,
+//! from all regions on few keys, in the same storm: the history of each key is linearizable.
 //!
 //! `GODWIT_CONDITIONAL=0` leaves it out. When conditions were judged at the row of the region that a
 //! request entered by, it found that within the first seeds.
@@ -60,12 +60,15 @@ impl Conditional {
     pub(crate) fn client(&self, world: &World, region: RegionId) {
         let (engine, this) = (world.engine(region), self.clone());
         let name = KEYS[usize::try_from(world.rng.below(KEYS.len() as u64)).unwrap()];
-        let what = world.rng.below(8);
+        let what = world.rng.below(10);
         let len = usize::try_from(8 + world.rng.below(2) * 6000).unwrap();
         world.run_on(region, async move { this.request(engine, name, what, len).await });
     }
 
     async fn request(&self, engine: Engine, name: &'static str, what: u64, len: usize) {
+        if what >= 8 {
+            return self.read_in_order(engine, name).await;
+        }
         // What a client that has just read the key here would expect of it.
         let known = match read(&engine, name).await {
             Ok(read) => read.map(|(_, body)| etag(&body)),
@@ -98,6 +101,16 @@ impl Conditional {
                 self.put(engine, name, body, Op::PutIfAbsent(new), absent).await;
             }
         }
+    }
+
+    /// A read that has its place in the order.
+    async fn read_in_order(&self, engine: Engine, name: &'static str) {
+        let operation = self.begin(name, Op::Read);
+        let answer = match read(&engine.linearizable(), name).await {
+            Ok(shown) => Answer::Saw(shown.map(|(_, body)| etag(&body))),
+            Err(_) => Answer::Unknown,
+        };
+        self.end(name, operation, answer);
     }
 
     fn begin(&self, name: &'static str, op: Op<String>) -> usize {

@@ -230,3 +230,17 @@ async fn a_deletion_made_during_an_upload_comes_after_it() {
     assert_eq!(row.versions.len(), 1, "the deletion covers what it came after");
     assert!(row.object().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_costs_one_round_trip_whether_its_body_rides_or_not() {
+    let world = World::new(&["fra", "iad", "nrt"]).await;
+    world.net.set_delay_ms("fra", "iad", 40);
+    world.net.set_delay_ms("fra", "nrt", 100);
+    let config = bucket(Ack::Default);
+    for bytes in [100, 100_000, 3 << 20] {
+        let start = tokio::time::Instant::now();
+        put(&world.at("fra"), &config, "k", &vec![5; bytes]).await.unwrap();
+        let ms = start.elapsed().as_millis();
+        assert!((80..90).contains(&ms), "{bytes} bytes: {ms} ms");
+    }
+}
