@@ -247,6 +247,8 @@ impl Request {
             Self::LastStamp => "LastStamp",
             Self::HoldOffered(..) => "HoldOffered",
             Self::Known(..) => "Known",
+            Self::LogPushKnown { .. } => "LogPushKnown",
+            Self::LogPullKnown { .. } => "LogPullKnown",
         }
     }
 
