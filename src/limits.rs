@@ -97,6 +97,12 @@ pub const BODY_SYNC_PATIENCE: Duration = Duration::from_secs(60);
 /// Syncs of large bodies at the same time: each keeps a thread, and reads need some too.
 pub const BODY_SYNCS_MAX: usize = 64;
 
+/// A node compares its clock with its peers' this often, from so many members on, and takes no plain
+/// writes while it is further off than this, milliseconds.
+pub const FENCE_INTERVAL: Duration = Duration::from_secs(2);
+pub const FENCE_MEMBERS_MIN: usize = 3;
+pub const FENCE_MS: u64 = 250;
+
 /// Remote stamps further ahead than this are quarantined.
 pub const CLOCK_AHEAD_MAX_MS: u64 = 500;
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_millis(CLOCK_AHEAD_MAX_MS);

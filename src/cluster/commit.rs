@@ -71,6 +71,7 @@ impl Cluster {
     where
         E: From<Unavailable> + Send + 'static,
     {
+        self.check_clock()?;
         let quorum = self.quorum(config);
         quorum.check()?;
         if write.bodies.iter().any(Body::needs_holders) && quorum.followers_needed() > 0 {

@@ -49,7 +49,7 @@ impl Cluster {
             return Err(silent);
         }
         let settle_ms = u64::try_from(limits::HEADS_SETTLE.as_millis()).unwrap_or(u64::MAX);
-        let until_ms = self.env().now_ms().saturating_sub(settle_ms);
+        let until_ms = self.right_ms().saturating_sub(settle_ms);
         Ok(Horizon { until_ms, positions: self.furthest() })
     }
 

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::env::{Class, Env, PeerError, Peers};
 use crate::limits;
 use crate::logic::clock::{Ahead, Clock};
+use crate::logic::fence::Fence;
 use crate::logic::membership::Node;
 use crate::logic::placement::PlacementConfig;
 use crate::net::message::{Request, Response};
@@ -74,6 +75,7 @@ mod stage;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod timekeeping;
 mod turns;
 mod view;
 mod write;
@@ -155,6 +157,7 @@ struct Inner {
     members: Mutex<Arc<Members>>,
     roster: roster::Roster,
     clock: Mutex<Clock>,
+    fence: Mutex<Fence>,
     acks: acks::Acks,
     active: active::Active,
     stages: stage::Stages,
@@ -219,6 +222,7 @@ impl Cluster {
         let own_head = own.map_or(0, |(_, last)| *last);
         let (members, since) = Members::open(&store, members).await?;
         let registers = register::RegisterState::open(&env, &store).await?;
+        let fence = Fence::new(env.now_ms(), env.monotonic());
         let stop = watch::channel(false).0;
         let (tell, events) = mpsc::channel(limits::GOSSIP_QUEUE_MAX);
         let node = Node { region, incarnation, boot: registers.acceptor.boot(), renewal: 0 };
@@ -237,6 +241,7 @@ impl Cluster {
                 roster: roster::Roster::new(&members, region, since),
                 members: Mutex::new(Arc::new(members)),
                 clock: Mutex::new(clock),
+                fence: Mutex::new(fence),
                 acks: acks::Acks::default(),
                 active: active::Active::default(),
                 stages: stage::Stages::default(),
@@ -306,7 +311,7 @@ impl Cluster {
 
     /// A stamp above `floor` and above everything that this node has seen.
     pub fn stamp(&self, floor: Stamp) -> Stamp {
-        let now_ms = self.env().now_ms();
+        let now_ms = self.right_ms();
         self.clock().stamp(now_ms, floor)
     }
 
@@ -328,7 +333,7 @@ impl Cluster {
 
     /// Later stamps of this node are above this one of another.
     fn observe(&self, stamp: Stamp) -> Result<(), Ahead> {
-        let now_ms = self.env().now_ms();
+        let now_ms = self.right_ms();
         self.clock().observe(stamp, now_ms)
     }
 
@@ -340,6 +345,7 @@ impl Cluster {
     /// Everything that goes on without a request.
     fn spawn_keepers(&self) {
         self.spawn("registers", self.registers().keep(self.inner.stopping()));
+        self.spawn("clock-watch", self.clone().watch_clock());
         self.spawn("access-keys", self.clone().follow_keys());
         self.spawn("members", self.clone().keep_members());
         self.spawn("log-follower", self.clone().follow_logs());

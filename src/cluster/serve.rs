@@ -82,6 +82,7 @@ impl Cluster {
     async fn answer(&self, from: RegionId, request: Request) -> Result<Response, store::Error> {
         Ok(match request {
             Request::Ping => Response::Pong,
+            Request::Time => Response::Time(self.env().now_ms()),
             Request::LastStamp => Response::LastStamp(self.last_stamp_of(from)?),
             Request::Forward(question) => self.forwarded(question).await,
             Request::LogPush(batch) if batch.origin != from => {

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod copies;
 pub mod cors;
 pub mod encryption;
+pub mod fence;
 pub mod heat;
 pub mod keyring;
 pub mod lifecycle;

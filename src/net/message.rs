@@ -105,6 +105,8 @@ pub enum Request {
         incarnation: Incarnation,
         after: u64,
     },
+    /// What does your clock say?
+    Time,
 }
 
 /// The answer to a [`Request`].
@@ -155,6 +157,8 @@ pub enum Response {
         batch: Option<LogBatch>,
         positions: Positions,
     },
+    /// Milliseconds since 1970.
+    Time(u64),
 }
 
 /// The version of the messages: the first byte of each.
@@ -290,6 +294,7 @@ impl Response {
             Self::LastStamp(_) => "LastStamp",
             Self::Known { .. } => "Known",
             Self::LogStretchKnown { .. } => "LogStretchKnown",
+            Self::Time(_) => "Time",
         }
     }
 }
@@ -445,13 +450,13 @@ mod tests {
             variants::<Request>(),
             "Ping LogPush LogPull Heads Stage Hold Fate Settle DigestGroups DigestLeaves \
              DigestRecords Records Manifest Chunk Register Heat MakeCopy Confirm Whereabouts Forward \
-             LastStamp HoldOffered Known LogPushKnown LogPullKnown"
+             LastStamp HoldOffered Known LogPushKnown LogPullKnown Time"
         );
         assert_eq!(
             variants::<Response>(),
             "Pong Done Declined LogApplied LogStretch Heads Fate Settled Digests DigestRecords \
              Records Manifest Chunk Absent Register Confirmed Whereabouts Forwarded LastStamp \
-             Known LogStretchKnown"
+             Known LogStretchKnown Time"
         );
         assert_eq!(
             variants::<RegisterRequest>(),

@@ -53,13 +53,14 @@ export const looks = signal<Readonly<Record<string, Look>>>({});
 
 const KEPT = 40;
 
-/** Prometheus text as sums by name. */
+/** Prometheus text as sums by name, and by name and labels. */
 export function counters(text: string): Record<string, number> {
   const out: Record<string, number> = {};
   for (const line of text.split('\n')) {
     const match = /^([a-z0-9_]+)(\{[^}]*\})? (\S+)/.exec(line);
     if (!match || match[1]!.endsWith('_bucket')) continue;
     out[match[1]!] = (out[match[1]!] ?? 0) + Number(match[3]);
+    if (match[2]) out[match[1]! + match[2]] = Number(match[3]);
   }
   return out;
 }

@@ -6,6 +6,7 @@ import { ago, bytes, count, millis } from '../format';
 import { follow, looks, lookAround } from '../traffic';
 import { attempt, Button, Empty, Problem, Switch, useEvery } from '../ui';
 import { Tile } from './map';
+import { Members } from './members';
 
 interface Line {
   at_ms: number;
@@ -92,6 +93,7 @@ export function Nodes() {
           </table>
         </div>
       </section>
+      <Members />
       {known && <Disks codes={codes} />}
       {known && <Upkeep codes={codes} />}
       {known && (
@@ -120,6 +122,13 @@ export function Nodes() {
   );
 }
 
+/** The share of chunks that readers were given without a question to another region. */
+function hits(counters: Readonly<Record<string, number>>): string {
+  const all = counters['godwit_read_chunks_total'] ?? 0;
+  const fetched = counters['godwit_read_chunks_total{source="region"}'] ?? 0;
+  return all ? `${((1 - fetched / all) * 100).toFixed(0)} %` : '–';
+}
+
 /** What each node keeps, where, and what its clock says. */
 function Disks({ codes }: { codes: readonly string[] }) {
   const all = looks.value;
@@ -128,11 +137,11 @@ function Disks({ codes }: { codes: readonly string[] }) {
       <h2>Nodes</h2>
       <div class="scroll" tabIndex={0} role="region" aria-label="Disks, caches and clocks">
         <table class="list">
-          <thead><tr><th>Node</th><th>Disk</th><th class="num">Bodies in segments</th><th class="num">Cached from others</th><th class="num">In memory</th><th class="num">Clock</th><th class="num">Bad reads</th></tr></thead>
+          <thead><tr><th>Node</th><th>Disk</th><th class="num">Bodies in segments</th><th class="num">Cached from others</th><th class="num">In memory</th><th class="num">Cache hits</th><th class="num">Clock</th><th class="num">Bad reads</th></tr></thead>
           <tbody>
             {codes.map((code) => {
               const { node, clock } = all[code] ?? {};
-              if (!node) return <tr key={code}><th scope="row">{code}</th><td data-label="Disk" colSpan={6}>cannot be asked through this address</td></tr>;
+              if (!node) return <tr key={code}><th scope="row">{code}</th><td data-label="Disk" colSpan={7}>cannot be asked through this address</td></tr>;
               const used = node.disk_total_bytes - node.disk_free_bytes;
               return (
                 <tr key={code}>
@@ -141,6 +150,7 @@ function Disks({ codes }: { codes: readonly string[] }) {
                   <td data-label="Bodies in segments" class="num">{bytes(node.segment_live_bytes)} <small>of {bytes(node.segment_bytes)}</small></td>
                   <td data-label="Cached from others" class="num">{bytes(node.cache_bytes)}</td>
                   <td data-label="In memory" class="num">{bytes(node.memory_cache_bytes)}</td>
+                  <td data-label="Cache hits" class="num">{hits(all[code]!.counters)}</td>
                   <td data-label="Clock" class={`num ${Math.abs(clock ?? 0) > 2000 ? 'late' : ''}`}>{clock === null || clock === undefined ? '–' : `${clock <= -50 ? '−' : '+'}${(Math.abs(clock) / 1000).toFixed(1)} s`}</td>
                   <td data-label="Bad reads" class={`num ${node.corrupt_reads ? 'late' : ''}`}>{count(node.corrupt_reads)}</td>
                 </tr>
