@@ -253,6 +253,7 @@ impl Request {
             Self::Known(..) => "Known",
             Self::LogPushKnown { .. } => "LogPushKnown",
             Self::LogPullKnown { .. } => "LogPullKnown",
+            Self::Time => "Time",
         }
     }
 
