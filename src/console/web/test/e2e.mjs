@@ -661,6 +661,23 @@ await step('pictures for the README', async () => {
   await shot('moved');
 });
 
+await step('a region is drained and taken back', async () => {
+  await go('cluster');
+  const members = page.getByRole('region', { name: 'Members of the cluster' });
+  await members.getByRole('rowheader', { name: /^nrt/ }).waitFor();
+  await accessible('the members');
+  await members.getByRole('button', { name: 'Drain nrt' }).click();
+  await members.getByText('drains: what it has moves away').waitFor();
+  await accessible('a region that drains');
+  await members.getByRole('button', { name: 'Undrain nrt' }).click();
+  await members.getByText('drains: what it has moves away').waitFor({ state: 'detached' });
+  await members.getByRole('button', { name: 'Remove nrt' }).click();
+  must(await button('Remove the drained region').isDisabled(), 'its code was not typed');
+  await accessible('removing a region');
+  await page.keyboard.press('Escape');
+  await closed();
+});
+
 await step('a session ends', async () => {
   await go('buckets');
   await button('Sign out').click();
