@@ -39,6 +39,7 @@ export function Promises({ bucket }: { bucket: string }) {
   );
 }
 
+/** Each form takes its own fields from what was found, so that saving one leaves what is typed in another. */
 type Of = { bucket: string; found: About; again: () => void };
 
 function Where({ found }: Of) {
@@ -62,7 +63,7 @@ function Order({ bucket, found, again }: Of) {
     setAck(String(found.ack));
     setCopies(String(found.copies));
     setStrong(found.consistency === 'strong');
-  }, [found]);
+  }, [found.ack, found.copies, found.consistency]);
   const save = async () => {
     const consistency = strong ? 'strong' : 'eventual';
     await patch(bucket, { ack, copies: Number(copies), ...(consistency === found.consistency ? {} : { consistency }) });
@@ -94,7 +95,7 @@ function Quota({ bucket, found, again }: Of) {
   useEffect(() => {
     setSize(found.quota_bytes ? String(found.quota_bytes / GIB) : '');
     setObjects(found.quota_objects ? String(found.quota_objects) : '');
-  }, [found]);
+  }, [found.quota_bytes, found.quota_objects]);
   const save = async () => {
     await patch(bucket, { quota_bytes: size ? Math.round(Number(size) * GIB) : null, quota_objects: objects ? Number(objects) : null });
     again();
@@ -118,7 +119,7 @@ function Keeping({ bucket, found, again }: Of) {
   useEffect(() => {
     setOn(found.soft_delete.enabled);
     setDays(String(found.soft_delete.retention_days));
-  }, [found]);
+  }, [found.soft_delete.enabled, found.soft_delete.retention_days]);
   const save = async () => {
     await patch(bucket, { soft_delete: { enabled: on, retention_days: Number(days) } });
     again();
