@@ -50,7 +50,7 @@ impl Wires {
     }
 
     /// Lets time pass without waiting for it.
-    pub fn pass_time(&self, time: Duration) {
+    fn pass_time(&self, time: Duration) {
         self.ahead_ms.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
@@ -171,6 +171,11 @@ impl Deliveries {
 }
 
 impl Node {
+    /// Lets time pass where this node is alone.
+    pub async fn pass_time(&self, time: Duration) {
+        pass_time(std::slice::from_ref(self), time).await;
+    }
+
     /// A cluster of one.
     pub async fn start() -> Self {
         Self::with_webhooks(&[]).await
@@ -281,6 +286,16 @@ async fn start_cluster(
     let cluster = Cluster::start(env.clone(), store, peers, &handler, members, options).await;
     wires.handlers.lock().unwrap().insert(own, handler);
     cluster.unwrap()
+}
+
+/// Lets time pass for all nodes. A write that was under way has taken that long now: until it is done,
+/// its disk counts as one that does not answer.
+pub async fn pass_time(nodes: &[Node], time: Duration) {
+    nodes[0].wires.pass_time(time);
+    for node in nodes {
+        let store = node.cluster.store().clone();
+        eventually(&node.env, "the disk answers", || async { store.trouble().is_none() }).await;
+    }
 }
 
 /// Waits until a condition holds; panics with what was waited for.

@@ -13,7 +13,7 @@ use godwit::types::lifecycle::{Expiration, Lifecycle, Noncurrent, Rule, Scope};
 use godwit::types::lock::{LockMode, Retention};
 use godwit::types::object::Content;
 
-use crate::common::node::{Node, eventually};
+use crate::common::node::{Node, eventually, pass_time};
 use crate::user::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -57,7 +57,7 @@ async fn with_rules(rules: &[Rule]) -> Node {
 
 /// What a walk does after so many days. It does all of it: the next one finds nothing.
 async fn after_days(node: &Node, days: u32) -> Passed {
-    node.wires.pass_time(DAY * days);
+    node.pass_time(DAY * days).await;
     let passed = run(node).await;
     let again = run(node).await;
     assert_eq!(done(&again), [0; 4], "{again:?}");
@@ -109,9 +109,9 @@ async fn an_object_is_deleted_at_the_midnight_after_its_days_and_others_stay() {
     let expiry = node.engine.head_object(&get_of("logs/a")).await.unwrap();
     let due = node.engine.expiry(&bucket(), &key("logs/a"), &expiry).unwrap().unwrap();
     let left_ms = due.at_ms - node.env.now_ms();
-    node.wires.pass_time(Duration::from_millis(left_ms - 60_000));
+    node.pass_time(Duration::from_millis(left_ms - 60_000)).await;
     assert_eq!(done(&run(&node).await), [0; 4], "a minute before midnight");
-    node.wires.pass_time(Duration::from_secs(61));
+    node.pass_time(Duration::from_secs(61)).await;
     assert_eq!(done(&run(&node).await), [2, 0, 0, 0]);
     assert_eq!(keys(&node.engine).await, ["keep"]);
     let node = node.restart().await;
@@ -335,7 +335,7 @@ async fn each_object_is_expired_by_one_of_three_regions() {
         everywhere(&nodes, name, b"x").await;
         everywhere(&nodes, &format!("big {name}"), &vec![1_u8; 200_000]).await;
     }
-    nodes[0].wires.pass_time(DAY * 3);
+    pass_time(&nodes, DAY * 3).await;
     for node in &nodes {
         let passed = run(node).await;
         assert_eq!((done(&passed), passed.waiting), ([2, 0, 0, 0], 0), "what it is the primary of");
@@ -361,7 +361,7 @@ async fn an_object_that_was_written_elsewhere_meanwhile_stays() {
         .await;
         put(&fra.engine, "k", "old").await.unwrap();
         everywhere(&nodes, "k", b"old").await;
-        fra.wires.pass_time(DAY * 3);
+        pass_time(&nodes, DAY * 3).await;
         fra.wires.set_away(iad.engine.region(), true);
         put(&iad.engine, "k", "new").await.unwrap();
         assert_eq!(done(&run(fra).await), [1, 0, 0, 0], "fra does not know of it");
@@ -377,7 +377,7 @@ async fn a_region_waits_for_the_primary_for_a_while_and_both_may_do_it() {
     let (fra, iad) = (&nodes[0], &nodes[1]);
     put(&fra.engine, "k", "x").await.unwrap();
     everywhere(&nodes, "k", b"x").await;
-    fra.wires.pass_time(DAY * 3);
+    pass_time(&nodes, DAY * 3).await;
     // They must have heard of each other since the days passed.
     put(&fra.engine, "later", "y").await.unwrap();
     put(&iad.engine, "later still", "z").await.unwrap();
@@ -387,7 +387,7 @@ async fn a_region_waits_for_the_primary_for_a_while_and_both_may_do_it() {
     let passed = run(iad).await;
     assert_eq!((done(&passed), passed.waiting), ([0; 4], 1));
     assert_eq!(passed.away.iter().map(ToString::to_string).collect::<Vec<_>>(), ["fra"]);
-    fra.wires.pass_time(Duration::from_secs(3600));
+    pass_time(&nodes, Duration::from_secs(3600)).await;
     assert_eq!(done(&run(iad).await), [1, 0, 0, 0], "fra is away for too long");
     assert_eq!(done(&run(fra).await), [1, 0, 0, 0], "fra does it as well");
     fra.wires.set_away(fra.engine.region(), false);
@@ -412,9 +412,9 @@ async fn a_marker_stays_while_a_region_is_away_that_may_have_a_version_under_it(
     .await;
     fra.wires.set_away(iad.engine.region(), true);
     put(&iad.engine, "k", "hidden").await.unwrap();
-    fra.wires.pass_time(Duration::from_secs(1));
+    pass_time(&nodes, Duration::from_secs(1)).await;
     delete(&fra.engine, "k").await;
-    fra.wires.pass_time(DAY * 2);
+    pass_time(&nodes, DAY * 2).await;
     let passed = run(fra).await;
     assert_eq!((done(&passed), passed.waiting), ([0; 4], 1), "it looks as if nothing were there");
     assert_eq!(passed.away.iter().map(ToString::to_string).collect::<Vec<_>>(), ["iad"]);
@@ -422,7 +422,7 @@ async fn a_marker_stays_while_a_region_is_away_that_may_have_a_version_under_it(
     eventually(&fra.env, "the version came", || async { versions(&fra.engine).await.len() == 2 })
         .await;
     delete(&fra.engine, "alone").await;
-    fra.wires.pass_time(DAY * 2);
+    pass_time(&nodes, DAY * 2).await;
     eventually(&fra.env, "the marker that is alone goes", || async {
         done(&run(fra).await) == [0, 0, 1, 0]
     })

@@ -8,7 +8,7 @@ use godwit::types::bucket::{Ack, BucketConfig};
 use godwit::types::kept::{Keeping, Why};
 use godwit::types::object::Row;
 
-use crate::common::node::{Node, eventually};
+use crate::common::node::{Node, eventually, pass_time};
 use crate::user::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -59,7 +59,7 @@ async fn conflict(small: bool) -> Vec<Node> {
     nodes[0].wires.set_away(iad, true);
     let len = if small { 10 } else { 300_000 };
     put(&nodes[0].engine, "k", vec![1_u8; len]).await.unwrap();
-    nodes[0].wires.pass_time(Duration::from_millis(50));
+    pass_time(&nodes, Duration::from_millis(50)).await;
     put(&nodes[1].engine, "k", vec![2_u8; len + 1]).await.unwrap();
     nodes[0].wires.set_away(iad, false);
     agree(&nodes, "both know both writes", |row| row.versions.len() == 2).await;
@@ -68,7 +68,7 @@ async fn conflict(small: bool) -> Vec<Node> {
 
 /// Walks until the loser's window has begun.
 async fn begun(nodes: &[Node]) {
-    nodes[0].wires.pass_time(Duration::from_secs(120));
+    pass_time(nodes, Duration::from_secs(120)).await;
     eventually(&nodes[0].env, "the window has begun", || async {
         walk(nodes).await;
         let mut begun = true;
@@ -93,17 +93,17 @@ async fn a_loser_is_shown_everywhere_and_ends_everywhere_with_its_window() {
     let until_ms = kept(&nodes[1].engine).await[0].until_ms.unwrap();
     let day_ms = 24 * 3_600_000;
     assert!(until_ms.abs_diff(nodes[0].env.now_ms() + day_ms) < 60_000);
-    nodes[0].wires.pass_time(23 * HOUR);
+    pass_time(&nodes, 23 * HOUR).await;
     walk(&nodes).await;
     assert_eq!(kept(&nodes[0].engine).await.len(), 1);
     let loser = row(&nodes[0], "k").await.versions[1].object().unwrap().parts[0].blob;
-    nodes[0].wires.pass_time(2 * HOUR);
+    pass_time(&nodes, 2 * HOUR).await;
     walk(&nodes).await;
     agree(&nodes, "the loser is over", |row| row.versions.len() == 1).await;
     for node in &nodes {
         assert!(kept(&node.engine).await.is_empty());
         assert_eq!(get(&node.engine, "k").await.unwrap().len(), 300_001);
-        node.wires.pass_time(HOUR);
+        pass_time(&nodes, HOUR).await;
         eventually(&node.env, "its bytes are freed", || async {
             node.cluster.store().maintain().await.unwrap();
             !node.cluster.store().read().unwrap().holds(&loser.id).unwrap()
@@ -151,7 +151,7 @@ async fn a_bucket_with_no_undo_window_keeps_no_loser_for_long() {
         nodes[1].engine.keeping(&bucket()).await == Ok(none)
     })
     .await;
-    nodes[0].wires.pass_time(Duration::from_secs(120));
+    pass_time(&nodes, Duration::from_secs(120)).await;
     eventually(&nodes[0].env, "the loser is over", || async {
         walk(&nodes).await;
         row(&nodes[0], "k").await.versions.len() == 1
@@ -168,7 +168,7 @@ async fn while_a_region_is_away_no_window_begins_and_what_it_wrote_is_kept_when_
     let nodes = conflict(true).await;
     let iad = nodes[1].engine.region();
     nodes[0].wires.set_away(iad, true);
-    nodes[0].wires.pass_time(50 * HOUR);
+    pass_time(&nodes, 50 * HOUR).await;
     walk(&nodes[..1]).await;
     assert_eq!(kept(&nodes[0].engine).await[0].until_ms, None);
     nodes[0].wires.set_away(iad, false);

@@ -254,7 +254,7 @@ async fn what_rules_did_is_told_to_those_who_watch_the_bucket() {
     for key in ["a", "b", "b", "b"] {
         client.put(&format!("/bucket/{key}"), "x").await.expect(200);
     }
-    server.node.wires.pass_time(Duration::from_secs(3 * 86_400));
+    server.node.pass_time(Duration::from_secs(3 * 86_400)).await;
     let expirer = Expirer::new(&server.node.engine);
     let passed = expirer.pass().await.unwrap();
     assert_eq!((passed.expired, passed.erased), (1, 2));
