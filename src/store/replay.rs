@@ -193,7 +193,8 @@ impl Replay<'_> {
                 return Ok(End::Open(position));
             }
             let resume = next.map(|frame| frame.position);
-            self.damage(generation, position, resume.unwrap_or_else(|| reader.size()) - position);
+            let end = resume.unwrap_or_else(|| reader.size());
+            self.damage(generation, position, end.saturating_sub(position));
             match resume {
                 Some(resume) => position = resume,
                 None => return Ok(End::Damaged),
@@ -201,9 +202,10 @@ impl Replay<'_> {
         }
     }
 
-    /// Takes away what is after the end, so that it is never taken for frames later.
+    /// Takes away what is after the end, so that it is never taken for frames later. The file may be
+    /// shorter than its last frame: what fills that up to the next one may be missing.
     fn cut(&mut self, generation: u64, position: u64, reader: &mut Reader) -> Result<(), Error> {
-        let rest = reader.size() - position;
+        let rest = reader.size().saturating_sub(position);
         if rest == 0 {
             return Ok(());
         }
