@@ -251,7 +251,7 @@ impl Cluster {
             Next::List { after: still } if still == after => {
                 Err("too few of the voters before the change list their registers".to_owned())
             }
-            _ => Ok(()),
+            Next::Install | Next::List { .. } | Next::Rewrite(_) | Next::Settle(_) => Ok(()),
         }
     }
 

@@ -25,7 +25,7 @@ use super::Cluster;
 use super::acceptor;
 use super::error::Unavailable;
 use super::pending;
-use super::register::{Operation, Registers};
+use super::register::{Operation, Registers, odd};
 
 /// What became of a create.
 #[derive(Clone, Debug, PartialEq)]
@@ -327,18 +327,8 @@ impl Registers {
             let request = RegisterRequest::Close { name: name.clone(), bucket, stamp };
             match self.ask_voter(region, request).await {
                 Ok(RegisterResponse::Closed { live }) => Ok(live),
-                Ok(RegisterResponse::Declined(why)) | Err(why) => Err(format!("{region}: {why}")),
-                Ok(
-                    RegisterResponse::Behind
-                    | RegisterResponse::Confirmed
-                    | RegisterResponse::KeyNews(_)
-                    | RegisterResponse::Listed { .. }
-                    | RegisterResponse::Members(_)
-                    | RegisterResponse::Outdated(_)
-                    | RegisterResponse::Range { .. }
-                    | RegisterResponse::Record { .. }
-                    | RegisterResponse::Remains(_),
-                ) => Err(format!("{region}: answered another question")),
+                Ok(other) => Err(format!("{region}: {}", odd(other))),
+                Err(why) => Err(format!("{region}: {why}")),
             }
         }))
         .await;

@@ -1,7 +1,7 @@
 //! What a bucket may grow to.
 //!
-//! Usage is what has arrived in the region that a write enters, so that writes at the same time in
-//! several regions can grow a bucket beyond its quota by what is on its way between them.
+//! Usage is what has arrived in the region that a write enters when it begins, so that writes at the
+//! same time can grow a bucket beyond its quota by what is under way.
 //!
 //! Invariant: a write that makes a bucket smaller, or writes over as much as it brings, is never
 //! refused.

@@ -100,6 +100,33 @@ async fn an_upload_whose_region_is_away_waits_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn uploads_of_a_region_that_was_removed_are_ended_by_another_one() {
+    let nodes = three().await;
+    let (fra, iad, nrt) = (&nodes[0], &nodes[1].engine, &nodes[2].engine);
+    let (kept, left) = (begin(&fra.engine, "kept").await, begin(&fra.engine, "left").await);
+    let one = part(iad, "kept", kept, 1, vec![1_u8; MIN]).await.unwrap();
+    let two = part(nrt, "kept", kept, 2, "end").await.unwrap();
+    part(nrt, "left", left, 1, "x").await.unwrap();
+    let gone = fra.engine.region();
+    fra.wires.set_away(gone, true);
+    nodes[1].cluster.remove_region(gone, true).await.unwrap();
+    for node in &nodes[1..] {
+        eventually(&node.env, "the region is removed", || async {
+            !node.cluster.members().regions().any(|info| info.id == gone)
+        })
+        .await;
+    }
+    let made = complete(nrt, "kept", kept, &[(1, &one), (2, &two)]).await.unwrap();
+    assert_eq!(complete(iad, "kept", kept, &[(1, &one), (2, &two)]).await, Ok(made));
+    let whole = [vec![1_u8; MIN], b"end".to_vec()].concat();
+    for engine in [iad, nrt] {
+        assert_eq!(get(engine, "kept").await.unwrap(), whole);
+    }
+    iad.abort_upload(&bucket(), &key("left"), left).await.unwrap();
+    assert_eq!(part(nrt, "left", left, 2, "x").await, Err(Error::NoSuchUpload));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_too_few_regions_take_is_refused_and_invisible() {
     let nodes = three().await;
     for node in &nodes[1..] {

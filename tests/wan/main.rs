@@ -57,7 +57,6 @@ fn five_regions_lose_nothing_and_name_each_bucket_once() {
             writers: 2,
             work: Work { lens, parts_every: 8, new_every: 4, pause },
             names_every: Duration::from_millis(500),
-            registers: number_of("GODWIT_REGISTERS") != Some(0),
             lose: true,
         };
         let done = storm(folder, seed, plan).await;
@@ -81,7 +80,6 @@ fn five_regions_lose_nothing_for_a_long_time() {
             writers: 2,
             work: Work { lens, parts_every: 6, new_every: 12, pause },
             names_every: Duration::from_secs(2),
-            registers: number_of("GODWIT_REGISTERS") != Some(0),
             lose: false,
         };
         let done = storm(folder, seed, plan).await;

@@ -30,8 +30,6 @@ pub struct Plan {
     pub work: objects::Work,
     /// Between two races for a name.
     pub names_every: Duration,
-    /// Whether clients write registers: conditional writes and strong reads of the same keys.
-    pub registers: bool,
     /// Whether a region is lost for good after all that.
     pub lose: bool,
 }
@@ -148,7 +146,7 @@ async fn work(
             let writer = Writer::new(place, client.clone(), seed, plan.work, progress.clone());
             writers.push(tokio::spawn(writer.run()));
         }
-        for number in (0..CALLERS).filter(|_| plan.registers) {
+        for number in 0..CALLERS {
             let (place, seed) = ((region, client.clone()), seed + number);
             let caller = registers::run(registers.clone(), place, seed, progress.clone());
             callers.push(tokio::spawn(caller));
@@ -165,8 +163,6 @@ async fn work(
     for caller in callers {
         caller.await.unwrap();
     }
-    if plan.registers {
-        eprintln!("{} operations on registers have an order", registers.check());
-    }
+    eprintln!("{} operations on registers have an order", registers.check());
     Done { objects, names: names.await.unwrap() }
 }
