@@ -1,66 +1,36 @@
-//! This node as a voter: answers questions about registers, and looks after what it accepted.
+//! This node as a voter: answers questions about registers.
 //!
 //! Invariant: an answer leaves after what it promises is on stable storage; no answer leaves before
-//! peers have confirmed that this disk did not go back in time (a voter that forgot a promise
-//! breaks uniqueness). A value that was accepted and of which nothing more is heard is brought to
-//! its end.
+//! peers have confirmed that this disk did not go back in time (`standing`). What was accepted is
+//! looked after by `sweep`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::limits;
 use crate::logic::register::acceptor::{Cell, Handled};
-use crate::logic::register::{Accepted, Answer, Ask, Ballot, Value, row_value};
-use crate::net::registers::{Bodies, Counters, KeyRange, RegisterRequest, RegisterResponse};
-use crate::store::{self, SealedBlob, Snapshot, Table, Tx};
-use crate::types::bucket::NameState;
-use crate::types::id::{BlobId, BucketId};
-use crate::types::name::ObjectKey;
-use crate::types::object::Row;
+use crate::logic::register::{Answer, Ask, Value, row_value};
+use crate::net::registers::{Bodies, Counters, RegisterRequest, RegisterResponse};
+use crate::store::{self, SealedBlob, Table};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
-use super::Cluster;
-use super::batch::{blobs_of, riding, same_kind};
-use super::names::{self, NameAge, name_age, name_value};
+use super::batch::{riding, same_kind};
+use super::cells::{CELL, Open, cell_key, held_blobs, load_cell, open_key, reduce, save_cell};
+use super::names;
 use super::register::{Registers, attach};
+use super::standing::Standing;
 use super::turns::Turns;
-
-/// Registers that are looked after together.
-const PAGE: usize = 64;
-
-/// Whether this node may answer as a voter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Peers have not confirmed the counters yet.
-    Waiting {
-        confirmed: usize,
-        needed: usize,
-    },
-    Serving,
-    /// A peer knows larger counters: this disk lost promises.
-    Outdated(Counters),
-}
 
 /// The voter's own memory; registers are in the store.
 pub(super) struct Acceptor {
-    counters: Counters,
-    standing: watch::Sender<Standing>,
+    pub(super) counters: Counters,
+    pub(super) standing: watch::Sender<Standing>,
     /// About how many registers are open; exact after each sweep.
-    open: AtomicUsize,
+    pub(super) open: AtomicUsize,
     turns: Turns,
-}
-
-/// A note that a register's accepted value is not known to be chosen, or that its name is being
-/// deleted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Open {
-    id: RecordId,
-    since_ms: u64,
 }
 
 impl Acceptor {
@@ -82,30 +52,6 @@ impl Acceptor {
 
     pub(super) fn standing(&self) -> Standing {
         self.standing.borrow().clone()
-    }
-}
-
-impl Cluster {
-    /// Why this node keeps no registers although it is a voter; for people.
-    pub fn registers_waiting(&self) -> Option<String> {
-        if !self.members().is_voter(self.region()) {
-            return None;
-        }
-        self.inner.registers.acceptor.standing().why_not()
-    }
-}
-
-impl Standing {
-    fn why_not(&self) -> Option<String> {
-        match self {
-            Self::Serving => None,
-            Self::Waiting { confirmed, needed } => Some(format!(
-                "started, but {confirmed} of {needed} peers have confirmed its counters"
-            )),
-            Self::Outdated(_) => {
-                Some("its disk went back in time: it must rejoin as a new node".to_owned())
-            }
-        }
     }
 }
 
@@ -383,169 +329,7 @@ impl Registers {
             Ask::Accept { .. } | Ask::Prepare { .. } | Ask::Query => Ok(()),
         }
     }
-
-    /// Remembers a peer's counters, durably, unless it knew larger ones.
-    async fn confirm_for(
-        &self,
-        peer: RegionId,
-        counters: Counters,
-    ) -> Result<RegisterResponse, store::Error> {
-        let key = counters_key(peer);
-        self.host()
-            .store()
-            .write(move |tx| {
-                let known: Option<Counters> = tx.get(Table::Meta, &key)?;
-                match known {
-                    Some(known) if !counters.follows(&known) => {
-                        return Ok(RegisterResponse::Outdated(known));
-                    }
-                    Some(known) if known == counters => {}
-                    Some(_) | None => tx.put(Table::Meta, &key, &counters)?,
-                }
-                Ok(RegisterResponse::Confirmed)
-            })
-            .await
-    }
-
-    /// Runs until `stop`: gets this voter confirmed, then sweeps.
-    pub(super) async fn keep(self, mut stop: watch::Receiver<bool>) {
-        let work = std::pin::pin!(self.keep_on());
-        tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => {}
-            () = work => {}
-        }
-    }
-
-    async fn keep_on(&self) {
-        let host = self.host();
-        self.get_confirmed().await;
-        if self.state().acceptor.standing() != Standing::Serving {
-            return;
-        }
-        loop {
-            host.env().sleep(limits::REGISTER_SILENCE).await;
-            if let Err(why) = self.sweep().await {
-                tracing::error!(%why, "registers cannot be looked after");
-            }
-        }
-    }
-
-    async fn get_confirmed(&self) {
-        let host = self.host();
-        let mut confirmed: Vec<RegionId> = Vec::new();
-        let mut waited = limits::REGISTER_PAUSE_MIN;
-        loop {
-            // Anew each time: a region that is removed is not waited for.
-            let needed = host.members().confirmations();
-            for peer in host.members().by_distance(host.region(), &**host.peers()) {
-                if confirmed.len() >= needed {
-                    break;
-                }
-                if confirmed.contains(&peer) {
-                    continue;
-                }
-                let request = RegisterRequest::Confirm(self.state().acceptor.counters);
-                match self.call(peer, request).await {
-                    Ok(RegisterResponse::Confirmed) => confirmed.push(peer),
-                    Ok(RegisterResponse::Outdated(known)) => {
-                        tracing::error!(
-                            %peer, ?known, mine = ?self.state().acceptor.counters,
-                            "this disk went back in time; this node keeps no registers"
-                        );
-                        self.state().acceptor.standing.send_replace(Standing::Outdated(known));
-                        return;
-                    }
-                    Ok(other) => tracing::warn!(%peer, ?other, "unexpected answer to counters"),
-                    Err(why) => tracing::debug!(%peer, %why, "counters not confirmed"),
-                }
-            }
-            if confirmed.len() >= needed {
-                self.state().acceptor.standing.send_replace(Standing::Serving);
-                return;
-            }
-            let confirmed = confirmed.len();
-            self.state().acceptor.standing.send_replace(Standing::Waiting { confirmed, needed });
-            host.env().sleep(waited).await;
-            waited = (waited * 2).min(limits::REGISTER_PAUSE_MAX);
-        }
-    }
-
-    /// Brings to an end what was accepted at least a while ago and of which nothing more was heard;
-    /// of what the rows know by now only ballot and stamp are kept.
-    async fn sweep(&self) -> Result<(), store::Error> {
-        let due_ms = u64::try_from(limits::REGISTER_SILENCE.as_millis()).unwrap_or(u64::MAX);
-        let (mut after, mut open): (Option<Vec<u8>>, usize) = (None, 0);
-        loop {
-            let page: Vec<(Vec<u8>, Open)> =
-                self.host().store().read()?.scan(Table::Register, OPEN, after.as_deref(), PAGE)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            open += page.len();
-            let now_ms = self.host().env().now_ms();
-            let old = |note: &Open| now_ms.saturating_sub(note.since_ms) >= due_ms;
-            let due: Vec<RecordId> =
-                page.into_iter().map(|(_, note)| note).filter(old).map(|note| note.id).collect();
-            if due.is_empty() {
-                continue;
-            }
-            let (ended, left) = self.reduce_known(due).await?;
-            open -= ended;
-            join_all(left.iter().map(|id| async move {
-                if let Err(why) = self.finish(id).await {
-                    tracing::debug!(?id, %why, "register left open for now");
-                }
-            }))
-            .await;
-        }
-        self.state().acceptor.open.store(open, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Ends what the rows here know; how many those were, and the others.
-    async fn reduce_known(
-        &self,
-        ids: Vec<RecordId>,
-    ) -> Result<(usize, Vec<RecordId>), store::Error> {
-        self.host()
-            .store()
-            .write(move |tx| {
-                let (mut ended, mut left) = (0, Vec::new());
-                for id in ids {
-                    if reduce(tx, &id)? {
-                        ended += 1;
-                    } else {
-                        left.push(id);
-                    }
-                }
-                Ok((ended, left))
-            })
-            .await
-    }
-
-    /// Finds out what became of a value; the next sweep ends what is known then.
-    async fn finish(&self, id: &RecordId) -> Result<(), super::Unavailable> {
-        let current = self.look(id, limits::REGISTER_TIMEOUT).await?;
-        let name = match id {
-            RecordId::Name(name) => name,
-            RecordId::AccessKey(_)
-            | RecordId::Members
-            | RecordId::Bucket(_)
-            | RecordId::Part(..)
-            | RecordId::Row(..)
-            | RecordId::Upload(_) => return Ok(()),
-        };
-        let current = current.and_then(|value| name_value(&value));
-        match name_age(current.as_ref(), self.host().env().now_ms()) {
-            NameAge::Settled | NameAge::Deleting => Ok(()),
-            NameAge::Stuck => self.set_back(name).await,
-        }
-    }
 }
-
-/// Prefixes of [`Table::Register`].
-pub(super) const CELL: &[u8] = b"cell/";
-const OPEN: &[u8] = b"open/";
 
 /// How a voter's change of a register went.
 enum Asked {
@@ -570,175 +354,5 @@ fn shows_something(value: &Record) -> bool {
         | Record::Name(_)
         | Record::Part(_)
         | Record::Upload(_) => true,
-    }
-}
-
-fn counters_key(peer: RegionId) -> Vec<u8> {
-    [b"counters/", peer.to_string().as_bytes()].concat()
-}
-
-/// A region of this code that comes is another one.
-pub(super) fn forget_counters(tx: &mut Tx<'_>, peer: RegionId) -> Result<(), store::Error> {
-    tx.delete(Table::Meta, &counters_key(peer))
-}
-
-/// Lets all registers go: this region joins the voters, and whatever it kept from an earlier time
-/// counts no more.
-pub(super) fn discard_all(tx: &mut Tx<'_>) -> Result<(), store::Error> {
-    loop {
-        let page: Vec<(Vec<u8>, Cell<Record>)> = tx.scan(Table::Register, CELL, None, PAGE)?;
-        if page.is_empty() {
-            break;
-        }
-        for (key, _) in page {
-            tx.delete(Table::Register, &key)?;
-        }
-    }
-    loop {
-        let page: Vec<(Vec<u8>, Open)> = tx.scan(Table::Register, OPEN, None, PAGE)?;
-        if page.is_empty() {
-            return Ok(());
-        }
-        for (key, _) in page {
-            tx.delete(Table::Register, &key)?;
-        }
-    }
-}
-
-pub(super) fn cell_key(id: &RecordId) -> Vec<u8> {
-    [CELL, store::record_key(id).as_slice()].concat()
-}
-
-fn open_key(id: &RecordId) -> Vec<u8> {
-    [OPEN, store::record_key(id).as_slice()].concat()
-}
-
-pub(super) fn load_cell(tx: &Tx<'_>, id: &RecordId) -> Result<Cell<Record>, store::Error> {
-    Ok(tx.get(Table::Register, &cell_key(id))?.unwrap_or_default())
-}
-
-/// Keeps a promise, and whatever blobs the cell held.
-pub(super) fn save_cell(
-    tx: &mut Tx<'_>,
-    id: &RecordId,
-    cell: &Cell<Record>,
-) -> Result<(), store::Error> {
-    tx.put(Table::Register, &cell_key(id), cell)
-}
-
-/// The blobs of the accepted value that are here: kept until its outcome is known.
-fn held_blobs(tx: &Tx<'_>, cell: &Cell<Record>) -> Result<Vec<BlobId>, store::Error> {
-    let mut held = Vec::new();
-    let value = cell.accepted.as_ref().map(|accepted| &accepted.value.state);
-    for blob in value.into_iter().flat_map(blobs_of) {
-        if tx.holds(&blob.id)? {
-            held.push(blob.id);
-        }
-    }
-    Ok(held)
-}
-
-/// Ends an open register whose value the record here knows; of a key's only ballot, stamp and
-/// operations are kept, because the row says the rest. False where it stays open.
-pub(super) fn reduce(tx: &mut Tx<'_>, id: &RecordId) -> Result<bool, store::Error> {
-    let mut cell = load_cell(tx, id)?;
-    if let Some(accepted) = &mut cell.accepted {
-        let record = tx.record(id)?;
-        let known = record.as_ref().map_or(Stamp::ZERO, |record| row_value(record).stamp);
-        let deleting = match &accepted.value.state {
-            Record::Name(name) => matches!(name.state, NameState::Deleting(_)),
-            Record::AccessKey(_)
-            | Record::Members(_)
-            | Record::Bucket(_)
-            | Record::Part(_)
-            | Record::Row(_)
-            | Record::Upload(_) => false,
-        };
-        if known < accepted.value.stamp || deleting {
-            return Ok(false);
-        }
-        if let Record::Row(row) = &mut accepted.value.state {
-            *row = Row::default();
-            tx.put_holding(Table::Register, &cell_key(id), &cell, &[])?;
-        }
-    }
-    tx.delete(Table::Register, &open_key(id))?;
-    Ok(true)
-}
-
-/// Lets the row of a deletion go; its stamp stays in the register, so that nothing that was judged
-/// before it is accepted. False where the register has something newer: then the row stays.
-pub(super) fn forget_row(
-    tx: &mut Tx<'_>,
-    id: &RecordId,
-    stamp: Stamp,
-) -> Result<bool, store::Error> {
-    let Some(mut cell) = tx.get::<Cell<Record>>(Table::Register, &cell_key(id))? else {
-        return Ok(true);
-    };
-    let ballot = match &cell.accepted {
-        Some(accepted) if accepted.value.stamp > stamp => return Ok(false),
-        Some(accepted) => accepted.ballot,
-        None => Ballot::ZERO,
-    };
-    let state = Record::Row(Row::default());
-    cell.accepted = Some(Accepted { ballot, value: Value { stamp, ops: Vec::new(), state } });
-    tx.put_holding(Table::Register, &cell_key(id), &cell, &[])?;
-    tx.delete(Table::Register, &open_key(id))?;
-    Ok(true)
-}
-
-/// The keys in range of which a value was accepted that no row here shows, with its stamp; and
-/// whether there are more than may be told.
-pub(super) fn open_in(
-    snapshot: &Snapshot,
-    range: &KeyRange,
-) -> Result<(Vec<(ObjectKey, Stamp)>, bool), store::Error> {
-    let bucket = [OPEN, store::row_prefix(range.bucket).as_slice()].concat();
-    let prefix = [&bucket, range.prefix.as_bytes()].concat();
-    let after = range.after.as_ref().map(|after| [&bucket, after.as_bytes()].concat());
-    let mut after = after.filter(|after| *after > prefix);
-    let mut open = Vec::new();
-    loop {
-        let page: Vec<(Vec<u8>, Open)> =
-            snapshot.scan(Table::Register, &prefix, after.as_deref(), PAGE)?;
-        let Some((last, _)) = page.last() else { return Ok((open, false)) };
-        after = Some(last.clone());
-        for (_, note) in page {
-            let RecordId::Row(_, key) = &note.id else { continue };
-            if !range.reaches(key.as_str()) {
-                return Ok((open, false));
-            }
-            let cell: Option<Cell<Record>> = snapshot.get(Table::Register, &cell_key(&note.id))?;
-            let Some(accepted) = cell.and_then(|cell| cell.accepted) else { continue };
-            let row = snapshot.record(&note.id)?;
-            let known = row.as_ref().map_or(Stamp::ZERO, |row| row_value(row).stamp);
-            if accepted.value.stamp > known {
-                open.push((key.clone(), accepted.value.stamp));
-            }
-            if open.len() > limits::LIST_OPEN_MAX {
-                return Ok((open, true));
-            }
-        }
-    }
-}
-
-/// Whether a register of this bucket holds something that no row here shows yet.
-pub(super) fn has_open(tx: &Tx<'_>, bucket: BucketId) -> Result<bool, store::Error> {
-    let prefix = [OPEN, store::row_prefix(bucket).as_slice()].concat();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page: Vec<(Vec<u8>, Open)> =
-            tx.scan(Table::Register, &prefix, after.as_deref(), PAGE)?;
-        let Some((last, _)) = page.last() else { return Ok(false) };
-        after = Some(last.clone());
-        for (_, note) in &page {
-            let cell = load_cell(tx, &note.id)?;
-            let row = tx.record(&note.id)?;
-            let known = row.as_ref().map_or(Stamp::ZERO, |row| row_value(row).stamp);
-            if cell.accepted.is_some_and(|accepted| accepted.value.stamp > known) {
-                return Ok(true);
-            }
-        }
     }
 }

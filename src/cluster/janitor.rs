@@ -17,7 +17,7 @@ use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
-use super::acceptor;
+use super::cells;
 
 /// What nobody needs once every member has passed it.
 enum Spent {
@@ -208,7 +208,7 @@ impl Cluster {
                 if !known.as_ref().is_some_and(same) {
                     return Ok(0);
                 }
-                if !acceptor::forget_row(tx, &id, stamp)? {
+                if !cells::forget_row(tx, &id, stamp)? {
                     return Ok(0);
                 }
                 tx.forget(&id)?;
@@ -219,7 +219,7 @@ impl Cluster {
                 let mut notes = self.spent_notes(&row, now_ms);
                 notes.retain(|note| seen.contains(note));
                 // A value that is still to be settled may name what was erased.
-                if notes.is_empty() || !acceptor::reduce(tx, &id)? {
+                if notes.is_empty() || !cells::reduce(tx, &id)? {
                     return Ok(0);
                 }
                 tx.shorten(&id, &Record::Row(trim::without(row, &notes)))?;

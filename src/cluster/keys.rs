@@ -14,11 +14,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-
 use crate::limits;
 use crate::logic::register::acceptor::Cell;
+use crate::logic::register::change::Electorate;
 use crate::logic::register::{Outcome, Value};
 use crate::net::registers::{KeyNews, NewsCursor, RegisterRequest, RegisterResponse};
 use crate::store::{self, Table};
@@ -28,9 +26,10 @@ use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
-use super::acceptor::{CELL, cell_key};
+use super::ask::{Missed, odd};
+use super::cells::{CELL, cell_key};
 use super::error::Unavailable;
-use super::register::{Missed, Operation, Registers, odd};
+use super::register::{Operation, Registers};
 
 /// Changes a key; it may run several times, each time on what the register has then. `None`: no
 /// change. The stamp is set afterwards.
@@ -180,34 +179,16 @@ impl Registers {
         &self,
         cursors: &mut BTreeMap<RegionId, NewsCursor>,
     ) -> Result<(), Unavailable> {
-        let members = self.host().members();
-        let mut asked: FuturesUnordered<_> = members
-            .voters()
-            .into_iter()
-            .map(|voter| {
-                let cursor = cursors.get(&voter).copied();
-                async move { (voter, self.news_of(voter, cursor).await) }
-            })
-            .collect();
+        let known = &*cursors;
+        let ask = |voter, electorate| self.news_of(voter, electorate, known.get(&voter).copied());
         let (mut heard, mut named) = (BTreeMap::new(), BTreeMap::<AccessKeyId, Stamp>::new());
-        let mut silent = Vec::new();
-        while !members.electorate().is_quorum(|voter| heard.contains_key(&voter)) {
-            let Some((voter, news)) = asked.next().await else {
-                let why = format!("no majority of the voters answers ({})", silent.join("; "));
-                return Err(Unavailable::new(why));
-            };
-            match news {
-                Ok((cursor, changed)) => {
-                    heard.insert(voter, cursor);
-                    for (key, stamp) in changed {
-                        let known = named.entry(key).or_insert(stamp);
-                        *known = stamp.max(*known);
-                    }
-                }
-                Err(why) => silent.push(format!("{voter}: {why}")),
+        for (voter, (cursor, changed)) in self.ask_quorum(ask).await? {
+            heard.insert(voter, cursor);
+            for (key, stamp) in changed {
+                let known = named.entry(key).or_insert(stamp);
+                *known = stamp.max(*known);
             }
         }
-        drop(asked);
         for (key, stamp) in named {
             let id = RecordId::AccessKey(key);
             let local = self.host().store().read()?.record(&id)?;
@@ -223,23 +204,23 @@ impl Registers {
     async fn news_of(
         &self,
         voter: RegionId,
+        electorate: Electorate,
         since: Option<NewsCursor>,
-    ) -> Result<(NewsCursor, Vec<(AccessKeyId, Stamp)>), String> {
+    ) -> Result<(NewsCursor, Vec<(AccessKeyId, Stamp)>), Missed> {
+        let epoch = electorate.epoch();
         let (mut all, mut after) = (Vec::new(), None);
         let mut cursor: Option<NewsCursor> = None;
         loop {
-            let members = self.host().members();
-            let (epoch, voters) = (members.electorate().epoch(), members.voters());
+            let voters = electorate.everyone().into_iter().collect();
             let request = RegisterRequest::KeyNews { epoch, voters, since, after };
-            let response = self.ask_of_epoch(voter, epoch, request).await;
-            let news = match response.map_err(Missed::told)? {
+            let news = match self.ask_of_epoch(voter, epoch, request).await? {
                 RegisterResponse::KeyNews(news) => news,
-                other => return Err(odd(other)),
+                other => return Err(Missed::Failed(odd(other))),
             };
             // What is accepted while the pages are read comes after the first one's cursor.
             let first = *cursor.get_or_insert(news.cursor);
             if first.start != news.cursor.start {
-                return Err("it started again meanwhile".to_owned());
+                return Err(Missed::Failed("it started again meanwhile".to_owned()));
             }
             all.extend(news.changed);
             after = news.after;

@@ -22,10 +22,11 @@ use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
-use super::acceptor;
+use super::ask::odd;
+use super::cells;
 use super::error::Unavailable;
 use super::pending;
-use super::register::{Operation, Registers, odd};
+use super::register::{Operation, Registers};
 
 /// What became of a create.
 #[derive(Clone, Debug, PartialEq)]
@@ -393,7 +394,7 @@ impl Registers {
                     tx.put(Table::Local, &key, &Closed { name, stamp })?;
                 }
                 Ok::<_, store::Error>(
-                    pending::of_bucket(tx, bucket)? || acceptor::has_open(tx, bucket)?,
+                    pending::of_bucket(tx, bucket)? || cells::has_open(tx, bucket)?,
                 )
             })
             .await?;

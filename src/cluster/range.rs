@@ -9,12 +9,13 @@
 //! Invariant: the answer of a voter is of one snapshot; a key is left out only where its row is at
 //! least what was accepted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
-use futures_util::stream::{self, FuturesUnordered};
+use futures_util::stream;
 
 use crate::limits;
+use crate::logic::register::change::Electorate;
 use crate::net::registers::{RegisterRequest, RegisterResponse};
 use crate::store;
 use crate::types::name::ObjectKey;
@@ -24,9 +25,10 @@ use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
-use super::acceptor;
+use super::ask::{Missed, odd};
+use super::cells;
 use super::error::Unavailable;
-use super::register::{Missed, Registers, odd};
+use super::register::Registers;
 
 pub use crate::net::registers::KeyRange;
 
@@ -82,51 +84,33 @@ impl Cluster {
 impl Registers {
     /// What a majority of the voters says of a range, together.
     async fn ask_range(&self, range: KeyRange) -> Result<Told, Unavailable> {
-        let members = self.host().members();
-        let mut asked: FuturesUnordered<_> = members
-            .voters()
-            .into_iter()
-            .map(|voter| {
-                let (this, range) = (self.clone(), range.clone());
-                async move { (voter, this.ask_range_of(voter, range).await) }
-            })
-            .collect();
-        let (mut told, mut failures) = (Told::default(), Vec::new());
-        let mut answered = BTreeSet::new();
-        while let Some((voter, answer)) = asked.next().await {
-            match answer {
-                Ok((positions, open)) => {
-                    answered.insert(voter);
-                    raise(&mut told.positions, &positions);
-                    for (key, stamp) in open {
-                        let known = told.open.entry(key).or_insert(stamp);
-                        *known = stamp.max(*known);
-                    }
-                }
-                Err(why) => failures.push(format!("{voter}: {why}")),
-            }
-            if members.electorate().is_quorum(|voter| answered.contains(&voter)) {
-                return Ok(told);
+        let ask = |voter, electorate| self.ask_range_of(voter, electorate, range.clone());
+        let mut told = Told::default();
+        for (positions, open) in self.ask_quorum(ask).await?.into_values() {
+            raise(&mut told.positions, &positions);
+            for (key, stamp) in open {
+                let known = told.open.entry(key).or_insert(stamp);
+                *known = stamp.max(*known);
             }
         }
-        let why = failures.join("; ");
-        Err(Unavailable::new(format!("no majority of the voters answers for this list ({why})")))
+        Ok(told)
     }
 
     async fn ask_range_of(
         &self,
         voter: RegionId,
+        electorate: Electorate,
         range: KeyRange,
-    ) -> Result<(Positions, Vec<(ObjectKey, Stamp)>), String> {
-        let members = self.host().members();
-        let (epoch, voters) = (members.electorate().epoch(), members.voters());
+    ) -> Result<(Positions, Vec<(ObjectKey, Stamp)>), Missed> {
+        let (epoch, voters) = (electorate.epoch(), electorate.everyone().into_iter().collect());
         let request = RegisterRequest::Range { epoch, voters, range };
-        match self.ask_of_epoch(voter, epoch, request).await.map_err(Missed::told)? {
+        match self.ask_of_epoch(voter, epoch, request).await? {
             RegisterResponse::Range { positions, open, more: false } => Ok((positions, open)),
             RegisterResponse::Range { more: true, .. } => {
-                Err(format!("more than {} of these keys are being changed", limits::LIST_OPEN_MAX))
+                let most = limits::LIST_OPEN_MAX;
+                Err(Missed::Failed(format!("more than {most} of these keys are being changed")))
             }
-            other => Err(odd(other)),
+            other => Err(Missed::Failed(odd(other))),
         }
     }
 
@@ -145,7 +129,7 @@ impl Registers {
             }
             let mut positions = cluster.positions_in(&snapshot)?;
             positions.retain(|_, position| *position > 0);
-            let (open, more) = acceptor::open_in(&snapshot, &range)?;
+            let (open, more) = cells::open_in(&snapshot, &range)?;
             Ok(RegisterResponse::Range { positions, open, more })
         };
         self.host().env().blocking(answer).await

@@ -1,4 +1,4 @@
-//! Operations on registers: drives `logic::register` over the voters, within a deadline.
+//! Operations on registers, and what is done with their outcome.
 //!
 //! A register belongs to a replicated record: a bucket's name, or the row of a key that was ever
 //! written with a condition. Its value is a state of that record; what is known to be chosen is
@@ -6,23 +6,19 @@
 //!
 //! Invariant: what is folded into a record is what an outcome says is chosen, nothing else. With
 //! this node as the only voter, an operation is one change of this disk.
-//! What this does not do: answer other nodes' questions (`acceptor`), or know what a name is for
-//! (`names`) or how a conditional write gets its bytes to its regions (`conditional`).
+//! What this does not do: ask the voters (`rounds`), answer other nodes' questions (`acceptor`), or
+//! know what a name is for (`names`) or how a conditional write gets its bytes to its regions (`conditional`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use crate::env::{Class, Env, PeerError};
+use crate::env::Env;
 use crate::limits;
 use crate::logic::register::acceptor::Cell;
-use crate::logic::register::change::Electorate;
 use crate::logic::register::proposer::{Kind, Plan, Proposer, Step, Warm};
-use crate::logic::register::{Answer, Ask, Outcome, RowValue, Value, row_value};
-use crate::net::message::{Request, Response};
-use crate::net::registers::{Bodies, Counters, RegisterRequest, RegisterResponse};
+use crate::logic::register::{Outcome, RowValue, Value, row_value};
+use crate::net::registers::{Bodies, Counters};
 use crate::store::{self, SealedBlob, Source, Store, Table, Tx};
 use crate::types::id::{BlobId, OpId};
 use crate::types::record::{Record, RecordId};
@@ -30,8 +26,9 @@ use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
-use super::acceptor::{Acceptor, load_cell, save_cell};
+use super::acceptor::Acceptor;
 use super::batch::riding;
+use super::cells::{load_cell, save_cell};
 use super::error::Unavailable;
 use super::keys::Accepted;
 
@@ -74,7 +71,7 @@ impl RegisterState {
     }
 
     /// A ballot that was promised is used once.
-    fn take_warm(&self, id: &RecordId, now: Duration) -> Option<Warm<Record>> {
+    pub(super) fn take_warm(&self, id: &RecordId, now: Duration) -> Option<Warm<Record>> {
         let (warm, since) = self.warm().remove(id)?;
         (now < since + limits::WARM_BALLOT_KEPT).then_some(warm)
     }
@@ -84,7 +81,7 @@ impl RegisterState {
         self.warm().clear();
     }
 
-    fn keep_warm(&self, id: &RecordId, warm: Warm<Record>, now: Duration) {
+    pub(super) fn keep_warm(&self, id: &RecordId, warm: Warm<Record>, now: Duration) {
         let mut kept = self.warm();
         if kept.len() >= limits::WARM_BALLOTS_MAX {
             kept.retain(|_, (_, since)| now < *since + limits::WARM_BALLOT_KEPT);
@@ -116,7 +113,7 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         match self.judge {
             None => Kind::Read,
             // Keys are changed again and again, names hardly ever.
@@ -136,61 +133,6 @@ pub(super) struct Ended {
     pub(super) accepted_by: BTreeSet<RegionId>,
     /// Bodies that came with what voters answered.
     pub(super) bodies: BTreeMap<BlobId, bytes::Bytes>,
-}
-
-/// What is learnt on the way, also when the way ends early.
-#[derive(Default)]
-struct Notes {
-    voters: BTreeMap<RegionId, String>,
-    may_have_happened: bool,
-    bodies: BTreeMap<BlobId, bytes::Bytes>,
-}
-
-impl Notes {
-    fn into_unavailable(self, id: &RecordId) -> Unavailable {
-        let voters: Vec<String> =
-            self.voters.into_iter().map(|(region, why)| format!("{region}: {why}")).collect();
-        let why =
-            if voters.is_empty() { "too much contention".to_owned() } else { voters.join("; ") };
-        let doubt = if self.may_have_happened { "; the change may still take effect" } else { "" };
-        let what = match id {
-            RecordId::Name(name) => format!("the name {name}"),
-            RecordId::Row(_, key) => format!("the key {key}"),
-            RecordId::AccessKey(key) => format!("the access key {}", key.0),
-            RecordId::Members => "the members of the cluster".to_owned(),
-            RecordId::Bucket(_) | RecordId::Upload(_) | RecordId::Part(..) => format!("{id:?}"),
-        };
-        Unavailable::new(format!("no majority of the voters answers for {what} ({why}){doubt}"))
-    }
-}
-
-/// A voter's answer to the question of one round.
-struct Heard {
-    round: u64,
-    from: RegionId,
-    answer: Result<(Answer<Record>, Bodies), Missed>,
-}
-
-/// Why a voter gave no answer.
-pub(super) enum Missed {
-    Failed(String),
-    /// The voters have changed.
-    Moved(Electorate),
-}
-
-impl Missed {
-    pub(super) fn told(self) -> String {
-        match self {
-            Self::Failed(why) => why,
-            Self::Moved(_) => "the voters have changed; ask again".to_owned(),
-        }
-    }
-}
-
-impl From<String> for Missed {
-    fn from(why: String) -> Self {
-        Self::Failed(why)
-    }
 }
 
 impl Cluster {
@@ -300,27 +242,6 @@ impl Registers {
         self.run_kind(operation, kind, limit).await
     }
 
-    async fn run_kind(
-        &self,
-        operation: Operation,
-        kind: Kind,
-        limit: Duration,
-    ) -> Result<Ended, Unavailable> {
-        let id = operation.id.clone();
-        let mut notes = Notes::default();
-        let rounds = self.run_rounds(operation, kind, &mut notes);
-        match self.host().env().timeout(limit, rounds).await {
-            Ok(ended) => {
-                let (outcome, accepted_by) = ended?;
-                Ok(Ended { outcome, accepted_by, bodies: notes.bodies })
-            }
-            Err(_) => {
-                self.host().metrics().register_undecided.inc();
-                Err(notes.into_unavailable(&id))
-            }
-        }
-    }
-
     /// Has what a register holds accepted again, by the present voters.
     pub(super) async fn rewrite(&self, id: &RecordId, limit: Duration) -> Result<(), Unavailable> {
         let (id, op) = (id.clone(), self.fresh_op());
@@ -398,7 +319,7 @@ impl Registers {
         }
     }
 
-    fn judge(
+    pub(super) fn judge(
         &self,
         operation: &Operation,
         proposer: &mut Proposer<Record>,
@@ -420,7 +341,7 @@ impl Registers {
         }
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         operation: &Operation,
         kind: Kind,
@@ -435,202 +356,6 @@ impl Registers {
             row,
             kind,
         }
-    }
-
-    async fn run_rounds(
-        &self,
-        operation: Operation,
-        kind: Kind,
-        notes: &mut Notes,
-    ) -> Result<(Outcome<Record>, BTreeSet<RegionId>), Unavailable> {
-        let id = operation.id.clone();
-        let row = self.host().store().read()?.record(&id)?.as_ref().map(row_value);
-        let mut electorate = self.host().members().electorate().clone();
-        let plan = self.plan(&operation, kind, row);
-        let mut proposer = Proposer::new(plan).among(electorate.clone());
-        let (tell, mut heard) = mpsc::channel(limits::VOTERS_MAX * 4);
-        let (mut round, mut attempt) = (0, 0);
-        let warm = match operation.judge {
-            Some(_) => self.state().take_warm(&id, self.host().env().monotonic()),
-            None => None,
-        };
-        let mut step = proposer.start(warm);
-        loop {
-            notes.may_have_happened = proposer.may_have_happened();
-            step = match step {
-                Step::Ask(ask) => {
-                    round += 1;
-                    let bodies = self.bodies_of(&ask, &operation, notes).await?;
-                    self.ask_everyone(&id, (&ask, &bodies), &electorate, round, &tell);
-                    Step::Wait
-                }
-                Step::Judge { current, floor } => {
-                    let floor = (floor, electorate.epoch());
-                    self.judge(&operation, &mut proposer, current.as_ref(), floor)
-                }
-                Step::Retry => {
-                    attempt += 1;
-                    self.host().metrics().register_retries.inc();
-                    self.pause(attempt).await;
-                    proposer.retry()
-                }
-                Step::Wait => {
-                    let news: Heard = heard.recv().await.expect("this end holds a sender too");
-                    match news.answer {
-                        _ if news.round != round => Step::Wait,
-                        Ok((answer, bodies)) => {
-                            notes.voters.remove(&news.from);
-                            notes.bodies.extend(bodies);
-                            proposer.handle(news.from, answer)
-                        }
-                        Err(Missed::Moved(newer)) if newer.epoch() > electorate.epoch() => {
-                            electorate = newer.clone();
-                            proposer.moved(newer)
-                        }
-                        Err(Missed::Moved(_)) => proposer.failed(news.from),
-                        Err(Missed::Failed(why)) => {
-                            notes.voters.insert(news.from, why);
-                            proposer.failed(news.from)
-                        }
-                    }
-                }
-                Step::Done(mut outcome) => {
-                    if let Outcome::Chosen { warm, .. } = &mut outcome
-                        && let Some(warm) = warm.take()
-                    {
-                        self.state().keep_warm(&id, warm, self.host().env().monotonic());
-                    }
-                    return Ok((outcome, proposer.accepted_by().clone()));
-                }
-            };
-        }
-    }
-
-    /// The bodies that ride in a value that is offered: the operation's own, what voters gave, or
-    /// what is on this disk.
-    async fn bodies_of(
-        &self,
-        ask: &Ask<Record>,
-        operation: &Operation,
-        notes: &Notes,
-    ) -> Result<Bodies, Unavailable> {
-        let Ask::Accept { value, .. } = ask else { return Ok(Vec::new()) };
-        let mut bodies = Vec::new();
-        for blob in riding(&value.state) {
-            let own = operation.bodies.iter().find(|(id, _)| *id == blob.id);
-            let known = own.map(|(_, bytes)| bytes).or_else(|| notes.bodies.get(&blob.id));
-            let bytes = match known {
-                Some(bytes) => Some(bytes.clone()),
-                None => self.host().store().chunk(&blob, 0).await?.map(|(bytes, _)| bytes),
-            };
-            bodies.extend(bytes.map(|bytes| (blob.id, bytes)));
-        }
-        Ok(bodies)
-    }
-
-    /// Each voter is asked by a task of its own, so that one who is slower than a majority gets the
-    /// question all the same.
-    fn ask_everyone(
-        &self,
-        id: &RecordId,
-        (ask, bodies): (&Ask<Record>, &Bodies),
-        electorate: &Electorate,
-        round: u64,
-        tell: &mpsc::Sender<Heard>,
-    ) {
-        let voters: Vec<RegionId> = electorate.everyone().into_iter().collect();
-        for from in voters.clone() {
-            let (this, tell, epoch) = (self.clone(), tell.clone(), electorate.epoch());
-            let (id, ask, bodies) = (id.clone(), ask.clone(), bodies.clone());
-            let voters = voters.clone();
-            self.host().env().spawn("register-ask", async move {
-                let request = RegisterRequest::Record { epoch, voters, id, ask, bodies };
-                let answer = this.ask_one(from, epoch, request).await;
-                // Nobody listens once the operation has its outcome.
-                let _ = tell.send(Heard { round, from, answer }).await;
-            });
-        }
-    }
-
-    async fn ask_one(
-        &self,
-        voter: RegionId,
-        epoch: u64,
-        request: RegisterRequest,
-    ) -> Result<(Answer<Record>, Bodies), Missed> {
-        match self.ask_of_epoch(voter, epoch, request).await? {
-            RegisterResponse::Record { answer, bodies } => Ok((*answer, bodies)),
-            other => Err(Missed::Failed(odd(other))),
-        }
-    }
-
-    /// Asks a voter something that one epoch alone is asked; it is told of the epoch first where it
-    /// does not know it.
-    pub(super) async fn ask_of_epoch(
-        &self,
-        voter: RegionId,
-        epoch: u64,
-        request: RegisterRequest,
-    ) -> Result<RegisterResponse, Missed> {
-        let mut response = self.ask_voter(voter, request.clone()).await?;
-        let known = self.host().members();
-        if response == RegisterResponse::Behind && known.electorate().epoch() == epoch {
-            self.ask_voter(voter, RegisterRequest::Adopt(Box::new((*known).clone()))).await?;
-            response = self.ask_voter(voter, request).await?;
-        }
-        if let RegisterResponse::Members(members) = response {
-            let electorate = members.electorate().clone();
-            self.host().adopt(*members).await.map_err(|why| why.to_string())?;
-            return Err(Missed::Moved(electorate));
-        }
-        Ok(response)
-    }
-
-    /// Asks a peer, or this node itself.
-    pub(super) async fn ask_voter(
-        &self,
-        voter: RegionId,
-        request: RegisterRequest,
-    ) -> Result<RegisterResponse, String> {
-        if voter == self.host().region() {
-            self.answer(voter, request).await.map_err(|why| why.to_string())
-        } else {
-            self.call(voter, request).await.map_err(|why| why.to_string())
-        }
-    }
-
-    pub(super) async fn call(
-        &self,
-        to: RegionId,
-        request: RegisterRequest,
-    ) -> Result<RegisterResponse, PeerError> {
-        let request = Request::Register(Box::new(request));
-        let limit = limits::REGISTER_ROUND_TIMEOUT;
-        match self.host().call(to, Class::Register, &request, limit).await? {
-            Response::Register(response) => Ok(*response),
-            other => Err(PeerError::Refused(format!("{to} answered {}", other.name()))),
-        }
-    }
-
-    /// A round trip, which whoever was in the way needs for its end, and a random share of a time
-    /// that doubles, so that proposers part.
-    async fn pause(&self, attempt: u32) {
-        let round = self.round_trip();
-        let doubled = round.max(limits::REGISTER_PAUSE_MIN) * 2_u32.pow(attempt.min(10));
-        let span = doubled.min(limits::REGISTER_PAUSE_MAX.max(round)).as_micros().max(1);
-        let share = u128::from(self.host().env().random_u64()) % span;
-        let micros = u64::try_from(share).expect("below the longest pause");
-        self.host().env().sleep(round + Duration::from_micros(micros)).await;
-    }
-
-    /// To the nearest majority of the voters, as far as that was measured.
-    fn round_trip(&self) -> Duration {
-        let (members, peers) = (self.host().members(), self.host().peers());
-        let own = self.host().region();
-        let others = members.voters_by_distance(own, &**peers);
-        let needed = members.majority() - usize::from(members.is_voter(own));
-        let farthest = needed.checked_sub(1).and_then(|at| others.get(at));
-        farthest.and_then(|region| peers.rtt(*region)).unwrap_or_default()
     }
 
     /// Puts a value that is known to be chosen into its record, and so into the log.
@@ -688,23 +413,6 @@ impl Registers {
         if let Some(seq) = seq {
             self.host().log_grew(seq);
         }
-    }
-}
-
-/// What an answer says that is none.
-pub(super) fn odd(response: RegisterResponse) -> String {
-    match response {
-        RegisterResponse::Declined(why) => why,
-        RegisterResponse::Behind => "knows older voters".to_owned(),
-        RegisterResponse::Closed { .. }
-        | RegisterResponse::Confirmed
-        | RegisterResponse::KeyNews(_)
-        | RegisterResponse::Listed { .. }
-        | RegisterResponse::Members(_)
-        | RegisterResponse::Outdated(_)
-        | RegisterResponse::Range { .. }
-        | RegisterResponse::Record { .. }
-        | RegisterResponse::Remains(_) => "answered another question".to_owned(),
     }
 }
 

@@ -25,7 +25,7 @@ use super::electorate::VoterChange;
 use super::error::Unavailable;
 use super::members::Members;
 use super::register::{Operation, known};
-use super::{Cluster, acceptor};
+use super::{Cluster, cells, standing};
 
 /// Why the members were not changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,11 +159,11 @@ impl Cluster {
                 }
                 let mut seat = Seat::new(known.electorate.clone());
                 match seat.adopt(&given.electorate, own) {
-                    Adopted::Discard => acceptor::discard_all(tx)?,
+                    Adopted::Discard => cells::discard_all(tx)?,
                     Adopted::Known | Adopted::Kept => {}
                 }
                 for gone in given.gone.iter().filter(|gone| gone.version > known.version) {
-                    acceptor::forget_counters(tx, gone.region)?;
+                    standing::forget_counters(tx, gone.region)?;
                 }
                 given.keep(tx)?;
                 cluster.roster().sit(&given, own);

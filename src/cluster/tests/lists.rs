@@ -111,7 +111,7 @@ async fn a_list_asks_no_farther_than_its_page_ends() {
             until: until.map(str::to_owned),
         };
         let snapshot = world.at("iad").store().read().unwrap();
-        let (open, more) = crate::cluster::acceptor::open_in(&snapshot, &range).unwrap();
+        let (open, more) = crate::cluster::cells::open_in(&snapshot, &range).unwrap();
         assert!(!more);
         open.into_iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
     };
