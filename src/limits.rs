@@ -75,6 +75,17 @@ pub const WRITE_QUEUE_MAX: usize = 1024;
 /// A blob without references is deleted after this long: readers that are under way finish.
 pub const BLOB_GRACE: Duration = Duration::from_secs(600);
 
+/// A store is at rest when for this long no more was written to its log than this a second. Then
+/// dead bytes of the log are brought below this share of the live ones, at most so many bytes in each
+/// window; the segment that is written to ends when as much of it is dead, and more than this part of
+/// the size of a segment. Together that is a tenth and that part.
+pub const REST_AFTER: Duration = Duration::from_secs(30);
+pub const REST_LOG_BYTES_PER_SECOND: u64 = 256 << 10;
+pub const REST_DEAD_PERCENT: u64 = 5;
+pub const REST_WINDOW: Duration = Duration::from_secs(5);
+pub const REST_WINDOW_BYTES: u64 = 64 << 20;
+pub const REST_SEGMENT_PARTS: u64 = 16;
+
 /// New bodies are refused at this share of the disk; the rest is for what other regions write, for
 /// deletions and for reclaiming.
 pub const DISK_FULL_PERCENT: u64 = 95;

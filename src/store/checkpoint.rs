@@ -13,7 +13,7 @@ use crate::types::id::Incarnation;
 use super::error::Error;
 use super::index::{Index, View};
 use super::layer::Overlay;
-use super::schema::{self, FORMAT, SegmentInfo, Space};
+use super::schema::{self, FORMAT, FORMAT_OLDEST, SegmentInfo, Space};
 use super::segment::Position;
 use super::shared::{Segments, Shared};
 use super::{lock, write_lock};
@@ -50,14 +50,19 @@ pub(crate) fn found(index: &Index, state: &State) -> Result<(), Error> {
     index.apply(&overlay, true)
 }
 
-/// The state of the last durable commit.
-pub(crate) fn read(view: &View) -> Result<State, Error> {
+/// The format of a directory, which this program reads.
+pub(crate) fn format(view: &View) -> Result<u32, Error> {
     let format = view.get(Space::Own, FORMAT_KEY, |bytes| bytes.try_into().map(u32::from_be_bytes));
     match format? {
-        Some(Ok(FORMAT)) => {}
-        Some(Ok(found)) => return Err(Error::Newer { found, known: FORMAT }),
-        Some(Err(_)) | None => return Err(Error::corrupt("the index has no format")),
+        Some(Ok(found @ FORMAT_OLDEST..=FORMAT)) => Ok(found),
+        Some(Ok(found)) => Err(Error::Newer { found, known: FORMAT }),
+        Some(Err(_)) | None => Err(Error::corrupt("the index has no format")),
     }
+}
+
+/// The state of the last durable commit.
+pub(crate) fn read(view: &View) -> Result<State, Error> {
+    format(view)?;
     let state = view.get(Space::Own, STATE_KEY, schema::decode)?.transpose()?;
     state.ok_or_else(|| Error::corrupt("the index has no state"))
 }

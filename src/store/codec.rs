@@ -216,7 +216,7 @@ pub(crate) fn push_mutation(out: &mut Vec<u8>, space: Space, key: &[u8], value: 
     out.extend_from_slice(value.unwrap_or_default());
 }
 
-const MUTATION_HEAD_BYTES: usize = 8;
+pub(crate) const MUTATION_HEAD_BYTES: usize = 8;
 
 /// Takes the first mutation off `bytes`; `None` at the end.
 pub(crate) fn take_mutation<'a>(bytes: &mut &'a [u8]) -> Result<Option<Mutation<'a>>, Error> {

@@ -5,7 +5,7 @@
 //! only when nothing names it in the writer's own view. A reader that meets moved bytes looks
 //! again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,9 +20,10 @@ use super::blobs::{Body, LooseFile, SealedBlob};
 use super::codec::{self, BodyAt, HEADER_BYTES, Kind};
 use super::error::Error;
 use super::files::{self, SHARDS};
-use super::schema::{self, BlobEntry, Place, Space};
+use super::schema::{self, BlobEntry, Place, SegmentInfo, Space};
 use super::segment::{Found, Reader};
 use super::shared::{Counters, Shared};
+use super::writer::Job;
 use super::{Store, lock};
 
 /// Steps of one tick: files removed, blobs freed, bytes copied forward.
@@ -53,33 +54,19 @@ fn unless_full(step: Result<bool, Error>) -> Result<bool, Error> {
 pub(crate) struct Sweep {
     /// Directories looked through for what an earlier run left.
     shard: u16,
-    /// Segment under compaction, and the next frame in it.
-    victim: Option<(u64, u64)>,
+    victim: Option<Victim>,
     /// Segments with unreadable bodies: they stay until new copies replace those.
-    stuck: BTreeSet<u64>,
-    /// Segments that bodies were moved to, and the most live bytes that they had. Small bodies are
-    /// less than half of their frames even when all of them live.
-    packed: BTreeMap<u64, u64>,
+    pub(crate) stuck: BTreeSet<u64>,
 }
 
-impl Sweep {
-    /// Looks at what became of segments that bodies were moved to.
-    fn note_packed(&mut self, infos: &BTreeMap<u64, schema::SegmentInfo>) {
-        self.packed.retain(|segment, most| match infos.get(segment) {
-            Some(info) => {
-                *most = info.live.max(*most);
-                true
-            }
-            None => false,
-        });
-    }
-
-    /// Moving its bodies once more gives space: some of them died since.
-    fn is_worth(&self, segment: u64, info: &schema::SegmentInfo) -> bool {
-        let mostly_dead = |of: u64| info.live * 100 < of * LIVE_PERCENT_MIN;
-        let died = self.packed.get(&segment).is_none_or(|most| mostly_dead(*most));
-        info.live > 0 && mostly_dead(info.len) && died && !self.stuck.contains(&segment)
-    }
+/// A segment under compaction.
+#[derive(Clone, Copy)]
+struct Victim {
+    segment: u64,
+    /// The next frame.
+    from: u64,
+    /// It is not dead enough for a busy store.
+    at_rest: bool,
 }
 
 /// A body to be copied forward.
@@ -105,6 +92,10 @@ impl Store {
         }
         more |= unless_full(self.free_garbage().await)?;
         more |= unless_full(self.compact().await)?;
+        if self.shared.wants_settling() {
+            unless_full(self.ask(Job::Settle).await.map(|()| true))?;
+            more = true;
+        }
         if self.shared.wants_checkpoint() {
             self.checkpoint().await?;
             more = true;
@@ -219,9 +210,10 @@ impl Store {
 
     /// Copies some live bodies of a mostly dead segment to the end of the log.
     async fn compact(&self) -> Result<bool, Error> {
-        let Some((segment, from)) = self.shared.victim() else {
+        let Some(victim) = self.shared.victim() else {
             return Ok(false);
         };
+        let Victim { segment, from, .. } = victim;
         let shared = Arc::clone(&self.shared);
         let read = self.shared.env.blocking(move || shared.live_bodies(segment, from)).await;
         let (bodies, next) = read?;
@@ -235,18 +227,20 @@ impl Store {
             }
         }
         let copied = self.write(move |tx| {
-            let mut copied = 0;
+            let mut copied = SegmentInfo::default();
             for (sealed, place) in moved {
                 let len = sealed.blob().len;
-                copied += if tx.rehome(sealed, place)? { len } else { 0 };
+                if tx.rehome(sealed, place)? {
+                    copied.live += len;
+                    copied.bodies += 1;
+                }
             }
             Ok::<_, Error>(copied)
         });
-        let begun = self.shared.last_segment();
-        Counters::add(&self.shared.counters.compacted_bytes, copied.await?);
-        let ended = self.shared.last_segment();
-        lock(&self.shared.sweep).packed.extend((begun..=ended).map(|segment| (segment, 0)));
-        if self.shared.compacted_to(segment, next) {
+        let copied = copied.await?;
+        Counters::add(&self.shared.counters.compacted_bytes, copied.live);
+        self.shared.rest.note_moved(copied.packed());
+        if self.shared.compacted_to(victim, next) {
             let shared = Arc::clone(&self.shared);
             let left = self.shared.env.blocking(move || shared.blobs_in(segment)).await?;
             for blob in left {
@@ -258,11 +252,6 @@ impl Store {
 }
 
 impl Shared {
-    /// The segment that is written to.
-    fn last_segment(&self) -> u64 {
-        lock(&self.segments).infos.keys().next_back().copied().unwrap_or(0)
-    }
-
     /// Whether enough waits for a durable commit to make one now.
     fn wants_checkpoint(&self) -> bool {
         let (files, bytes) = {
@@ -280,29 +269,33 @@ impl Shared {
     }
 
     /// The segment under compaction, or the most dead one that is worth it.
-    fn victim(&self) -> Option<(u64, u64)> {
+    fn victim(&self) -> Option<Victim> {
+        let may_tidy = self.may_tidy();
         let mut sweep = lock(&self.sweep);
         let segments = lock(&self.segments);
-        if let Some((segment, from)) = sweep.victim {
-            if segments.infos.get(&segment).is_some_and(|info| info.live > 0) {
-                return Some((segment, from));
+        if let Some(victim) = sweep.victim {
+            if segments.infos.get(&victim.segment).is_some_and(|info| info.live > 0) {
+                return Some(victim).filter(|victim| may_tidy || !victim.at_rest);
             }
             sweep.victim = None;
         }
-        sweep.note_packed(&segments.infos);
         let settled = segments.infos.range(..segments.settled);
-        let candidates = settled.filter(|(segment, info)| sweep.is_worth(**segment, info));
-        let most_dead = candidates.min_by_key(|(_, info)| info.live * 1000 / info.len.max(1));
-        most_dead.map(|(segment, _)| (*segment, 0))
+        let sound = settled.filter(|(segment, _)| !sweep.stuck.contains(segment));
+        let (segment, info) = sound
+            .filter(|(_, info)| info.live > 0)
+            .max_by_key(|(_, info)| info.dead() * 1000 / info.len.max(1))?;
+        let mostly_dead = info.packed() * 100 < info.len * LIVE_PERCENT_MIN;
+        let is_worth = mostly_dead || (may_tidy && segments.is_worn(&sweep.stuck));
+        is_worth.then_some(Victim { segment: *segment, from: 0, at_rest: !mostly_dead })
     }
 
     /// Notes how far a segment is compacted. One that still has live bytes at its end has
     /// unreadable ones: it is not tried again, and its blobs are to be looked at.
-    fn compacted_to(&self, segment: u64, next: Option<u64>) -> bool {
+    fn compacted_to(&self, victim: Victim, next: Option<u64>) -> bool {
         let mut sweep = lock(&self.sweep);
-        let left = lock(&self.segments).infos.get(&segment).map_or(0, |info| info.live);
-        sweep.victim = next.map(|next| (segment, next));
-        next.is_none() && left > 0 && sweep.stuck.insert(segment)
+        let left = lock(&self.segments).infos.get(&victim.segment).map_or(0, |info| info.live);
+        sweep.victim = next.map(|from| Victim { from, ..victim });
+        next.is_none() && left > 0 && sweep.stuck.insert(victim.segment)
     }
 
     /// The held blobs in a segment. Looks through all of them: for damage only.

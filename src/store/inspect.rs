@@ -60,7 +60,13 @@ pub fn inspect(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Inspected, Error> {
         to_replay += changes_from(&files, *generation, start)?;
     }
     let segments = generations.len() as u64;
-    Ok(Inspected { format: Some(known), known, boots: state.boot, segments, to_replay })
+    Ok(Inspected {
+        format: Some(checkpoint::format(&view)?),
+        known,
+        boots: state.boot,
+        segments,
+        to_replay,
+    })
 }
 
 /// Changes of a segment from a position on.

@@ -82,13 +82,20 @@ impl Overlay {
     }
 }
 
+/// Bodies that came into a segment, less those that left it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct LiveChange {
+    pub bytes: i64,
+    pub bodies: i64,
+}
+
 /// What follows from a change outside of the index's rows.
 #[derive(Default)]
 pub(crate) struct Effects {
     /// Leaf, digest that leaves, digest that comes.
     pub leaves: Vec<(u16, Option<Leaf>, Option<Leaf>)>,
-    /// Change of live bytes by segment.
-    pub live: BTreeMap<u64, i64>,
+    /// Change of live bodies by segment.
+    pub live: BTreeMap<u64, LiveChange>,
     /// Blob files that nothing needs once this is durable in the index: id, nonce, length.
     pub doomed: Vec<(BlobId, u64, u64)>,
     pub freed_blobs: u64,
@@ -102,7 +109,9 @@ impl Effects {
     pub(crate) fn absorb(&mut self, later: Self) {
         self.leaves.extend(later.leaves);
         for (segment, delta) in later.live {
-            *self.live.entry(segment).or_default() += delta;
+            let change = self.live.entry(segment).or_default();
+            change.bytes += delta.bytes;
+            change.bodies += delta.bodies;
         }
         self.doomed.extend(later.doomed);
         self.freed_blobs += later.freed_blobs;
@@ -369,8 +378,13 @@ impl<'a> Layer<'a> {
     }
 
     fn count_live(&mut self, segment: u64, len: u64, sign: i64) {
-        let len = i64::try_from(len).expect("bodies in segments are small");
-        *self.effects.live.entry(segment).or_default() += sign * len;
+        // Bytes that are none are nowhere: their segment may go.
+        if len > 0 {
+            let len = i64::try_from(len).expect("bodies in segments are small");
+            let change = self.effects.live.entry(segment).or_default();
+            change.bytes += sign * len;
+            change.bodies += sign;
+        }
     }
 
     fn derive_head(&mut self, key: &[u8], put: bool) -> Result<(), Error> {

@@ -40,6 +40,7 @@ mod inspect;
 mod layer;
 mod read;
 mod replay;
+mod rest;
 mod schema;
 mod scrub;
 mod segment;

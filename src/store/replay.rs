@@ -66,7 +66,11 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     replay.flush()?;
     let report = replay.report;
     let log = Log::at(Arc::clone(&files), position, spares)?;
-    lock(&shared.segments).note_len(position.segment, position.offset);
+    {
+        let mut segments = lock(&shared.segments);
+        segments.note_len(position.segment, position.offset);
+        segments.spares = log.spares();
+    }
     for generation in checkpoint::write(&shared, position, boot)? {
         files::remove(files.disk.as_ref(), &files.segment(generation)).map_err(failed)?;
     }

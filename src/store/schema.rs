@@ -16,10 +16,13 @@ use crate::types::record::RecordId;
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
+use super::codec::{ALIGN, HEADER_BYTES, MUTATION_HEAD_BYTES};
 use super::error::Error;
 
-/// Version of the data directory as a whole.
-pub(crate) const FORMAT: u32 = 1;
+/// Version of the data directory as a whole, and the oldest that is read. 1 did not count the bodies
+/// of a segment.
+pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT_OLDEST: u32 = 1;
 
 /// Version byte of values.
 const VALUE_VERSION: u8 = 1;
@@ -416,20 +419,44 @@ pub(crate) struct SegmentInfo {
     pub len: u64,
     /// Bytes of held blobs in it.
     pub live: u64,
+    /// How many those are; too few where some came before they were counted.
+    pub bodies: u64,
 }
 
+/// What a body of one chunk takes in the log besides its bytes once it was moved there: at most its
+/// chunk frame and the entry that says where it is.
+const PACKED_BODY_BYTES: u64 =
+    (HEADER_BYTES + Stamp::BYTES + ALIGN + MUTATION_HEAD_BYTES + Stamp::BYTES + ENTRY_BYTES + 32)
+        as u64;
+
 impl SegmentInfo {
-    pub(crate) fn encode(self) -> [u8; 16] {
-        let mut out = [0; 16];
+    /// What the live bodies take where nothing else is.
+    pub(crate) fn packed(&self) -> u64 {
+        self.live + self.bodies * PACKED_BODY_BYTES
+    }
+
+    /// What moving the live bodies away would give back.
+    pub(crate) fn dead(&self) -> u64 {
+        self.len.saturating_sub(self.packed())
+    }
+
+    pub(crate) fn encode(self) -> [u8; 24] {
+        let mut out = [0; 24];
         out[..8].copy_from_slice(&self.len.to_be_bytes());
-        out[8..].copy_from_slice(&self.live.to_be_bytes());
+        out[8..16].copy_from_slice(&self.live.to_be_bytes());
+        out[16..].copy_from_slice(&self.bodies.to_be_bytes());
         out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let (len, live) =
-            bytes.split_at_checked(8).ok_or_else(|| Error::corrupt("a stored segment entry"))?;
-        Ok(Self { len: number(len)?, live: number(live)? })
+        let (words, rest) = bytes.as_chunks::<8>();
+        let word = |at: usize| words.get(at).map(|word| u64::from_be_bytes(*word));
+        match (word(0), word(1), words.len()) {
+            (Some(len), Some(live), 2 | 3) if rest.is_empty() => {
+                Ok(Self { len, live, bodies: word(2).unwrap_or(0) })
+            }
+            _ => Err(Error::corrupt("a stored segment entry")),
+        }
     }
 }
 
@@ -490,6 +517,18 @@ mod tests {
             assert!(BlobEntry::decode(&bytes[..bytes.len() - 1]).is_err());
         }
         assert!(BlobEntry::decode(&[0; ENTRY_BYTES]).is_err());
+    }
+
+    #[test]
+    fn entries_of_segments_round_trip_and_yesterdays_are_read() {
+        let info = SegmentInfo { len: 1000, live: 300, bodies: 2 };
+        assert_eq!(SegmentInfo::decode(&info.encode()).unwrap(), info);
+        let of_format_1 = &info.encode()[..16];
+        let read = SegmentInfo::decode(of_format_1).unwrap();
+        assert_eq!(read, SegmentInfo { bodies: 0, ..info });
+        assert!(SegmentInfo::decode(&of_format_1[..15]).is_err());
+        assert!(SegmentInfo::decode(&[0; 32]).is_err());
+        assert_eq!(info.dead(), 1000 - 300 - 2 * PACKED_BODY_BYTES);
     }
 
     #[test]

@@ -147,6 +147,11 @@ impl Log {
     pub(crate) fn add_spare(&mut self, path: PathBuf) {
         self.spares.push(path);
     }
+
+    /// Gives up what waits to be used again.
+    pub(crate) fn take_spares(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.spares)
+    }
 }
 
 /// Opens the segment, made anew or from a spare one, and makes its name durable.

@@ -19,6 +19,8 @@ use super::digest::Sums;
 use super::error::Error;
 use super::files::Files;
 use super::index::Index;
+use super::layer::LiveChange;
+use super::rest::Rest;
 use super::schema::SegmentInfo;
 use super::trouble::{Room, Troubles};
 use super::tx::Own;
@@ -47,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) in_flight: Mutex<BTreeSet<(BlobId, u64)>>,
     pub(crate) doomed: Mutex<Doomed>,
     pub(crate) sweep: Mutex<Sweep>,
+    pub(crate) rest: Rest,
     pub(crate) counters: Counters,
     pub(crate) troubles: Troubles,
     pub(crate) room: Room,
@@ -65,6 +68,8 @@ pub(crate) struct Segments {
     pub(crate) dirty: BTreeSet<u64>,
     /// Segments below this are sealed and passed by a durable commit.
     pub(crate) settled: u64,
+    /// Freed files that wait to be written again.
+    pub(crate) spares: usize,
 }
 
 impl Segments {
@@ -74,11 +79,13 @@ impl Segments {
         self.dirty.insert(segment);
     }
 
-    pub(crate) fn note_live(&mut self, changes: &BTreeMap<u64, i64>) {
-        for (segment, delta) in changes {
+    pub(crate) fn note_live(&mut self, changes: &BTreeMap<u64, LiveChange>) {
+        for (segment, change) in changes {
             let info = self.infos.entry(*segment).or_default();
-            let live = info.live.checked_add_signed(*delta);
+            let live = info.live.checked_add_signed(change.bytes);
             info.live = live.expect("only bytes that were counted in are counted out");
+            // Bodies of before they were counted leave too.
+            info.bodies = info.bodies.saturating_add_signed(change.bodies);
             self.dirty.insert(*segment);
         }
     }
@@ -141,6 +148,7 @@ impl Shared {
             .weigher(weigh)
             .build_with_hasher(BuildHasherDefault::default());
         let cache = DiskCache::new(Arc::clone(&files), options.disk_cache_bytes);
+        let rest = Rest::new(env.monotonic());
         Self {
             env,
             options,
@@ -154,6 +162,7 @@ impl Shared {
             in_flight: Mutex::default(),
             doomed: Mutex::default(),
             sweep: Mutex::default(),
+            rest,
             counters: Counters::default(),
             troubles: Troubles::default(),
             room: Room::default(),

@@ -55,6 +55,8 @@ pub(crate) enum Job {
     Checkpoint(oneshot::Sender<Result<(), Error>>),
     /// Checkpoint, then end.
     Close(oneshot::Sender<Result<(), Error>>),
+    /// Give up what only a busy store needs.
+    Settle(oneshot::Sender<Result<(), Error>>),
 }
 
 /// The writer's own state.
@@ -104,6 +106,10 @@ impl Writer {
                 Step::Job(Job::Change(first)) => next = self.commit_from(first).await,
                 Step::Job(Job::Checkpoint(answer)) => {
                     let result = self.checkpoint_watched().await;
+                    let _ = answer.send(result);
+                }
+                Step::Job(Job::Settle(answer)) => {
+                    let result = self.settle().await;
                     let _ = answer.send(result);
                 }
                 Step::Job(Job::Close(answer)) => {
@@ -192,18 +198,45 @@ impl Writer {
     fn prepare(&mut self) -> Result<View, Error> {
         self.shared.check()?;
         let segment_bytes = self.shared.options.segment_bytes;
-        let before = self.log.position();
-        if before.offset >= segment_bytes - self.batch_bytes_max() {
-            match self.log.rotate() {
-                Ok(()) => {
-                    let end = before.offset + codec::frame_len(0);
-                    lock(&self.shared.segments).note_len(before.segment, end);
-                }
-                Err(Error::DiskFull) => {}
-                Err(error) => return Err(self.shared.poison(&error)),
+        if self.log.position().offset >= segment_bytes - self.batch_bytes_max() {
+            match self.rotate() {
+                Ok(()) | Err(Error::DiskFull) => {}
+                Err(error) => return Err(error),
             }
         }
         self.shared.index.view()
+    }
+
+    fn rotate(&mut self) -> Result<(), Error> {
+        let before = self.log.position();
+        match self.log.rotate() {
+            Ok(()) => {
+                let mut segments = lock(&self.shared.segments);
+                segments.note_len(before.segment, before.offset + codec::frame_len(0));
+                segments.note_len(self.log.position().segment, 0);
+                segments.spares = self.log.spares();
+                Ok(())
+            }
+            Err(Error::DiskFull) => Err(Error::DiskFull),
+            Err(error) => Err(self.shared.poison(&error)),
+        }
+    }
+
+    /// At rest: the current segment ends if too much of it is dead, and no file waits to be written.
+    async fn settle(&mut self) -> Result<(), Error> {
+        self.shared.check()?;
+        let spares = self.log.take_spares();
+        lock(&self.shared.segments).spares = 0;
+        lock(&self.shared.doomed).ready.extend(spares);
+        if !self.shared.is_current_worn() {
+            return Ok(());
+        }
+        let watch = Watch::over(&self.shared, "writing the log");
+        let rotated = self.rotate();
+        self.pay().await;
+        drop(watch);
+        rotated?;
+        self.checkpoint_watched().await
     }
 
     fn batch_bytes_max(&self) -> u64 {
@@ -368,8 +401,10 @@ impl Writer {
         files.forget_segment(generation);
         let path = files.segment(generation);
         let spare = files.spare(generation);
-        if self.log.spares() < SPARES_MAX && files.disk.rename(&path, &spare).is_ok() {
+        let keep = self.log.spares() < SPARES_MAX && !self.shared.rest.is_on();
+        if keep && files.disk.rename(&path, &spare).is_ok() {
             self.log.add_spare(spare);
+            lock(&self.shared.segments).spares = self.log.spares();
         } else {
             lock(&self.shared.doomed).ready.push_back(path);
         }

@@ -125,7 +125,7 @@ fn a_log_of_a_newer_program_is_refused_and_not_cut() {
         let disk = with_segment(&bytes);
         doors::life(async {
             let refused = Store::open(doors::env(&disk, 1, Duration::ZERO), options()).await;
-            let Err(Error::Newer { found: 2, known: 1 }) = refused else {
+            let Err(Error::Newer { .. }) = refused else {
                 panic!("opened, or refused with another reason")
             };
         });
@@ -152,11 +152,11 @@ fn a_directory_is_looked_at_without_a_change_and_told_by_its_format() {
     };
     let before = bytes(&disk);
     let found = look(&disk).unwrap();
-    assert_eq!((found.format, found.known, found.boots), (Some(1), 1, 1));
+    assert_eq!((found.format, found.known, found.boots), (Some(2), 2, 1));
     assert_eq!((found.segments, found.to_replay > 0), (1, true));
     assert!(bytes(&disk) == before, "looking changed the directory");
     let newer = with_segment(&last_frame_changed(|frame| frame[9] = 2));
-    assert!(matches!(look(&newer), Err(Error::Newer { found: 2, known: 1 })));
+    assert!(matches!(look(&newer), Err(Error::Newer { .. })));
     doors::life(async {
         let (_store, _) = open(&disk).await;
         assert!(matches!(look(&disk), Err(Error::Io { .. })), "a node uses it");
