@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use md5::{Digest as _, Md5};
 use quick_xml::escape::escape;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, Endpoint};
@@ -28,8 +29,11 @@ pub(super) enum Bucket {
         godwit bucket create ledger --ack majority --consistency strong")]
     Create(Create),
     /// List the buckets
-    #[command(after_help = "Examples:\n  godwit bucket ls")]
+    #[command(after_help = "Examples:\n  godwit bucket ls\n  godwit bucket ls --deleted")]
     Ls {
+        /// Those that were deleted with soft delete and can be brought back
+        #[arg(long)]
+        deleted: bool,
         #[command(flatten)]
         endpoint: Endpoint,
     },
@@ -141,7 +145,7 @@ fn ask(method: Method, bucket: &str) -> Ask {
 }
 
 pub(super) fn run(common: &Common, command: &Bucket) -> Result<Exit, CliError> {
-    let (Bucket::Ls { endpoint }
+    let (Bucket::Ls { endpoint, .. }
     | Bucket::Show { endpoint, .. }
     | Bucket::Get { endpoint, .. }
     | Bucket::Set { endpoint, .. }
@@ -153,7 +157,8 @@ pub(super) fn run(common: &Common, command: &Bucket) -> Result<Exit, CliError> {
     client.run(async {
         match command {
             Bucket::Create(create) => make(common, &s3, create).await,
-            Bucket::Ls { .. } => list(common, &s3).await,
+            Bucket::Ls { deleted: true, .. } => list_deleted(common, &s3).await,
+            Bucket::Ls { deleted: false, .. } => list(common, &s3).await,
             Bucket::Show { bucket, .. } => show(common, &s3, bucket).await,
             Bucket::Get { bucket, setting, .. } => get(&s3, bucket, setting).await,
             Bucket::Set { bucket, setting, value, file, .. } => {
@@ -248,6 +253,74 @@ async fn list(common: &Common, s3: &S3) -> Result<(), CliError> {
     }
     for (name, created_ms) in buckets {
         output::line(&format!("{}  {name}", output::when(created_ms)));
+    }
+    Ok(())
+}
+
+/// What of the JSON list of deleted buckets is shown.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Deleted {
+    name: String,
+    deletion_date: String,
+    retain_until_date: String,
+}
+
+async fn list_deleted(common: &Common, s3: &S3) -> Result<(), CliError> {
+    let request = Ask::new(Method::GET, "/").query("OnlyDeleted", "true").tries(6);
+    let answer = s3.done(&request.header("accept", "application/json")).await?;
+    let unread = |why: serde_json::Error| {
+        CliError::new(Exit::Failure, "Unreadable", format!("the list of deleted buckets: {why}"))
+    };
+    let mut document: Value = serde_json::from_slice(&answer.body).map_err(unread)?;
+    let buckets = document["Buckets"]["Bucket"].take();
+    let buckets: Vec<Deleted> = serde_json::from_value(buckets).map_err(unread)?;
+    if common.json {
+        let shown = |b: &Deleted| {
+            json!({ "bucket": b.name, "deleted": b.deletion_date,
+                "until": b.retain_until_date })
+        };
+        let all: Vec<Value> = buckets.iter().map(shown).collect();
+        output::json(&json!({ "buckets": all }));
+        return Ok(());
+    }
+    if buckets.is_empty() {
+        output::note("no deleted bucket is kept");
+        return Ok(());
+    }
+    let mut rows = vec![["bucket", "deleted", "until"].map(str::to_owned).to_vec()];
+    rows.extend(buckets.into_iter().map(|b| vec![b.name, b.deletion_date, b.retain_until_date]));
+    output::table(&rows);
+    output::note("godwit undelete s3://BUCKET brings one back");
+    Ok(())
+}
+
+/// Brings a deleted bucket back, or ends it for good.
+pub(super) fn undelete(
+    common: &Common,
+    endpoint: &Endpoint,
+    bucket: &str,
+    purge: bool,
+) -> Result<(), CliError> {
+    if purge {
+        output::confirm(common, &format!("end the deleted bucket {bucket} for good"))?;
+    }
+    let client = Client::signed(endpoint)?;
+    let s3 = S3::new(client.link.clone());
+    let request = match purge {
+        true => ask(Method::DELETE, bucket).header("x-tigris-soft-delete", "true"),
+        false => ask(Method::POST, bucket).query("restore", ""),
+    };
+    client.run(async { s3.done(&request).await }).map_err(|error| {
+        error.about(bucket).or_hint("godwit bucket ls --deleted shows what can be brought back")
+    })?;
+    match common.json {
+        true => {
+            let operation = if purge { "purge" } else { "undelete" };
+            output::json(&json!({ "operation": operation, "bucket": bucket }));
+        }
+        false if purge => output::note(&format!("s3://{bucket} is gone for good.")),
+        false => output::line(&format!("s3://{bucket} is back")),
     }
     Ok(())
 }

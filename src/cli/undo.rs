@@ -30,7 +30,7 @@ enum Act {
 
 #[derive(Args)]
 pub(super) struct Undelete {
-    /// The object: s3://BUCKET/KEY; with --list s3://BUCKET[/PREFIX]
+    /// The object or the bucket: s3://BUCKET[/KEY]; with --list s3://BUCKET[/PREFIX]
     #[arg(value_parser = place)]
     place: (String, String),
     /// Which version; else the newest one of a key that has no object
@@ -39,8 +39,8 @@ pub(super) struct Undelete {
     /// Show what can be brought back
     #[arg(long)]
     list: bool,
-    /// End the version for good instead
-    #[arg(long, requires = "version")]
+    /// End the version, or the deleted bucket, for good instead
+    #[arg(long, conflicts_with = "list")]
     purge: bool,
     #[command(flatten)]
     endpoint: Endpoint,
@@ -99,9 +99,13 @@ pub(super) fn undelete(common: &Common, command: &Undelete) -> Result<Exit, CliE
         return Ok(Exit::Ok);
     }
     if key.is_empty() {
-        let message = "which object is not said";
+        super::bucket::undelete(common, &command.endpoint, bucket, command.purge)?;
+        return Ok(Exit::Ok);
+    }
+    if command.purge && command.version.is_none() {
+        let message = "which version of the object shall end is not said";
         return Err(CliError::new(Exit::Usage, "Usage", message)
-            .hint(format!("godwit undelete --list s3://{bucket} shows what there is")));
+            .hint(format!("godwit undelete --list s3://{bucket}/{key} shows what there is")));
     }
     if let Some(version) = command.version.as_ref().filter(|_| command.purge) {
         let query = [("bucket", &**bucket), ("key", key), ("version", version)];

@@ -34,12 +34,21 @@ impl Cluster {
                 assert!(config.id == id, "a change keeps the bucket");
                 Some(NameState::Active(config))
             }
-            Some(NameState::Active(_) | NameState::Deleting(_) | NameState::Free) | None => None,
+            Some(
+                NameState::Active(_)
+                | NameState::Deleting(_)
+                | NameState::Free
+                | NameState::SoftDeleted(_),
+            )
+            | None => None,
         };
         match registers.change(name, op, Arc::new(judge)).await? {
             Outcome::Chosen { value, .. } => match value.state {
                 NameState::Active(config) if config.id == id => Ok(Some(config)),
-                NameState::Active(_) | NameState::Deleting(_) | NameState::Free => Ok(None),
+                NameState::Active(_)
+                | NameState::Deleting(_)
+                | NameState::Free
+                | NameState::SoftDeleted(_) => Ok(None),
             },
             Outcome::Refused { .. } | Outcome::Read { .. } => Ok(None),
             Outcome::Conflict { .. } => Err(Unavailable::new(format!(

@@ -335,7 +335,7 @@ fn find_watch(tx: &Tx<'_>, bucket: BucketId) -> Result<Option<Watched>, store::E
     let config = match name {
         Some(Record::Name(name)) => match name.state {
             NameState::Active(config) | NameState::Deleting(config) => Some(config),
-            NameState::Free => None,
+            NameState::Free | NameState::SoftDeleted(_) => None,
         },
         Some(_) | None => None,
     };

@@ -13,7 +13,7 @@ use crate::logic::copies;
 use crate::logic::placement::{Candidate, Verdict};
 use crate::net::message::{Move, Request, Response, VersionOf};
 use crate::store::{self, Source, Tx};
-use crate::types::bucket::{BucketConfig, NameState};
+use crate::types::bucket::{BucketConfig, NameState, SoftDeleted};
 use crate::types::id::{BucketId, Incarnation};
 use crate::types::name::BucketName;
 use crate::types::object::{Primary, Row, Version};
@@ -100,7 +100,8 @@ impl Cluster {
             for (id, record) in page {
                 let RecordId::Name(called) = id else { return Ok(configs) };
                 if let Record::Name(name) = record
-                    && let NameState::Active(config) = name.state
+                    && let NameState::Active(config)
+                    | NameState::SoftDeleted(SoftDeleted { config, .. }) = name.state
                 {
                     configs.insert(config.id, (called, config));
                 }

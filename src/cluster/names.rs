@@ -14,7 +14,7 @@ use crate::limits;
 use crate::logic::register::{Outcome, RowValue, Value};
 use crate::net::registers::{RegisterRequest, RegisterResponse};
 use crate::store::{self, Table, Tx};
-use crate::types::bucket::{BucketConfig, NameRecord, NameState};
+use crate::types::bucket::{BucketConfig, NameRecord, NameState, SoftDeleted};
 use crate::types::id::{BucketId, OpId};
 use crate::types::name::BucketName;
 use crate::types::record::{Record, RecordId};
@@ -34,6 +34,8 @@ pub enum CreateOutcome {
     Created,
     /// The name has a bucket, of this or another owner.
     Exists(BucketConfig),
+    /// The name is kept for a bucket that was deleted.
+    SoftDeleted(SoftDeleted),
 }
 
 /// What became of a delete.
@@ -51,6 +53,19 @@ pub(super) enum NameAge {
     Deleting,
     /// Older than [`limits::DELETING_MAX`].
     Stuck,
+}
+
+/// What a deletion that this region drives ends with.
+#[derive(Clone, Copy)]
+enum DeleteEnd {
+    /// The bucket is what it was.
+    SetBack,
+    Free,
+    Keep(Duration),
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A region's note that it takes no writes for a bucket.
@@ -96,7 +111,7 @@ pub(super) fn closed(tx: &Tx<'_>, bucket: BucketId) -> Result<bool, store::Error
     let reopened = match name_row(tx.record(&RecordId::Name(note.name))?) {
         Some(row) => match row.state {
             NameState::Active(config) => config.id == bucket && row.stamp > note.stamp,
-            NameState::Deleting(_) | NameState::Free => false,
+            NameState::Deleting(_) | NameState::Free | NameState::SoftDeleted(_) => false,
         },
         None => false,
     };
@@ -135,13 +150,15 @@ impl Cluster {
         self.registers().create(name, config).await
     }
 
-    /// Gives up a name, when no region has anything in the bucket.
+    /// Gives up a name, when no region has anything in the bucket. With `keep` the bucket can be
+    /// had back for so long, and its name is given up then.
     pub async fn delete_bucket(
         &self,
         name: &BucketName,
         id: BucketId,
+        keep: Option<Duration>,
     ) -> Result<DeleteOutcome, Unavailable> {
-        self.registers().delete(name, id).await
+        self.registers().delete(name, id, keep).await
     }
 }
 
@@ -164,7 +181,8 @@ impl Registers {
                     self.heal_if_stuck(name, &value);
                     return Ok(Some(Arc::new(config)));
                 }
-                NameState::Free => {}
+                // The register may have gone on since.
+                NameState::Free | NameState::SoftDeleted(_) => {}
             }
         }
         let id = RecordId::Name(name.clone());
@@ -176,7 +194,7 @@ impl Registers {
             Some(NameState::Active(config) | NameState::Deleting(config)) => {
                 Ok(Some(Arc::new(config)))
             }
-            Some(NameState::Free) | None => {
+            Some(NameState::Free | NameState::SoftDeleted(_)) | None => {
                 self.note_absent(id);
                 Ok(None)
             }
@@ -206,7 +224,10 @@ impl Registers {
         let (mine, now_ms) = (config.id, self.host().env().now_ms());
         let judge = move |current: Option<&Value<NameState>>| match current.map(|v| &v.state) {
             None | Some(NameState::Free) => Some(NameState::Active(config.clone())),
-            Some(NameState::Active(_)) => None,
+            Some(NameState::SoftDeleted(kept)) if kept.until_ms <= now_ms => {
+                Some(NameState::Active(config.clone()))
+            }
+            Some(NameState::Active(_) | NameState::SoftDeleted(_)) => None,
             // A stuck deletion gives its bucket back; the name is not free.
             Some(NameState::Deleting(theirs)) => match name_age(current, now_ms) {
                 NameAge::Stuck => Some(NameState::Active(theirs.clone())),
@@ -224,6 +245,7 @@ impl Registers {
             Some(NameState::Active(config)) if config.id == mine => Ok(CreateOutcome::Created),
             Some(NameState::Active(config)) => Ok(CreateOutcome::Exists(config)),
             Some(NameState::Deleting(_)) => Err(being_deleted(name)),
+            Some(NameState::SoftDeleted(kept)) => Ok(CreateOutcome::SoftDeleted(kept)),
             Some(NameState::Free) | None => {
                 Err(Unavailable::new(format!("the name {name} was freed while it was looked at")))
             }
@@ -259,14 +281,18 @@ impl Registers {
         &self,
         name: &BucketName,
         id: BucketId,
+        keep: Option<Duration>,
     ) -> Result<DeleteOutcome, Unavailable> {
         let attempt = self.fresh_op();
         let Some(stamp) = self.begin_delete(name, id, attempt).await? else {
             return Ok(DeleteOutcome::NotFound);
         };
         let verdict = self.close_everywhere(name, id, stamp).await;
-        let free = matches!(verdict, Ok(false));
-        let ended = self.end_delete(name, attempt, free).await?;
+        let end = match verdict {
+            Ok(true) | Err(_) => DeleteEnd::SetBack,
+            Ok(false) => keep.map_or(DeleteEnd::Free, DeleteEnd::Keep),
+        };
+        let ended = self.end_delete(name, attempt, end).await?;
         match verdict {
             Err(why) => Err(why),
             Ok(true) => Ok(DeleteOutcome::NotEmpty),
@@ -295,7 +321,13 @@ impl Registers {
                     NameAge::Deleting | NameAge::Settled => None,
                 }
             }
-            Some(NameState::Active(_) | NameState::Deleting(_) | NameState::Free) | None => None,
+            Some(
+                NameState::Active(_)
+                | NameState::Deleting(_)
+                | NameState::Free
+                | NameState::SoftDeleted(_),
+            )
+            | None => None,
         };
         let current = match self.change(name, attempt, Arc::new(judge)).await? {
             Outcome::Chosen { value, .. } if value.ops.first() == Some(&attempt) => {
@@ -310,9 +342,13 @@ impl Registers {
             Some(NameState::Active(config) | NameState::Deleting(config)) if config.id == id => {
                 Err(being_deleted(name))
             }
-            Some(NameState::Active(_) | NameState::Deleting(_) | NameState::Free) | None => {
-                Ok(None)
-            }
+            Some(
+                NameState::Active(_)
+                | NameState::Deleting(_)
+                | NameState::Free
+                | NameState::SoftDeleted(_),
+            )
+            | None => Ok(None),
         }
     }
 
@@ -351,14 +387,24 @@ impl Registers {
         &self,
         name: &BucketName,
         attempt: OpId,
-        free: bool,
+        end: DeleteEnd,
     ) -> Result<bool, Unavailable> {
+        let deleted_ms = self.host().env().now_ms();
         let judge = move |current: Option<&Value<NameState>>| {
             let current = current.filter(|value| value.ops.first() == Some(&attempt))?;
             match &current.state {
-                NameState::Deleting(_) if free => Some(NameState::Free),
-                NameState::Deleting(config) => Some(NameState::Active(config.clone())),
-                NameState::Active(_) | NameState::Free => None,
+                NameState::Deleting(config) => {
+                    let config = config.clone();
+                    Some(match end {
+                        DeleteEnd::SetBack => NameState::Active(config),
+                        DeleteEnd::Free => NameState::Free,
+                        DeleteEnd::Keep(keep) => {
+                            let until_ms = deleted_ms.saturating_add(millis(keep));
+                            NameState::SoftDeleted(SoftDeleted { config, deleted_ms, until_ms })
+                        }
+                    })
+                }
+                NameState::Active(_) | NameState::Free | NameState::SoftDeleted(_) => None,
             }
         };
         let outcome = self.change(name, self.fresh_op(), Arc::new(judge)).await?;
@@ -372,7 +418,9 @@ impl Registers {
             NameAge::Settled | NameAge::Deleting => None,
             NameAge::Stuck => match current.map(|v| &v.state) {
                 Some(NameState::Deleting(config)) => Some(NameState::Active(config.clone())),
-                Some(NameState::Active(_) | NameState::Free) | None => None,
+                Some(NameState::Active(_) | NameState::Free | NameState::SoftDeleted(_)) | None => {
+                    None
+                }
             },
         };
         self.change(name, self.fresh_op(), Arc::new(judge)).await.map(|_| ())

@@ -4,6 +4,7 @@
 //! decides, not this node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::{CreateOutcome, DeleteOutcome};
 use crate::types::bucket::{Ack, BucketConfig, Consistency, Location, Versioning};
@@ -110,6 +111,10 @@ impl Engine {
                 Err(Error::BucketAlreadyOwnedByYou)
             }
             CreateOutcome::Exists(_) => Err(Error::BucketAlreadyExists),
+            CreateOutcome::SoftDeleted(kept) if kept.config.owner == owner => {
+                Err(Error::BucketSoftDeleted { until_ms: kept.until_ms })
+            }
+            CreateOutcome::SoftDeleted(_) => Err(Error::BucketAlreadyExists),
         }
     }
 
@@ -134,9 +139,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Deletes an empty bucket; where it has soft delete it can be brought back for as long.
     pub async fn delete_bucket(&self, name: &BucketName) -> Result<(), Error> {
         let config = self.bucket(name).await?;
-        match self.cluster.delete_bucket(name, config.id).await? {
+        let keep = self.keeping(name).await?.soft_ms().map(Duration::from_millis);
+        match self.cluster.delete_bucket(name, config.id, keep).await? {
             DeleteOutcome::Deleted => Ok(()),
             DeleteOutcome::NotEmpty => Err(Error::BucketNotEmpty),
             DeleteOutcome::NotFound => Err(Error::NoSuchBucket),
@@ -171,7 +178,7 @@ impl Engine {
     }
 }
 
-fn info(name: BucketName, config: &BucketConfig) -> BucketInfo {
+pub(super) fn info(name: BucketName, config: &BucketConfig) -> BucketInfo {
     BucketInfo { name, created_ms: config.created_ms, location: config.location.clone() }
 }
 

@@ -99,6 +99,10 @@ pub enum Error {
     NoSuchSource(ObjectKey),
     /// The bucket has as much as it may have.
     QuotaExceeded,
+    /// The name is kept for a bucket that the caller deleted; until when, milliseconds since 1970.
+    BucketSoftDeleted {
+        until_ms: u64,
+    },
 }
 
 impl fmt::Display for Error {
@@ -113,6 +117,9 @@ impl fmt::Display for Error {
             Self::Body(e) => write!(f, "{e}"),
             Self::BucketAlreadyExists => f.write_str("the bucket name is taken"),
             Self::BucketAlreadyOwnedByYou => f.write_str("the bucket is yours already"),
+            Self::BucketSoftDeleted { .. } => f.write_str(
+                "the name is kept for your deleted bucket; bring that back or end it for good",
+            ),
             Self::BucketNotEmpty => f.write_str("the bucket is not empty"),
             Self::DeleteMarker { .. } => f.write_str("the version is a delete marker"),
             Self::EntityTooLarge { bytes_max } => write!(f, "at most {bytes_max} bytes are taken"),

@@ -154,7 +154,9 @@ impl Engine {
         let config = match read(RecordId::Name(name.clone()))? {
             Some(Record::Name(name)) => match name.state {
                 NameState::Active(config) => config,
-                NameState::Deleting(_) | NameState::Free => return Ok(None),
+                NameState::Deleting(_) | NameState::Free | NameState::SoftDeleted(_) => {
+                    return Ok(None);
+                }
             },
             None => return Ok(None),
             Some(other) => return Err(mismatch(&other)),

@@ -31,6 +31,7 @@ mod prefetch;
 mod quota;
 mod rename;
 mod scope;
+mod soft_delete;
 mod tidy;
 mod undo;
 mod uploads;
@@ -75,6 +76,7 @@ pub use multipart::{Begun, CompleteUpload, CreateUpload, Part, UploadPart, Uploa
 pub use notify::{Courier, Undelivered};
 pub use object::{Attributes, GetObject, ObjectBody, ObjectInfo, ObjectRead, PutObject, Stored};
 pub use rename::RenameObject;
+pub use soft_delete::DeletedBucket;
 pub use undo::{Keeper, Kept, KeptPage, Side, UndoMetrics};
 pub use uploads::{ListParts, ListUploads, PartInfo, PartsPage, UploadInfo, UploadsPage};
 pub use version::{VersionRef, id_of};
@@ -410,9 +412,10 @@ impl Place {
                 NameState::Deleting(config) if config.id == id => {
                     Err(Error::Conflict("the bucket is being deleted".into()))
                 }
-                NameState::Active(_) | NameState::Deleting(_) | NameState::Free => {
-                    Err(Error::NoSuchBucket)
-                }
+                NameState::Active(_)
+                | NameState::Deleting(_)
+                | NameState::Free
+                | NameState::SoftDeleted(_) => Err(Error::NoSuchBucket),
             },
             Some(other) => Err(mismatch(&other)),
         }

@@ -11,7 +11,7 @@ use proptest::sample::Index;
 use super::*;
 use crate::logic::trim;
 use crate::types::bucket::{Ack, BucketConfig, BucketRecord, Consistency, Location, Versioning};
-use crate::types::bucket::{NameRecord, NameState, SettingKind};
+use crate::types::bucket::{NameRecord, NameState, SettingKind, SoftDeleted};
 use crate::types::id::{BlobId, BucketId, Hash, OpId};
 use crate::types::kept::{Spared, Why};
 use crate::types::name::{AccountId, ObjectKey, SecretKey};
@@ -139,9 +139,14 @@ fn config(n: u8) -> BucketConfig {
 
 fn name(seed: u64, made: Stamp) -> Record {
     let n = draw(seed, made);
-    let state = match n % 3 {
+    let state = match n % 4 {
         0 => NameState::Free,
         1 => NameState::Active(config(n as u8)),
+        2 => NameState::SoftDeleted(SoftDeleted {
+            config: config(n as u8),
+            deleted_ms: n,
+            until_ms: n + 1,
+        }),
         _ => NameState::Deleting(config(n as u8)),
     };
     Record::Name(NameRecord { stamp: made, op: OpId(u128::from(n)), state })

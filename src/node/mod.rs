@@ -487,6 +487,9 @@ fn background(store: &Store, engine: &Engine, s3: &s3::Service) -> Vec<Job> {
             if let Err(error) = engine.end_late_parts().await {
                 warn!(%error, "clean-up after uploads failed; tried again later");
             }
+            if let Err(error) = engine.end_soft_deleted_buckets().await {
+                warn!(%error, "names of deleted buckets are not free yet; tried again later");
+            }
             Round::Idle
         })
     };
@@ -504,6 +507,10 @@ fn background(store: &Store, engine: &Engine, s3: &s3::Service) -> Vec<Job> {
             round: Box::new(deliver_logs),
         },
         Job { name: "store clean-up", every: MAINTAIN_EVERY, round: Box::new(maintain) },
-        Job { name: "uploads clean-up", every: END_PARTS_EVERY, round: Box::new(end_parts) },
+        Job {
+            name: "uploads and names clean-up",
+            every: END_PARTS_EVERY,
+            round: Box::new(end_parts),
+        },
     ]
 }

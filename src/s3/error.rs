@@ -357,6 +357,7 @@ impl From<engine::Error> for S3Error {
             E::BucketAlreadyExists => Self::new(Code::BucketAlreadyExists),
             E::BucketAlreadyOwnedByYou => Self::new(Code::BucketAlreadyOwnedByYou),
             E::BucketNotEmpty => Self::new(Code::BucketNotEmpty),
+            E::BucketSoftDeleted { .. } => Self::with(Code::BucketAlreadyExists, sentence(&text)),
             E::Conflict(_) => Self::with(Code::OperationAborted, sentence(&text)),
             E::EntityTooLarge { bytes_max } => {
                 Self::new(Code::EntityTooLarge).extra("MaxSizeAllowed", bytes_max.to_string())

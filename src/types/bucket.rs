@@ -31,6 +31,18 @@ pub enum NameState {
     /// A delete is asking every region; set back by whoever meets one older than 60 s.
     Deleting(BucketConfig),
     Free,
+    /// Deleted with soft delete: its owner can have it back until the end, and nobody else the name.
+    SoftDeleted(SoftDeleted),
+}
+
+/// A bucket that was deleted and is kept with its settings and what its keys keep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SoftDeleted {
+    pub config: BucketConfig,
+    /// Milliseconds since 1970.
+    pub deleted_ms: u64,
+    /// From then on the name is free.
+    pub until_ms: u64,
 }
 
 /// What of a bucket must be linearizable.

@@ -34,3 +34,25 @@ fn a_deleted_object_is_shown_and_brought_back() {
     let conflicts = world.json(&["conflicts"]);
     assert_eq!(conflicts, json!({"kept": [], "next": null}));
 }
+
+#[test]
+fn a_deleted_bucket_is_shown_brought_back_and_ended() {
+    let world = World::start();
+    let client = world.client();
+    assert_eq!(client.send("PUT", "/safe", &[], b"").status, 200);
+    assert!(world.run(&["keeping", "s3://safe", "--soft-delete", "7"]).status.success());
+    assert!(world.run(&["bucket", "rm", "-y", "safe"]).status.success());
+    let list = world.json(&["bucket", "ls", "--deleted"]);
+    assert_eq!(list["buckets"][0]["bucket"], "safe");
+    let table = world.run(&["bucket", "ls", "--deleted"]);
+    assert!(text(&table.stdout).contains("safe"), "{}", text(&table.stdout));
+    let back = world.run(&["undelete", "s3://safe"]);
+    assert_eq!(text(&back.stdout), "s3://safe is back\n");
+    assert_eq!(world.json(&["bucket", "ls", "--deleted"]), json!({"buckets": []}));
+    assert!(world.run(&["bucket", "rm", "-y", "safe"]).status.success());
+    assert!(world.run(&["undelete", "-y", "--purge", "s3://safe"]).status.success());
+    let gone = world.run(&["undelete", "s3://safe"]);
+    assert_eq!(gone.status.code(), Some(3), "{}", text(&gone.stderr));
+    let which = world.run(&["undelete", "--purge", "s3://safe/k"]);
+    assert_eq!(which.status.code(), Some(2), "{}", text(&which.stderr));
+}

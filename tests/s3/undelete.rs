@@ -49,6 +49,51 @@ async fn soft_delete_is_set_with_the_bucket_and_by_its_document() {
     assert_eq!(refused.code(), (400, "InvalidArgument"));
 }
 
+async fn deleted(server: &Server) -> Vec<Value> {
+    let call = server.client.call("GET", "/?OnlyDeleted=true").header("accept", "application/json");
+    let shown: Value = serde_json::from_slice(&call.send().await.expect(200).body).unwrap();
+    shown["Buckets"]["Bucket"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_deleted_bucket_keeps_its_name_and_comes_back_with_its_settings_and_objects() {
+    let server = soft().await;
+    server.client.put("/soft/a", "one").await.expect(200);
+    assert_eq!(server.client.delete("/soft").await.code(), (409, "BucketNotEmpty"));
+    server.client.delete("/soft/a").await.expect(204);
+    server.client.delete("/soft").await.expect(204);
+    assert_eq!(server.client.get("/soft").await.code(), (404, "NoSuchBucket"));
+    assert_eq!(server.client.put("/soft/b", "x").await.code(), (404, "NoSuchBucket"));
+    assert_eq!(server.client.put("/soft", "").await.code(), (409, "BucketAlreadyExists"));
+    let kept = deleted(&server).await;
+    assert_eq!((kept.len(), &kept[0]["Name"]), (1, &json!("soft")));
+    let server = server.restart().await;
+    server.client.call("POST", "/soft?restore").send().await.expect(200);
+    assert!(deleted(&server).await.is_empty());
+    assert_eq!(setting(&server, "soft").await, json!({"enabled": true, "retention_days": 30}));
+    with(&server, "POST", "/soft/a?restore", RESTORE).await.expect(200);
+    assert_eq!(server.client.get("/soft/a").await.expect(200).text(), "one");
+    let again = server.client.call("POST", "/soft?restore").send().await;
+    assert_eq!(again.code(), (404, "NoSuchBucket"));
+}
+
+#[tokio::test]
+async fn a_deleted_bucket_is_its_owners_alone_and_can_be_ended_early() {
+    let server = soft().await;
+    server.client.delete("/soft").await.expect(204);
+    let other = server.stranger().await;
+    assert_eq!(other.put("/soft", "").await.code(), (409, "BucketAlreadyExists"));
+    let theirs = other.call("POST", "/soft?restore").send().await;
+    assert_eq!(theirs.code(), (404, "NoSuchBucket"));
+    let theirs = other.call("DELETE", "/soft").header(SOFT.0, SOFT.1).send().await;
+    assert_eq!(theirs.code(), (404, "NoSuchBucket"));
+    with(&server, "DELETE", "/soft", SOFT).await.expect(204);
+    assert!(deleted(&server).await.is_empty());
+    other.put("/soft", "").await.expect(200);
+    let late = server.client.call("POST", "/soft?restore").send().await;
+    assert_eq!(late.code(), (404, "NoSuchBucket"));
+}
+
 #[tokio::test]
 async fn what_was_deleted_is_listed_and_comes_back() {
     let server = soft().await;

@@ -68,7 +68,8 @@ async fn create(cluster: Cluster, ledger: Shared, name: &'static str, number: u6
 async fn delete(cluster: Cluster, ledger: Shared, name: &'static str) {
     let Ok(Some(config)) = cluster.bucket(&parsed(name)).await else { return };
     ledger.lock().unwrap().doubtful.insert(config.id);
-    if let Ok(DeleteOutcome::Deleted) = cluster.delete_bucket(&parsed(name), config.id).await {
+    if let Ok(DeleteOutcome::Deleted) = cluster.delete_bucket(&parsed(name), config.id, None).await
+    {
         ledger.lock().unwrap().deleted.insert(config.id);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::world::{self, World};
-use crate::cluster::{Cluster, CreateOutcome, DeleteOutcome, Unavailable};
+use crate::cluster::{Cluster, CreateOutcome, DeleteOutcome, RestoreOutcome, Unavailable};
 use crate::limits;
 use crate::types::bucket::{Ack, BucketConfig, Consistency, Location, Versioning};
 use crate::types::id::BucketId;
@@ -60,13 +60,13 @@ async fn one_region_makes_finds_and_gives_up_names_alone() {
     assert_eq!(again, CreateOutcome::Exists(config(1)));
     assert_eq!(id_at(fra, "photos").await, Some(config(1).id));
     put(fra, &config(1), "a").await.unwrap();
-    let full = fra.delete_bucket(&name("photos"), config(1).id).await.unwrap();
+    let full = fra.delete_bucket(&name("photos"), config(1).id, None).await.unwrap();
     assert_eq!(full, DeleteOutcome::NotEmpty);
     delete(fra, &config(1), "a").await;
-    let gone = fra.delete_bucket(&name("photos"), config(1).id).await.unwrap();
+    let gone = fra.delete_bucket(&name("photos"), config(1).id, None).await.unwrap();
     assert_eq!(gone, DeleteOutcome::Deleted);
     assert!(put(fra, &config(1), "b").await.is_err());
-    let twice = fra.delete_bucket(&name("photos"), config(1).id).await.unwrap();
+    let twice = fra.delete_bucket(&name("photos"), config(1).id, None).await.unwrap();
     assert_eq!(twice, DeleteOutcome::NotFound);
     let other = fra.create_bucket(&name("photos"), config(3)).await.unwrap();
     assert_eq!(other, CreateOutcome::Created);
@@ -100,6 +100,7 @@ async fn of_two_creates_of_one_name_at_once_at_most_one_succeeds() {
             match outcome {
                 Ok(CreateOutcome::Created) => assert_eq!(seen, Some(config(mine).id)),
                 Ok(CreateOutcome::Exists(config)) => assert_eq!(seen, Some(config.id)),
+                Ok(CreateOutcome::SoftDeleted(kept)) => panic!("nobody deletes: {kept:?}"),
                 Err(_) => {}
             }
         }
@@ -143,13 +144,14 @@ async fn a_minority_makes_and_frees_no_names_and_says_so() {
     let created = world.at("fra").create_bucket(&name("photos"), config(2)).await.unwrap();
     assert_eq!(created, CreateOutcome::Created);
     // A region that cannot be asked may take writes: the bucket stays.
-    let refused = world.at("fra").delete_bucket(&name("photos"), config(2).id).await.unwrap_err();
+    let refused =
+        world.at("fra").delete_bucket(&name("photos"), config(2).id, None).await.unwrap_err();
     assert!(refused.reason.contains("nrt"), "{}", refused.reason);
     assert_eq!(id_at(&world.at("fra"), "photos").await, Some(config(2).id));
     put(&world.at("fra"), &config(2), "a").await.unwrap();
     world.net.heal();
     sleep(Duration::from_secs(10)).await;
-    let full = world.at("iad").delete_bucket(&name("photos"), config(2).id).await.unwrap();
+    let full = world.at("iad").delete_bucket(&name("photos"), config(2).id, None).await.unwrap();
     assert_eq!(full, DeleteOutcome::NotEmpty);
 }
 
@@ -159,7 +161,7 @@ async fn a_deleted_bucket_takes_no_more_writes_anywhere_and_its_name_is_free_at_
     world.at("fra").create_bucket(&name("photos"), config(1)).await.unwrap();
     put(&world.at("iad"), &config(1), "a").await.unwrap();
     delete(&world.at("iad"), &config(1), "a").await;
-    let gone = world.at("nrt").delete_bucket(&name("photos"), config(1).id).await.unwrap();
+    let gone = world.at("nrt").delete_bucket(&name("photos"), config(1).id, None).await.unwrap();
     assert_eq!(gone, DeleteOutcome::Deleted);
     for code in THREE {
         assert!(put(&world.at(code), &config(1), "b").await.is_err(), "{code}");
@@ -173,13 +175,75 @@ async fn a_deleted_bucket_takes_no_more_writes_anywhere_and_its_name_is_free_at_
     }
 }
 
+/// How long the bucket is kept in these tests.
+const KEPT: Duration = Duration::from_secs(600);
+
+#[tokio::test(start_paused = true)]
+async fn a_soft_deleted_bucket_comes_back_or_its_name_goes_to_another_never_both() {
+    let world = World::new(&THREE).await;
+    let (fra, iad, nrt) = (&world.at("fra"), &world.at("iad"), &world.at("nrt"));
+    let photos = name("photos");
+    fra.create_bucket(&photos, config(1)).await.unwrap();
+    let gone = nrt.delete_bucket(&photos, config(1).id, Some(KEPT)).await.unwrap();
+    assert_eq!(gone, DeleteOutcome::Deleted);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(id_at(iad, "photos").await, None);
+    assert!(put(iad, &config(1), "a").await.is_err());
+    let taken = fra.create_bucket(&photos, config(2)).await.unwrap();
+    assert!(matches!(taken, CreateOutcome::SoftDeleted(kept) if kept.config == config(1)));
+    assert!(!iad.end_soft_deleted(&photos, config(1).id, false).await.unwrap());
+    let back = iad.restore_bucket(&photos, config(1).id).await.unwrap();
+    assert_eq!(back, RestoreOutcome::Restored(config(1)));
+    sleep(Duration::from_secs(2)).await;
+    for code in THREE {
+        put(&world.at(code), &config(1), code).await.unwrap();
+        delete(&world.at(code), &config(1), code).await;
+    }
+    fra.delete_bucket(&photos, config(1).id, Some(KEPT)).await.unwrap();
+    assert!(fra.soft_deleted(&photos).await.unwrap().is_some());
+    sleep(KEPT).await;
+    assert_eq!(fra.soft_deleted(&photos).await.unwrap(), None);
+    // At its end both are asked for at the same time, from both sides of the world.
+    let (made, back) = tokio::join!(
+        nrt.create_bucket(&photos, config(2)),
+        fra.restore_bucket(&photos, config(1).id)
+    );
+    assert_eq!(made.unwrap(), CreateOutcome::Created);
+    assert!(!matches!(back, Ok(RestoreOutcome::Restored(_))), "{back:?}");
+    assert_eq!(id_at(fra, "photos").await, Some(config(2).id));
+    assert!(!iad.end_soft_deleted(&photos, config(1).id, true).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_bringing_back_and_ending_early_at_the_same_time_one_is_done() {
+    for seed in 0..8 {
+        let world = World::new(&THREE).await;
+        let (fra, nrt) = (&world.at("fra"), &world.at("nrt"));
+        let photos = name("photos");
+        fra.create_bucket(&photos, config(1)).await.unwrap();
+        fra.delete_bucket(&photos, config(1).id, Some(KEPT)).await.unwrap();
+        let later = Duration::from_millis(40 * seed);
+        let end = async {
+            sleep(later).await;
+            nrt.end_soft_deleted(&photos, config(1).id, true).await
+        };
+        let (back, ended) = tokio::join!(fra.restore_bucket(&photos, config(1).id), end);
+        let (back, ended) = (matches!(back, Ok(RestoreOutcome::Restored(_))), ended == Ok(true));
+        assert!(back != ended, "seed {seed}: back {back}, ended {ended}");
+        sleep(Duration::from_secs(5)).await;
+        for code in THREE {
+            assert_eq!(id_at(&world.at(code), "photos").await.is_some(), back, "seed {seed}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deletion_that_got_stuck_is_set_back_and_the_bucket_takes_writes_again() {
     let world = World::new(&THREE).await;
     world.at("fra").create_bucket(&name("photos"), config(1)).await.unwrap();
     let nrt = world.at("nrt");
     let bucket = name("photos");
-    let delete = nrt.delete_bucket(&bucket, config(1).id);
+    let delete = nrt.delete_bucket(&bucket, config(1).id, None);
     // Long enough to mark the bucket and to ask, too short to end.
     assert!(timeout(Duration::from_millis(130), delete).await.is_err());
     world.kill_links("nrt", &["fra", "iad"]);

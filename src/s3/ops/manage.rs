@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::engine::{BucketsPage, ListBuckets, Promises};
+use crate::engine::{DeletedBucket, ListBuckets, Promises};
 use crate::limits;
 use crate::logic::acl;
 use crate::logic::cors::Rule as CorsRule;
@@ -153,7 +153,7 @@ async fn show(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     Ok(answer(&out))
 }
 
-/// The account's buckets. There are no deleted ones.
+/// The account's buckets, or those that it deleted and can have back: these on one page.
 async fn list(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let asked = |name: &str| req.query(name) == Some("true");
     for header in ["x-tigris-fork", "x-tigris-snapshot"] {
@@ -168,11 +168,11 @@ async fn list(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     let owner = account(&req);
     let after = non_empty(&req, "continuation-token");
     let after = after.or_else(|| non_empty(&req, "ContinuationToken"));
+    if asked("OnlyDeleted") {
+        return deleted(ctx, &owner).await;
+    }
     let list = ListBuckets { owner: owner.clone(), prefix: String::new(), after, max };
-    let page = match asked("OnlyDeleted") {
-        true => BucketsPage { buckets: Vec::new(), next: None },
-        false => ctx.engine().list_buckets(list).await?,
-    };
+    let page = ctx.engine().list_buckets(list).await?;
     let mut buckets = Vec::new();
     for bucket in &page.buckets {
         let mut entry = json!({
@@ -198,6 +198,26 @@ async fn list(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
         out["Stats"] = stats(ctx, owner).await?;
     }
     Ok(answer(&out))
+}
+
+async fn deleted(ctx: &Ctx, owner: &AccountId) -> Result<Reply, S3Error> {
+    let found = ctx.engine().deleted_buckets(owner).await?;
+    let shown = |kept: DeletedBucket| {
+        json!({
+            "Name": kept.bucket.name.as_str(),
+            "CreationDate": iso_date(kept.bucket.created_ms),
+            "DeletionDate": iso_date(kept.deleted_ms),
+            "RetainUntilDate": iso_date(kept.until_ms),
+            "Regions": regions(&kept.bucket.location),
+            "Type": "Regular",
+        })
+    };
+    let buckets: Vec<Value> = found.into_iter().map(shown).collect();
+    Ok(answer(&json!({
+        "Owner": {"ID": &*owner.0, "DisplayName": &*owner.0},
+        "Buckets": {"Bucket": buckets},
+        "IsTruncated": false,
+    })))
 }
 
 /// How much is in all buckets of an account, as far as this region knows.

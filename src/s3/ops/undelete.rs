@@ -20,12 +20,34 @@ use crate::types::name::{BucketName, ObjectKey};
 use crate::types::stamp::Stamp;
 
 use super::answers::{Encoding, account_element, class_of};
-use super::params::{non_empty, page_size, parse_version};
+use super::params::{account, non_empty, page_size, parse_version};
 
 const SOFT: When = When::HeaderStarts("x-tigris-soft-delete", "true");
 const VERSION: &str = "x-tigris-restore-version";
 
 pub(super) static OPS: &[Op] = &[
+    // A bucket that is not there is nobody's to allow: who may make buckets may ask, and the engine
+    // answers the account that had it.
+    Op {
+        name: "DeleteBucket with X-Tigris-Soft-Delete",
+        on: On::Bucket,
+        verb: Verb::Delete,
+        when: &[SOFT],
+        action: Action::CreateBucket,
+        body: BodyKind::None,
+        auth: Auth::Signed,
+        run: run!(purge_bucket),
+    },
+    Op {
+        name: "DeleteBucket undone",
+        on: On::Bucket,
+        verb: Verb::Post,
+        when: &[When::Query("restore")],
+        action: Action::CreateBucket,
+        body: BodyKind::Xml(limits::XML_BYTES_MAX),
+        auth: Auth::Signed,
+        run: run!(restore_bucket),
+    },
     Op {
         name: "DeleteObject with X-Tigris-Soft-Delete",
         on: On::Object,
@@ -110,6 +132,16 @@ pub(super) async fn keep(
 ) -> Result<(), S3Error> {
     let keeping = Keeping { soft_delete_days, ..ctx.engine().keeping(bucket).await? };
     Ok(ctx.engine().put_keeping(bucket, keeping).await?)
+}
+
+async fn restore_bucket(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    ctx.engine().restore_bucket(&account(&req), req.bucket()?).await?;
+    Ok(Reply::ok())
+}
+
+async fn purge_bucket(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
+    ctx.engine().purge_bucket(&account(&req), req.bucket()?).await?;
+    Ok(Reply::no_content())
 }
 
 async fn restore(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {

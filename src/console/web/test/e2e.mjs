@@ -178,6 +178,24 @@ await step('a bucket goes only after its name was typed', async () => {
   must((await ask('GET', 'api/s3/doomed')).status === 404, 'it is gone');
 });
 
+await step('a bucket with soft delete comes back after it was deleted', async () => {
+  await ask('PUT', 'api/s3/kept', { headers: { 'x-tigris-soft-delete': '9' } });
+  await go('buckets');
+  await button('Delete kept').click();
+  await dialog().getByText('It is kept for 9 days').waitFor();
+  await page.getByLabel('Type kept to confirm').fill('kept');
+  await button('Delete the empty bucket').click();
+  await closed();
+  await page.getByRole('heading', { name: 'Deleted buckets' }).waitFor();
+  must((await ask('GET', 'api/s3/kept')).status === 404, 'it is gone');
+  await accessible('deleted buckets');
+  await button('Bring kept back').click();
+  await page.getByRole('link', { name: 'kept', exact: true }).waitFor();
+  must((await ask('GET', 'api/s3/kept')).status === 200, 'it is back');
+  await ask('DELETE', 'api/s3/kept');
+  await ask('DELETE', 'api/s3/kept', { headers: { 'x-tigris-soft-delete': 'true' } });
+});
+
 // ---------------------------------------------------------------- settings
 
 const settings = async (tab) => {

@@ -4,6 +4,7 @@ import { status } from '../cluster';
 import { ago, bytes, count, duration, moment, plural } from '../format';
 import { href } from '../router';
 import { Button, Empty, Icon, Problem, useEvery, useLoad } from '../ui';
+import { DeletedBuckets } from './deletedbuckets';
 import { DeleteBucket, NewBucket } from './newbucket';
 
 export interface Bucket {
@@ -131,6 +132,7 @@ export function Buckets() {
           </tbody>
         </table>
       )}
+      <DeletedBuckets since={list.value?.length} onBack={list.again} />
       {making && <NewBucket onDone={list.again} onClose={() => setMaking(false)} />}
       {doomed && <DeleteBucket bucket={doomed} onDone={list.again} onClose={() => setDoomed(null)} />}
     </>

@@ -4,7 +4,7 @@ import { status } from '../cluster';
 import { plural } from '../format';
 import { empty } from '../objects';
 import { go, href } from '../router';
-import { Ask, Field, Switch, tell } from '../ui';
+import { Ask, Field, Switch, tell, useLoad } from '../ui';
 import * as xml from '../xml';
 import type { Bucket } from './buckets';
 import { encryption } from './settings';
@@ -66,11 +66,19 @@ export function NewBucket({ onDone, onClose }: { onDone: () => void; onClose: ()
   );
 }
 
+/** Days that a deleted bucket can be brought back for; 0 where it is gone at once. */
+async function daysKept(bucket: string): Promise<number> {
+  const answer = await s3('GET', bucket, { query: { metadata: '' } });
+  const { soft_delete: soft } = (await answer.json()) as { soft_delete?: { enabled: boolean; retention_days: number } };
+  return soft?.enabled ? soft.retention_days : 0;
+}
+
 /** Deletes a bucket, after its name was typed; with what is in it, where that is asked for. */
 export function DeleteBucket({ bucket, onDone, onClose }: { bucket: Bucket; onDone: () => void; onClose: () => void }) {
   const [typed, setTyped] = useState('');
   const [all, setAll] = useState(false);
   const [count, setCount] = useState(0);
+  const kept = useLoad(() => daysKept(bucket.name), [bucket.name]);
   const run = async () => {
     if (all) await empty(bucket.name, setCount);
     await s3('DELETE', bucket.name);
@@ -79,7 +87,7 @@ export function DeleteBucket({ bucket, onDone, onClose }: { bucket: Bucket; onDo
   };
   return (
     <Ask title={`Delete ${bucket.name}?`} action={all ? 'Delete it with everything in it' : 'Delete the empty bucket'} danger ready={typed === bucket.name} onDone={run} onClose={onClose}>
-      <p>The name becomes free for everybody. {(bucket.objects ?? 0) > 0 && `There are ${plural(bucket.objects ?? 0, 'object')} in it.`}</p>
+      <p>{kept.value ? `It is kept for ${plural(kept.value, 'day')}, and can be brought back from the list of buckets until then.` : 'The name becomes free for everybody.'} {(bucket.objects ?? 0) > 0 && `There are ${plural(bucket.objects ?? 0, 'object')} in it.`}</p>
       <Switch label="Delete all objects, versions and unfinished uploads first" checked={all} onChange={setAll} />
       <Field label={`Type ${bucket.name} to confirm`}><input value={typed} spellcheck={false} autocapitalize="none" onInput={(event) => setTyped(event.currentTarget.value)} /></Field>
       <p class="sub" role="status">{count > 0 && `${plural(count, 'version')} deleted`}</p>
