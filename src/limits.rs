@@ -511,6 +511,11 @@ pub const PRIMARY_GONE_AFTER: Duration = Duration::from_secs(15 * 60);
 pub const COPY_PATIENCE: Duration = Duration::from_secs(120);
 /// Moves of primaries that a node has under way.
 pub const MOVES_AT_ONCE: usize = 16;
+/// The same with those that a person asked for.
+pub const MOVES_ASKED_MAX: usize = 256;
+/// Rows of which cached copies are dropped in one step, and rows that a picture of a bucket counts.
+pub const PURGE_PAGE: usize = 10_000;
+pub const PICTURE_ROWS_MAX: usize = 1_000_000;
 /// Copies that a node makes at the same time, and those it lets wait.
 pub const COPIES_AT_ONCE: usize = 4;
 pub const COPIES_WAITING_MAX: usize = 10_000;

@@ -15,6 +15,7 @@ mod keys;
 pub mod model;
 mod names;
 pub mod openapi;
+mod place;
 pub mod regions;
 pub mod route;
 pub mod routes;

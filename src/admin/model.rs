@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::types::record::BucketRole;
 use crate::types::region::{RegionId, Role};
 
+mod place;
+
+pub use place::{
+    BucketLocation, Held, PlacePrimary, PlacedPrimary, Purge, Purged, PurgedAt, PutLocation,
+};
+
 /// First part of every path of the admin API; bucket names cannot begin with `-`.
 pub const ADMIN_PREFIX: &str = "/-/admin/v1";
 

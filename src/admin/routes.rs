@@ -7,13 +7,14 @@ use crate::s3::error::{Code, S3Error};
 
 use super::api::Api;
 use super::route::{Answer, Call, Role, Route, Verb};
-use super::{backup, cluster, keys, regions, storage, tokens, trace, undo, upkeep, whereabouts};
+use super::{backup, cluster, keys, place, regions, storage, tokens, trace, undo, upkeep, whereabouts};
 
 /// All rows, by subject. Their order is that of the documents.
 pub(super) const GROUPS: &[(&str, &[Route])] = &[
     ("cluster", cluster::ROUTES),
     ("regions", regions::ROUTES),
     ("objects", whereabouts::ROUTES),
+    ("places", place::ROUTES),
     ("deleted", undo::ROUTES),
     ("storage", storage::ROUTES),
     ("backup", backup::ROUTES),
@@ -83,7 +84,8 @@ mod tests {
     use super::{Role, all};
 
     /// Subjects that are one account's own.
-    const OF_ACCOUNTS: [&str; 6] = ["objects", "deleted", "storage", "keys", "tokens", "requests"];
+    const OF_ACCOUNTS: [&str; 7] =
+        ["objects", "places", "deleted", "storage", "keys", "tokens", "requests"];
 
     #[test]
     fn what_is_of_the_whole_cluster_needs_an_operator() {

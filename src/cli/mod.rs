@@ -20,6 +20,7 @@ mod link;
 pub mod manual;
 mod objects;
 mod output;
+mod place;
 mod process;
 mod region;
 mod s3;
@@ -131,8 +132,12 @@ enum Command {
                       godwit mv -r s3://demo/all s3://demo/old"
     )]
     Mv(objects::Cp),
+    /// Show or set where a bucket lives, or move an object's primary
+    Place(place::PlaceCommand),
     /// Make a URL that is good for a while without a key
     Presign(objects::Presign),
+    /// Drop cached copies
+    Purge(place::PurgeCommand),
     /// Look at the regions of a cluster
     #[command(subcommand)]
     Region(region::Region),
@@ -206,6 +211,8 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Du(command) => objects::du(&common, &command),
         Command::Ls(command) => objects::ls(&common, &command),
         Command::Mv(command) => objects::mv(&common, &command),
+        Command::Place(command) => place::place(&common, &command),
+        Command::Purge(command) => place::purge(&common, &command),
         Command::Presign(command) => objects::presign(&common, &command),
         Command::Rm(command) => objects::rm(&common, &command),
         Command::Stat(command) => objects::stat(&common, &command),

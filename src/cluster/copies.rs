@@ -99,6 +99,7 @@ impl Cluster {
         if self.admit_loss(object, version).await? {
             return Ok(());
         }
+        self.leave_no_trace(config, version).await?;
         let places = self.places(config, meta);
         let members = self.members();
         // Those that were removed hold nothing.
@@ -124,7 +125,7 @@ impl Cluster {
             self.maybe_take_over(object, version, primary).await?;
         } else {
             self.ask_for_copy(&name, (&lasting, copies), &places, &of).await;
-            if !staying(&own) && !members.is_active(own) {
+            if !staying(&own) {
                 self.hand_on(object, version, primary, &lasting).await?;
             }
         }
@@ -135,12 +136,13 @@ impl Cluster {
         self.note_copies(object, version.stamp, !looks_after || lasting.len() >= copies);
         let too_many = surplus_holder(&name, &holders, copies, primary.region, &places);
         if too_many == Some(own) && !self.moves_here_or_away(object) {
-            self.give_up_copy(copies, object, version).await?;
+            self.give_up_copy((&places, copies), object, version).await?;
         }
         Ok(())
     }
 
-    /// The primary leaves a region that is drained: to the first of the holders that stay.
+    /// The primary leaves a region that is drained, or that its bucket has no more: to the first of
+    /// the holders that stay.
     async fn hand_on(
         &self,
         object: &Object,
@@ -436,7 +438,7 @@ impl Cluster {
     /// One round of the drop rule for this region's copy.
     async fn give_up_copy(
         &self,
-        copies: usize,
+        (places, copies): (&[Place], usize),
         object: &Object,
         version: &Version,
     ) -> Result<(), store::Error> {
@@ -446,9 +448,10 @@ impl Cluster {
         let (bucket, key) = object.clone();
         let of = VersionOf { bucket, key, stamp: version.stamp };
         let mut may_drop = false;
-        // One that is drained gives its own up soon.
-        let members = self.members();
-        let counts = |region: &RegionId| *region != own && members.is_active(*region);
+        // One that is drained, or that may not have it any more, gives its own up soon.
+        let counts = |region: &RegionId| {
+            *region != own && places.iter().any(|place| place.region == *region)
+        };
         for holder in version.placement.held().filter(counts) {
             let request = Request::Confirm(of.clone());
             let answer = self.call(holder, Class::Repair, &request, limits::ACK_TIMEOUT).await;

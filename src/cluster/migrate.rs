@@ -13,13 +13,14 @@ use crate::logic::copies;
 use crate::logic::placement::{Candidate, Verdict};
 use crate::net::message::{Move, Request, Response, VersionOf};
 use crate::store::{self, Source, Tx};
-use crate::types::bucket::{BucketConfig, NameState, SoftDeleted};
+use crate::types::bucket::{BucketConfig, Location, NameState, SoftDeleted};
 use crate::types::id::{BucketId, Incarnation};
 use crate::types::name::BucketName;
 use crate::types::object::{Primary, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::{RegionId, Role};
 
+use super::error::Unavailable;
 use super::heat::{Moving, Object, placed};
 use super::{Cluster, stopped};
 
@@ -30,6 +31,8 @@ struct Looked {
     logs: BTreeMap<(RegionId, Incarnation), u64>,
     /// The slow walk over all rows.
     walk: Option<RecordId>,
+    /// The regions of each bucket.
+    locations: BTreeMap<BucketId, Location>,
 }
 
 impl Cluster {
@@ -53,6 +56,7 @@ impl Cluster {
         self.judge_touched().await?;
         self.finish_moves().await?;
         let configs = self.bucket_configs()?;
+        self.notice_relocations(&mut looked.locations, &configs);
         for (bucket, key) in self.changed_rows(looked)? {
             let Some(config) = configs.get(&bucket) else { continue };
             let Some(row) = self.store().read()?.row(bucket, &key)? else { continue };
@@ -172,17 +176,26 @@ impl Cluster {
             let Some(version) = row.current() else { continue };
             let Some(verdict) = self.verdict(&object, version, &configs) else { continue };
             let Some(to) = verdict.move_to else { continue };
-            self.begin_move(object, version, to, verdict.reason).await;
+            // Said in the log; it is judged again when it is read again.
+            let _ = self.begin_move(object, version, to, verdict.reason).await;
         }
         Ok(())
     }
 
-    async fn begin_move(&self, object: Object, version: &Version, to: RegionId, reason: String) {
+    /// An error says who declined, and nothing moves.
+    pub(super) async fn begin_move(
+        &self,
+        object: Object,
+        version: &Version,
+        to: RegionId,
+        reason: String,
+    ) -> Result<(), Unavailable> {
         let stamp = version.stamp;
         let homes = {
             let mut state = self.inner.placing.lock();
-            if state.moving.contains_key(&object) {
-                return;
+            if let Some(moving) = state.moving.get(&object) {
+                let elsewhere = format!("it is on its way to {} already", moving.to);
+                return if moving.to == to { Ok(()) } else { Err(Unavailable::new(elsewhere)) };
             }
             let since = self.env().monotonic();
             state.moving.insert(object.clone(), Moving { to, stamp, since, reason });
@@ -193,17 +206,15 @@ impl Cluster {
         // A region that has a copy is asked too: it learns when the object came and where from.
         let (bucket, key) = object.clone();
         let request = Request::MakeCopy { of: VersionOf { bucket, key, stamp }, homes };
-        match self.call(to, Class::Migration, &request, limits::ACK_TIMEOUT).await {
-            Ok(Response::Done) => {}
-            Ok(other) => {
-                tracing::info!(%to, answer = other.name(), "a move was declined");
-                self.inner.placing.lock().moving.remove(&object);
-            }
-            Err(why) => {
-                tracing::info!(%to, %why, "a move could not begin");
-                self.inner.placing.lock().moving.remove(&object);
-            }
-        }
+        let why = match self.call(to, Class::Migration, &request, limits::ACK_TIMEOUT).await {
+            Ok(Response::Done) => return Ok(()),
+            Ok(Response::Declined(why)) => format!("{to} declined: {why}"),
+            Ok(other) => format!("{to} answered {}", other.name()),
+            Err(why) => format!("{to}: {why}"),
+        };
+        tracing::info!(%to, why, "a move could not begin");
+        self.inner.placing.lock().moving.remove(&object);
+        Err(Unavailable::new(why))
     }
 
     /// Hands the primary over where the new holder has its copy; gives up what takes too long.

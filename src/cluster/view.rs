@@ -163,6 +163,11 @@ impl Cluster {
         self.quorum_of(&config.location, config.ack)
     }
 
+    /// Refuses where a bucket with these regions could not be written to from here now.
+    pub fn writable(&self, location: &Location, ack: Ack) -> Result<(), Unavailable> {
+        self.quorum_of(location, ack).check()
+    }
+
     pub(super) fn quorum_of(&self, location: &Location, ack: Ack) -> Quorum {
         let own = self.region();
         let members = self.members();

@@ -1,4 +1,5 @@
-//! What only one region may decide, asked of that region: the end of a multipart upload.
+//! What only one region may decide or do, asked of that region: the end of a multipart upload, the
+//! move of a primary, that its cached copies go.
 //!
 //! Invariant: the region that was asked has the last word; what it says is also in this region's
 //! records before the answer is given, so that a client reads what it wrote.
@@ -15,12 +16,14 @@ use crate::types::event::By;
 use crate::types::id::UploadId;
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::record::RecordId;
+use crate::types::region::RegionId;
 
+use super::place::Placed;
 use super::{CompleteUpload, Engine, Error, Options, Place, Stored};
 
 /// A question of another region.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-enum Question {
+pub(super) enum Question {
     /// With who asks, for those who are told of it.
     Complete(CompleteUpload, Option<Arc<By>>),
     Abort {
@@ -30,14 +33,42 @@ enum Question {
     },
     /// A completion that has its place in the one order of all regions.
     CompleteInOrder(CompleteUpload, Option<Arc<By>>),
+    /// The primary, which is there, shall be elsewhere.
+    Place {
+        bucket: BucketName,
+        key: ObjectKey,
+        to: RegionId,
+    },
+    /// Cached copies shall go: of the keys that begin so and come after `after`.
+    Uncache {
+        bucket: BucketName,
+        prefix: String,
+        after: Option<ObjectKey>,
+    },
 }
 
 /// Its answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-enum Answer {
+pub(super) enum Answer {
     Aborted,
     Completed(Stored),
     Refused(Error),
+    /// Else it is there already.
+    Placed {
+        begun: bool,
+    },
+    Uncached {
+        copies: u64,
+        bytes: u64,
+        next: Option<ObjectKey>,
+    },
+}
+
+impl Answer {
+    /// It is none to what was asked.
+    pub(super) fn odd(&self) -> Error {
+        Error::Internal(format!("a region answered something else: {self:?}"))
+    }
 }
 
 impl Engine {
@@ -58,7 +89,7 @@ impl Engine {
                 Ok(stored)
             }
             Answer::Refused(why) => Err(why),
-            Answer::Aborted => Err(Error::Internal("a completion was answered as an abort".into())),
+            other => Err(other.odd()),
         }
     }
 
@@ -75,20 +106,29 @@ impl Engine {
                 Ok(())
             }
             Answer::Refused(why) => Err(why),
-            Answer::Completed(_) => {
-                Err(Error::Internal("an abort was answered as a completion".into()))
-            }
+            other => Err(other.odd()),
         }
     }
 
     async fn ask(&self, upload: UploadId, question: Question) -> Result<Answer, Error> {
         let starter = self.cluster.decider(upload);
+        let answer = self.ask_region(starter, question).await;
+        answer.map_err(|why| match why {
+            Error::Unavailable { reason, retry_after } => {
+                let reason = format!("this upload is ended by region {starter} alone: {reason}");
+                Error::Unavailable { reason, retry_after }
+            }
+            other => other,
+        })
+    }
+
+    pub(super) async fn ask_region(
+        &self,
+        region: RegionId,
+        question: Question,
+    ) -> Result<Answer, Error> {
         let bytes = encode(&question);
-        let asked = self.cluster.forward(starter, bytes, limits::FORWARD_TIMEOUT).await;
-        let answer = asked.map_err(|why| {
-            let reason = format!("this upload is ended by region {starter} alone: {}", why.reason);
-            Error::from(Unavailable { reason, ..why })
-        })?;
+        let answer = self.cluster.forward(region, bytes, limits::FORWARD_TIMEOUT).await?;
         postcard::from_bytes(&answer)
             .map_err(|why| Error::Internal(format!("an answer does not decode: {why}")))
     }
@@ -120,6 +160,23 @@ pub(super) fn answer(
             }
             Question::Abort { bucket, key, upload } => {
                 engine.abort_upload(&bucket, &key, upload).await.map(|()| Answer::Aborted)
+            }
+            Question::Place { bucket, key, to } => {
+                engine.place_here(&bucket, &key, to).await.and_then(|placed| match placed {
+                    Ok(placed) => Ok(Answer::Placed { begun: placed == Placed::Begun }),
+                    Err(at) => {
+                        let why = format!("its primary is at {at} now; ask again");
+                        Err(Unavailable::new(why).into())
+                    }
+                })
+            }
+            Question::Uncache { bucket, prefix, after } => {
+                let page = engine.drop_cached_here(&bucket, &prefix, after.as_ref()).await;
+                page.map(|(gone, next)| Answer::Uncached {
+                    copies: gone.copies,
+                    bytes: gone.bytes,
+                    next,
+                })
             }
         };
         Ok(encode(&answer.unwrap_or_else(Answer::Refused)))

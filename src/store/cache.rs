@@ -185,6 +185,13 @@ impl DiskCache {
         self.remove_files(env, vec![*id]).await;
     }
 
+    /// Throws a copy away on request; what it took.
+    pub(crate) async fn drop_copy(&self, env: &Env, id: &BlobId) -> Option<u64> {
+        let bytes = lock(&self.state).copies.get(id).map(|copy| copy.bytes)?;
+        self.forget(env, id).await;
+        Some(bytes)
+    }
+
     /// The copy's file was renamed to a held one: only what is left of it goes.
     pub(crate) fn moved_away(&self, id: &BlobId) {
         lock(&self.state).remove(id);

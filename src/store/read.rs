@@ -64,6 +64,24 @@ impl Store {
         self.read()?.holds(blob)
     }
 
+    /// Drops the cached copy of a blob, from disk and memory, and gives what it took; `None` where
+    /// there is none. What is held stays.
+    pub async fn uncache(&self, blob: &BlobRef) -> Result<Option<u64>, Error> {
+        if self.holds(&blob.id)? {
+            return Ok(None);
+        }
+        let on_disk = self.shared.cache.drop_copy(&self.shared.env, &blob.id).await;
+        let mut in_memory = None;
+        let mut index = 0;
+        while blobs::chunk_len(blob.len, index).is_some() {
+            if let Some(bytes) = self.shared.memory.remove(&(blob.id, index)) {
+                in_memory = Some(in_memory.unwrap_or(0) + bytes.len() as u64);
+            }
+            index += 1;
+        }
+        Ok(on_disk.or(in_memory))
+    }
+
     /// Re-hashes a held blob from disk; false, and recorded as damage, when it fails; false also
     /// when it is not held.
     pub async fn verify(&self, blob: &BlobRef) -> Result<bool, Error> {

@@ -198,4 +198,29 @@ pub const ALERTS: &[Alert] = &[
         "Look for `lifecycle rules` in the log, and at godwit_lifecycle_errors_total: a bucket \
          that is too large for a pass, or a region that is away.",
     ),
+    ticket(
+        "GodwitSlowRequests",
+        "15m",
+        "sum by (instance) (rate(godwit_s3_requests_slow_total[15m])) / \
+         sum by (instance) (rate(godwit_s3_requests_total[15m])) > 0.05",
+        "More than 5 % of the requests at {{ $labels.instance }} are slow",
+        "Each has a line `godwit::slow` in the log, which says what it waited for: the disk, other \
+         regions, the client (docs/operations.md, Why was it slow).",
+    ),
+    page(
+        "GodwitAuditDropped",
+        "1m",
+        "increase(godwit_audit_dropped_total[15m]) > 0",
+        "{{ $labels.instance }} lost lines of its audit log",
+        "The file cannot be written or is too slow: look at its disk, its folder and its owner \
+         (`audit.to`). The next line that is written says how many are missing.",
+    ),
+    ticket(
+        "GodwitSpansDropped",
+        "15m",
+        "increase(godwit_trace_spans_dropped_total[15m]) > 0",
+        "{{ $labels.instance }} drops spans of traces",
+        "The collector (`trace.otlp`) cannot be reached, refuses, or is too slow: its answer is in \
+         the log. `trace.one_in` takes fewer requests. Nothing else suffers.",
+    ),
 ];

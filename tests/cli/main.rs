@@ -16,6 +16,7 @@ mod objects;
 mod observe;
 mod offline;
 mod panels;
+mod place;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../dev/s3.rs"]
 mod s3;

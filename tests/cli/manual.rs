@@ -41,7 +41,8 @@ fn prepare(world: &World) -> String {
     let _ = fs::remove_dir_all(world.file("photos"));
     fs::create_dir_all(world.file("photos")).unwrap();
     fs::write(world.file("photos/photo.jpg"), b"jpg").unwrap();
-    fs::write(world.file("photo.jpg"), b"jpg").unwrap();
+    // Too large to ride in its row.
+    fs::write(world.file("photo.jpg"), vec![7_u8; 8192]).unwrap();
     let policy = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\
                   \"Principal\":\"*\",\"Action\":\"s3:GetObject\",\
                   \"Resource\":\"arn:aws:s3:::photos/*\"}]}";

@@ -228,6 +228,21 @@ pub const PANELS: &[Panel] = &[
         "By status.",
         &[(sum!("status", "godwit_admin_requests_total"), "{{status}}")],
     ),
+    lines(
+        "Slow",
+        "reqps",
+        "Took longer than `log.slow`; each has a line in the log.",
+        &[(rate!("godwit_s3_requests_slow_total"), "{{instance}}")],
+    ),
+    lines(
+        "Not told",
+        "cps",
+        "Lines of the audit log and spans of traces that were dropped; 0 is well.",
+        &[
+            (rate!("godwit_audit_dropped_total"), "audit {{instance}}"),
+            (rate!("godwit_trace_spans_dropped_total"), "spans {{instance}}"),
+        ],
+    ),
     row("Reads and caches"),
     lines(
         "Chunks by source",

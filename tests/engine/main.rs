@@ -11,6 +11,7 @@ mod encryption;
 mod lifecycle;
 mod meaning;
 mod object_regions;
+mod place;
 mod regions;
 mod strong;
 mod undo;

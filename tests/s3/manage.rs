@@ -120,7 +120,8 @@ async fn what_cannot_be_set_is_refused_and_nothing_else_is_changed() {
     let cases = [
         ("website", json!({"domain_name": "a"}), 501, "NotImplemented"),
         ("cache_control", json!("no-cache"), 501, "NotImplemented"),
-        ("object_regions", json!("fra"), 501, "NotImplemented"),
+        ("object_regions", json!("mars"), 400, "InvalidLocationConstraint"),
+        ("object_regions", json!(7), 400, "InvalidArgument"),
         ("protection", json!({"protected": true}), 501, "NotImplemented"),
         ("acl_settings", json!({}), 400, "InvalidRequest"),
         ("cors", json!({"rules": []}), 400, "MalformedXML"),

@@ -14,6 +14,7 @@ mod keys;
 mod lists;
 mod name_chaos;
 mod names;
+mod place;
 mod placement;
 mod reads;
 mod replication;

@@ -291,6 +291,8 @@ enum Change {
     SoftDelete(Option<u16>),
     Promises(Promises),
     Quota(Quota),
+    /// Codes and geographies; none: everywhere.
+    Regions(Vec<String>),
 }
 
 impl Change {
@@ -304,7 +306,9 @@ impl Change {
             // Whoever may let it go may say how long it is kept.
             Self::SoftDelete(_) => Action::PutLifecycleConfiguration,
             // How much of it there may be, and how often: S3 has no other word for that.
-            Self::Promises(_) | Self::Quota(_) => Action::PutReplicationConfiguration,
+            Self::Promises(_) | Self::Quota(_) | Self::Regions(_) => {
+                Action::PutReplicationConfiguration
+            }
         }
     }
 
@@ -327,6 +331,9 @@ impl Change {
             Self::SoftDelete(days) => undelete::keep(ctx, bucket, days).await?,
             Self::Promises(promises) => engine.promise(bucket, promises).await?,
             Self::Quota(quota) => engine.put_quota(bucket, quota).await?,
+            Self::Regions(regions) => {
+                engine.relocate(bucket, &regions, false).await?;
+            }
         }
         Ok(())
     }
@@ -369,8 +376,11 @@ async fn patch(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
             "soft_delete" => Some(Change::SoftDelete(undelete::of_json(value_of(value)?)?)),
             "object_regions" => {
                 let config = ctx.engine().bucket_config(bucket).await?;
-                same_regions(&value, &config.location)?;
-                None
+                let regions = other_regions(&value, &config.location)?;
+                if let Some(regions) = &regions {
+                    ctx.engine().may_relocate(bucket, regions, false).await?;
+                }
+                regions.map(Change::Regions)
             }
             _ => {
                 is_off(&name, &value)?;
@@ -516,15 +526,20 @@ fn as_s3(rule: RuleElement) -> Value {
     })
 }
 
-/// Where a bucket's bytes lie is said when it is made.
-fn same_regions(asked: &Value, location: &Location) -> Result<(), S3Error> {
+/// Other regions than the bucket has.
+fn other_regions(asked: &Value, location: &Location) -> Result<Option<Vec<String>>, S3Error> {
     let sorted = |text: &str| {
-        let mut all: Vec<String> = text.split(',').map(|r| r.trim().to_owned()).collect();
+        let codes = text.split(',').map(|code| code.trim().to_owned());
+        let mut all: Vec<String> = codes.filter(|code| !code.is_empty()).collect();
         all.sort_unstable();
         all
     };
-    let same = asked.as_str().is_some_and(|text| sorted(text) == sorted(&regions(location)));
-    if same { Ok(()) } else { Err(absent("object_regions")) }
+    let Some(text) = asked.as_str() else {
+        let why = "It is text: regions with commas.";
+        return Err(S3Error::argument("object_regions", &asked.to_string(), why));
+    };
+    let asked = sorted(text);
+    Ok((asked != sorted(&regions(location))).then_some(asked))
 }
 
 /// A setting that there is not can only be switched off.

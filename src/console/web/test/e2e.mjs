@@ -315,6 +315,23 @@ await step('copies, order, quota and soft delete of a bucket are set', async () 
   });
 });
 
+await step('a bucket gets other regions and its cached copies go', async () => {
+  await settings('location');
+  const region = (code) => dialog().getByRole('row').filter({ hasText: code }).getByRole('checkbox');
+  await region('iad').check();
+  await region('fra').check();
+  await button('Save regions').click();
+  await eventually('it has two regions', async () => (await about('photos')).object_regions === 'fra,iad');
+  await dialog().getByText('May be kept in fra, iad.').waitFor();
+  await accessible('the regions of a bucket');
+  await region('iad').uncheck();
+  await region('fra').uncheck();
+  await button('Save regions').click();
+  await eventually('it has every region', async () => (await about('photos')).object_regions === '');
+  await button('Drop cached copies').click();
+  await tell('dropped');
+});
+
 // ---------------------------------------------------------------- objects
 
 await step('files and folders go up', async () => {

@@ -2,13 +2,13 @@
 import { useEffect, useState } from 'preact/hooks';
 import { s3 } from '../api';
 import { Field, Problem, Switch, useLoad } from '../ui';
+import { Location } from './location';
 import { Form } from './settings';
 
 interface About {
   ack: string | number;
   copies: number;
   consistency: 'eventual' | 'strong';
-  object_regions: string;
   quota_bytes?: number;
   quota_objects?: number;
   soft_delete: { enabled: boolean; retention_days: number };
@@ -31,7 +31,7 @@ export function Promises({ bucket }: { bucket: string }) {
   const of = { bucket, found: load.value, again: load.again };
   return (
     <>
-      <Where {...of} />
+      <Location bucket={bucket} />
       <Order {...of} />
       <Quota {...of} />
       <Keeping {...of} />
@@ -41,19 +41,6 @@ export function Promises({ bucket }: { bucket: string }) {
 
 /** Each form takes its own fields from what was found, so that saving one leaves what is typed in another. */
 type Of = { bucket: string; found: About; again: () => void };
-
-function Where({ found }: Of) {
-  return (
-    <dl class="facts">
-      <div>
-        <dt>May be kept in</dt>
-        <dd class="chips">
-          {found.object_regions ? found.object_regions.split(',').map((code) => <span class="chip" key={code}>{code}</span>) : 'every region: objects live where they are read'}
-        </dd>
-      </div>
-    </dl>
-  );
-}
 
 function Order({ bucket, found, again }: Of) {
   const [ack, setAck] = useState('');

@@ -3,8 +3,9 @@ import { admin, place } from '../api';
 import { status } from '../cluster';
 import { ago, bytes, moment } from '../format';
 import { list } from '../objects';
-import { Problem, useEvery, useLoad } from '../ui';
+import { attempt, Button, Field, Problem, useEvery, useLoad } from '../ui';
 import { RegionMap } from '../worldmap';
+import { purge } from './location';
 
 export interface Whereabouts {
   size: number;
@@ -78,7 +79,33 @@ export function Whereabouts({ bucket, objectKey: key, seconds = 2 }: { bucket: s
       {found && regions.length > 0 && <RegionMap regions={regions} found={found} chosen={chosen} onChoose={setChosen} />}
       {found && <Sides found={found} />}
       {found?.note && <p class="sub">{found.note}</p>}
+      {found?.primary && <MovePrimary bucket={bucket} objectKey={key} found={found} again={load.again} />}
     </div>
+  );
+}
+
+/** Another region for the primary, and cached copies that go. */
+function MovePrimary({ bucket, objectKey: key, found, again }: { bucket: string; objectKey: string; found: Whereabouts; again: () => void }) {
+  const others = (status.value?.regions ?? []).filter((one) => one.code !== found.primary);
+  const [to, setTo] = useState('');
+  const move = async () => {
+    const body = JSON.stringify({ bucket, key, region: to });
+    if (await attempt(admin('place', { method: 'POST', body }), `On its way to ${to}.`)) again();
+  };
+  if (others.length === 0) return null;
+  return (
+    <form class="row" onSubmit={(event) => { event.preventDefault(); void move(); }}>
+      <Field label="Move its primary to" hint="It follows its readers again after ten minutes.">
+        <select value={to} required onChange={(event) => setTo(event.currentTarget.value)}>
+          <option value="">choose a region</option>
+          {others.map((one) => <option key={one.code} value={one.code}>{one.code} {one.city}</option>)}
+        </select>
+      </Field>
+      <div class="actions">
+        <Button type="submit" icon="pin">Move</Button>
+        {found.cached.length > 0 && <Button icon="trash" onClick={() => void attempt(purge(bucket, key)).then(again)}>Drop cached copies</Button>}
+      </div>
+    </form>
   );
 }
 
