@@ -7,7 +7,9 @@ use crate::s3::error::{Code, S3Error};
 
 use super::api::Api;
 use super::route::{Answer, Call, Role, Route, Verb};
-use super::{backup, cluster, keys, place, regions, storage, tokens, trace, undo, upkeep, whereabouts};
+use super::{
+    backup, cluster, keys, place, regions, storage, tokens, trace, undo, upkeep, whereabouts,
+};
 
 /// All rows, by subject. Their order is that of the documents.
 pub(super) const GROUPS: &[(&str, &[Route])] = &[

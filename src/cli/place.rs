@@ -94,7 +94,11 @@ pub(super) fn place(common: &Common, command: &PlaceCommand) -> Result<Exit, Cli
         client.wait(LOOK_EVERY)?;
         found = client.get("location", &query)?;
     }
-    if common.json { output::json(&found) } else { show(&found) }
+    if common.json {
+        output::json(&found)
+    } else {
+        show(&found)
+    }
     Ok(Exit::Ok)
 }
 
@@ -160,8 +164,7 @@ pub(super) fn purge(common: &Common, command: &PurgeCommand) -> Result<Exit, Cli
     let Remote { bucket, key } = &command.target;
     let client = Client::signed(&command.endpoint)?;
     let (bucket, prefix) = (bucket.clone(), key.clone());
-    let purged: Purged =
-        client.post("purge", &Purge { bucket, prefix, region: command.region })?;
+    let purged: Purged = client.post("purge", &Purge { bucket, prefix, region: command.region })?;
     if common.json {
         output::json(&purged);
     } else {

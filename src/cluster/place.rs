@@ -75,7 +75,12 @@ impl Cluster {
     }
 
     /// Why a region cannot have the primary of an object.
-    fn may_not_lead(&self, config: &BucketConfig, meta: &ObjectMeta, to: RegionId) -> Option<String> {
+    fn may_not_lead(
+        &self,
+        config: &BucketConfig,
+        meta: &ObjectMeta,
+        to: RegionId,
+    ) -> Option<String> {
         let members = self.members();
         let Some(info) = members.get(to) else { return Some(format!("{to} is no member")) };
         if info.role != Role::Full {

@@ -16,8 +16,7 @@ fn a_primary_a_bucket_and_cached_copies_are_placed_by_commands() {
     let shown = world.ok(&["place", "s3://demo"]);
     assert!(shown.starts_with("s3://demo may lie in every region\n"), "{shown}");
     for region in ["nrt"] {
-        let placed =
-            world.json(&["place", "s3://demo/large.bin", "--primary", region, "--wait"]);
+        let placed = world.json(&["place", "s3://demo/large.bin", "--primary", region, "--wait"]);
         assert_eq!(placed, json!({"moving": false}));
         assert_eq!(world.json(&["where", "s3://demo/large.bin"])["primary"], region);
     }
@@ -37,7 +36,10 @@ fn a_primary_a_bucket_and_cached_copies_are_placed_by_commands() {
     let purged = world.json(&["purge", "s3://demo/"]);
     assert_eq!(purged["regions"].as_array().unwrap().len(), 3, "{purged}");
     let one = world.json(&["purge", "s3://demo", "--region", "fra"]);
-    assert_eq!(one, json!({"regions": [{"region": "fra", "copies": 0, "bytes": 0, "error": null}]}));
+    assert_eq!(
+        one,
+        json!({"regions": [{"region": "fra", "copies": 0, "bytes": 0, "error": null}]})
+    );
     let wrong = world.run(&["place", "s3://demo", "--primary", "fra"]);
     assert_eq!(wrong.status.code(), Some(2));
     let log = fs::read_to_string(world.folder.path().join("godwit.log")).unwrap();

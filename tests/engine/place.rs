@@ -100,12 +100,7 @@ async fn a_bucket_that_was_moved_is_read_everywhere_and_lies_where_it_was_moved_
 async fn cached_copies_go_in_the_regions_that_are_named() {
     let nodes = Node::cluster(&CODES).await;
     let fra = &nodes[0].engine;
-    let narrow = CreateBucket {
-        name: bucket(),
-        owner: account(),
-        location: vec![],
-        lock: false,
-    };
+    let narrow = CreateBucket { name: bucket(), owner: account(), location: vec![], lock: false };
     fra.create_bucket(narrow).await.unwrap();
     let two = godwit::engine::Promises { copies: Some(2), ..Default::default() };
     fra.promise(&bucket(), two).await.unwrap();

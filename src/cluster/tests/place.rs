@@ -65,7 +65,9 @@ async fn a_primary_moves_where_it_is_asked_to_and_not_where_it_may_not() {
         world.at(at).move_primary(&config, &key("k"), region(to)).await.unwrap()
     };
     assert_eq!(ask("iad", to).await, Some(Moving::Ask(region("fra"))));
-    assert!(matches!(ask("fra", "lhr").await, Some(Moving::Refused(why)) if why.contains("member")));
+    assert!(
+        matches!(ask("fra", "lhr").await, Some(Moving::Refused(why)) if why.contains("member"))
+    );
     assert_eq!(ask("fra", to).await, Some(Moving::Begun));
     world.until("it is there", |w| primary(w, &config) == Some(region(to))).await;
     assert_eq!(ask("fra", to).await, Some(Moving::There));
@@ -113,11 +115,12 @@ async fn a_copy_leaves_a_region_only_when_enough_others_have_theirs() {
     world.until("two have it", |w| having(w, &config).len() == 2).await;
     world.kill("syd");
     let config = relocate(&world, &config, &["nrt", "syd"]).await;
-    world.until("the one that is there has it", |w| {
-        let blob = blob(w, &config).id;
-        w.at("nrt").store().holds(&blob).unwrap()
-    })
-    .await;
+    world
+        .until("the one that is there has it", |w| {
+            let blob = blob(w, &config).id;
+            w.at("nrt").store().holds(&blob).unwrap()
+        })
+        .await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     let blob = blob(&world, &config).id;
     let have = |world: &World, codes: &[&str]| {
