@@ -44,7 +44,7 @@ const PASSED: [HeaderName; 18] = [
 ];
 
 /// S3's own, and what this program adds to it.
-const PREFIXES: [&str; 2] = ["x-amz-", "x-godwit-"];
+const PREFIXES: [&str; 3] = ["x-amz-", "x-godwit-", "x-tigris-"];
 
 /// Made here, whatever the browser says.
 const OURS: [&str; 4] =

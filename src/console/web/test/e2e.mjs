@@ -189,7 +189,7 @@ await step('a bucket with soft delete comes back after it was deleted', async ()
   await page.getByRole('heading', { name: 'Deleted buckets' }).waitFor();
   must((await ask('GET', 'api/s3/kept')).status === 404, 'it is gone');
   await accessible('deleted buckets');
-  await button('Bring kept back').click();
+  await button('Bring back kept').click();
   await page.getByRole('link', { name: 'kept', exact: true }).waitFor();
   must((await ask('GET', 'api/s3/kept')).status === 200, 'it is back');
   await ask('DELETE', 'api/s3/kept');

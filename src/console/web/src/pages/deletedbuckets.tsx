@@ -50,7 +50,7 @@ export function DeletedBuckets({ since, onBack }: { since: number | undefined; o
               <td data-label="Deleted" title={moment(bucket.DeletionDate)}>{ago(bucket.DeletionDate)}</td>
               <td data-label="Gone for good">{moment(bucket.RetainUntilDate)}</td>
               <td class="tools">
-                <Button look="quiet" disabled={busy !== ''} onClick={() => void restore(bucket.Name)} aria-label={`Bring ${bucket.Name} back`}>Bring back</Button>
+                <Button look="quiet" disabled={busy !== ''} onClick={() => void restore(bucket.Name)} aria-label={`Bring back ${bucket.Name}`}>Bring back</Button>
               </td>
             </tr>
           ))}
