@@ -65,6 +65,15 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
 pub const CHECKPOINT_LOG_BYTES: u64 = 256 << 20;
 pub const CHECKPOINT_CHANGES: u64 = 100_000;
 
+/// A walk over rows that took this long over its first 64 waits for the disk: in memory they take a
+/// tenth of it.
+pub const READ_AHEAD_AFTER: Duration = Duration::from_micros(500);
+
+/// From so many records on, the index does not fit into memory, replaying a change waits for the
+/// disk, and a checkpoint is made after fewer changes: opening takes less than ten seconds.
+pub const MANY_RECORDS: u64 = 1_000_000;
+pub const CHECKPOINT_CHANGES_OF_MANY: u64 = 30_000;
+
 /// Requests that one group commit gathers at most, and the bytes at which it stops gathering.
 pub const COMMIT_BATCH_MAX: usize = 256;
 pub const COMMIT_BATCH_BYTES: usize = 8 << 20;
@@ -100,6 +109,10 @@ pub const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);
 /// A disk that has not made a write durable after this does not answer: those who wait are told so,
 /// others are refused at once, and the node says that it is not ready, until it goes on.
 pub const DISK_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A body that the disk does not give for this long is read elsewhere: a little longer than it takes
+/// to tell the disk's trouble.
+pub const READ_PATIENCE: Duration = Duration::from_secs(17);
 
 /// The same for the last bytes of a large body, of which up to 64 MiB wait for their sync, beside
 /// others.

@@ -30,6 +30,9 @@ use godwit::types::stamp::{Hlc, Stamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[path = "golden/messages.rs"]
+mod messages;
+
 fn region(code: &str) -> RegionId {
     code.parse().unwrap()
 }

@@ -29,6 +29,8 @@ use godwit::types::usage::Usage;
 use sim::disk::{Fault, SimDisk};
 use sim::doors;
 
+#[path = "disk/decay.rs"]
+mod decay;
 #[path = "disk/faults.rs"]
 mod faults;
 #[path = "disk/formats.rs"]
@@ -790,6 +792,39 @@ fn concurrent_rows(seed: u64) -> Vec<(String, Record)> {
         (format!("k{}", below(6)), record)
     });
     rows.collect()
+}
+
+/// Rows whose names are spread unevenly.
+fn tombstones(tx: &mut Tx<'_>, numbers: std::ops::Range<u64>) -> Result<(), Error> {
+    for n in numbers {
+        let name = format!("{:x}/{n}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (n % 60));
+        tx.merge(row_id(&name), tombstone(n + 1, 0), Source::Local)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_walk_that_reads_ahead_shows_what_one_that_does_not_shows() {
+    let disk = SimDisk::new(61);
+    let mut shown = Vec::new();
+    for read_ahead_after in [limits::DISK_PATIENCE, Duration::ZERO] {
+        doors::life(async {
+            let env = doors::env(&disk, 1, Duration::ZERO);
+            let (store, report) = open_with(env, Options { read_ahead_after, ..options() }).await;
+            if report.created {
+                for batch in 0..30_u64 {
+                    store
+                        .write(move |tx| tombstones(tx, batch * 100..batch * 100 + 100))
+                        .await
+                        .unwrap();
+                }
+            }
+            assert_eq!(rows(&store).len(), 3000);
+            shown.push(rows(&store));
+            store.close().await.unwrap();
+        });
+    }
+    assert!(shown[0] == shown[1]);
 }
 
 #[test]

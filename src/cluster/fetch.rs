@@ -13,6 +13,7 @@ use futures_util::future::{Shared, WeakShared};
 
 use crate::env::{BoxFuture, Class};
 use crate::limits;
+use crate::logic::merge;
 use crate::net::message::{Request, Response, VersionOf};
 use crate::obs::flow::{self, Stage};
 use crate::store::{self, Manifest, Source as From, Tier};
@@ -23,6 +24,7 @@ use crate::types::region::RegionId;
 
 use super::Cluster;
 use super::error::{ReadError, Unavailable};
+use super::lookup::takes_no_notes;
 use super::metrics::ReadFrom;
 use super::race::{Rules, race};
 use super::receive::Ready;
@@ -192,8 +194,10 @@ impl Cluster {
         if self.observe(row.stamp()).is_err() {
             return Ok(Vec::new());
         }
-        let ready = Ready::without_bodies(id.clone(), Record::Row(row));
+        let told = Record::Row(row);
+        let ready = Ready::without_bodies(id.clone(), told.clone());
         let cluster = self.clone();
+        let known = id.clone();
         let merged = self
             .inner
             .store
@@ -203,10 +207,19 @@ impl Cluster {
                 let head = tx.head(cluster.region(), cluster.inner.incarnation)?;
                 Ok::<_, store::Error>((tx.record(&id)?, head))
             })
-            .await
-            .map_err(Unavailable::from)?;
-        let (merged, head) = merged;
-        self.log_grew(head);
+            .await;
+        let merged = match merged {
+            Ok((merged, head)) => {
+                self.log_grew(head);
+                merged
+            }
+            // Bytes are given although this disk takes no notes of where they are.
+            Err(why) if takes_no_notes(&why) => {
+                let here = self.inner.store.read().and_then(|snapshot| snapshot.record(&known));
+                Some(merge::merge(here.map_err(Unavailable::from)?, told).record)
+            }
+            Err(why) => return Err(Unavailable::from(why).into()),
+        };
         let Some(Record::Row(row)) = merged else { return Err(ReadError::Gone) };
         match row.versions.iter().find(|version| version.stamp == stamp) {
             Some(version) => Ok(version.placement.held().collect()),

@@ -1,7 +1,8 @@
 //! Records by name: from this disk, and where they are unknown, from voters nearby.
 //!
-//! Invariant: what is learnt so is merged before it is used. Not finding is remembered for a moment
-//! only, and never against what this disk knows.
+//! Invariant: what is learnt so is merged before it is used; a disk that takes no notes keeps nobody
+//! from the answer, which is asked for again the next time then. Not finding is remembered for a
+//! moment only, and never against what this disk knows.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -22,7 +23,7 @@ use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 
 use super::Cluster;
-use super::batch::{carried_bytes, encode};
+use super::batch::{carried_bytes, decode, encode};
 use super::error::Unavailable;
 
 /// What was not found a moment ago, and until when that counts.
@@ -43,6 +44,21 @@ impl Absences {
         if absences.len() < limits::ABSENCES_MAX {
             absences.insert(id, now + limits::ABSENCE_KEPT);
         }
+    }
+}
+
+/// Whether a write failed for the disk, and not for what was to be written.
+pub(super) fn takes_no_notes(why: &store::Error) -> bool {
+    match why {
+        store::Error::DiskFull
+        | store::Error::Index(_)
+        | store::Error::Io { .. }
+        | store::Error::Poisoned(_)
+        | store::Error::Stalled => true,
+        store::Error::Closed
+        | store::Error::Corrupt(_)
+        | store::Error::Newer { .. }
+        | store::Error::TooLarge { .. } => false,
     }
 }
 
@@ -100,8 +116,20 @@ impl Cluster {
             self.inner.absences.note(id, now);
             return Ok(None);
         };
-        self.take_in(vec![carried], positions).await?;
-        Ok(self.inner.store.read()?.record(&id)?)
+        let entry = carried.entry.clone();
+        match self.take_in(vec![carried], positions).await {
+            Ok(_) => Ok(self.inner.store.read()?.record(&id)?),
+            Err(why) if takes_no_notes(&why) => Ok(self.unnoted(&id, &entry, &why)),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    /// A record that was unknown here, as a peer gave it.
+    fn unnoted(&self, id: &RecordId, entry: &[u8], why: &store::Error) -> Option<Record> {
+        tracing::debug!(?id, %why, "what was learnt is not noted");
+        let (found, record) = decode(entry).ok()?;
+        let record = self.not_spent(None, record, self.env().now_ms())?;
+        (found == *id).then_some(record)
     }
 
     async fn ask_record(&self, region: RegionId, id: RecordId) -> Option<(Carried, Positions)> {

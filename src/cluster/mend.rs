@@ -96,6 +96,7 @@ impl Cluster {
     /// Gets sound records for those that do not fit their digests: the state that this region had,
     /// where a peer has it too. Another state is taken only when every region was asked, and said.
     async fn mend_records(&self) -> Result<(), store::Error> {
+        self.store().put_back_strays().await?;
         for id in self.store().bad_records().into_iter().take(limits::DAMAGED_PAGE) {
             let sound = self.store().digests_of(&id)?;
             let (mut exact, mut merged, mut asked_all) = (None, None::<Record>, true);

@@ -7,7 +7,8 @@
 //! Invariant: what is folded into a record is what an outcome says is chosen, nothing else. With
 //! this node as the only voter, an operation is one change of this disk.
 //! What this does not do: ask the voters (`rounds`), answer other nodes' questions (`acceptor`), or
-//! know what a name is for (`names`) or how a conditional write gets its bytes to its regions (`conditional`).
+//! know what a name is for (`names`) or how a conditional write gets its bytes to its regions
+//! (`conditional`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

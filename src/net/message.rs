@@ -20,6 +20,7 @@ use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
+use super::kinds;
 use super::registers::{RegisterRequest, RegisterResponse};
 
 /// A question of a peer.
@@ -167,6 +168,8 @@ const VERSION: u8 = 1;
 /// Bytes that are no message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadMessage {
+    /// A kind that only newer nodes know, by its number.
+    Newer(u32),
     /// A newer or older version than this node speaks.
     Version(u8),
     Undecodable(String),
@@ -175,6 +178,9 @@ pub enum BadMessage {
 impl fmt::Display for BadMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Newer(number) => {
+                write!(f, "a message of a newer node (kind {number}): this one is to be upgraded")
+            }
             Self::Version(found) => write!(f, "message version {found}, this node has {VERSION}"),
             Self::Undecodable(why) => write!(f, "a message does not decode: {why}"),
         }
@@ -196,7 +202,10 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadMessage> {
 fn decode_rest<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), BadMessage> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => {
-            postcard::take_from_bytes(rest).map_err(|why| BadMessage::Undecodable(why.to_string()))
+            postcard::take_from_bytes(rest).map_err(|why| match kinds::unknown::<T>(rest) {
+                Some(number) => BadMessage::Newer(number),
+                None => BadMessage::Undecodable(why.to_string()),
+            })
         }
         Some((other, _)) => Err(BadMessage::Version(*other)),
         None => Err(BadMessage::Undecodable("no bytes".to_owned())),
@@ -410,39 +419,9 @@ pub struct Move {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, proptest};
-    use serde::de::value::Error;
-    use serde::de::{Deserializer, Error as _, Visitor};
 
+    use super::kinds::variants;
     use super::*;
-
-    /// Finds out what variants an enum has, in the order of their numbers.
-    struct Variants;
-
-    impl<'de> Deserializer<'de> for Variants {
-        type Error = Error;
-
-        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-            Err(Error::custom("no enum"))
-        }
-
-        fn deserialize_enum<V: Visitor<'de>>(
-            self,
-            _: &'static str,
-            variants: &'static [&'static str],
-            _: V,
-        ) -> Result<V::Value, Error> {
-            Err(Error::custom(variants.join(" ")))
-        }
-
-        serde::forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
-            unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
-        }
-    }
-
-    fn variants<T: DeserializeOwned>() -> String {
-        T::deserialize(Variants).err().map(|names| names.to_string()).unwrap_or_default()
-    }
 
     /// Longer is right when variants were added: then they stand here too. Nothing else is.
     #[test]
@@ -501,7 +480,12 @@ mod tests {
     #[test]
     fn other_versions_and_unknown_numbers_are_told_apart() {
         assert_eq!(Request::decode(&[2, 0]).unwrap_err(), BadMessage::Version(2));
-        for bytes in [&[][..], &[1], &[1, 120], &[1, 255, 255, 255, 255, 255]] {
+        for bytes in [&[1, 120][..], &[1, 120, 7, 7]] {
+            assert_eq!(Request::decode(bytes).unwrap_err(), BadMessage::Newer(120));
+            assert_eq!(Response::decode(bytes).unwrap_err(), BadMessage::Newer(120));
+        }
+        // A number that is known, and not what belongs to it.
+        for bytes in [&[][..], &[1], &[1, 7], &[1, 255, 255, 255, 255, 255]] {
             let bad = Response::decode(bytes).unwrap_err();
             assert!(matches!(bad, BadMessage::Undecodable(_)), "{bad}");
         }

@@ -8,6 +8,7 @@
 mod address;
 mod error;
 mod frame;
+mod kinds;
 pub mod link;
 mod listen;
 mod mesh;

@@ -3,6 +3,7 @@
 //! Invariant: everything before the position is in that commit. Segments without live bytes in it
 //! are named by no durable state, so their files may go.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -10,15 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::id::Incarnation;
 
+use super::digest;
 use super::error::Error;
 use super::index::{Index, View};
 use super::layer::Overlay;
-use super::schema::{self, FORMAT, FORMAT_OLDEST, SegmentInfo, Space};
+use super::schema::{self, BlobEntry, FORMAT, FORMAT_OLDEST, Place, SegmentInfo, Space};
+use super::seal::{FORMAT_KEY, SEALED_KEY};
 use super::segment::Position;
 use super::shared::{Segments, Shared};
 use super::{lock, write_lock};
 
-const FORMAT_KEY: &[u8] = b"format";
 const STATE_KEY: &[u8] = b"state";
 
 /// What a data directory knows of itself.
@@ -47,6 +49,7 @@ impl State {
 pub(crate) fn found(index: &Index, state: &State) -> Result<(), Error> {
     let mut overlay = Overlay::default();
     state.put(&mut overlay);
+    overlay.put(Space::Own, SEALED_KEY.to_vec(), Some(Vec::new()));
     index.apply(&overlay, true)
 }
 
@@ -67,24 +70,66 @@ pub(crate) fn read(view: &View) -> Result<State, Error> {
     state.ok_or_else(|| Error::corrupt("the index has no state"))
 }
 
-/// Loads what lives in memory between checkpoints: digest sums and segments.
+/// Loads what lives in memory between checkpoints: digest sums and segments. Sums that decayed are
+/// made anew of what they are the sums of.
 pub(crate) fn load(shared: &Shared, view: &View) -> Result<(), Error> {
     let all = (Bound::Unbounded, Bound::Unbounded);
-    let mut sums = write_lock(&shared.sums);
-    for row in view.range(Space::Sums, all.0, all.1)?.into_iter().flatten() {
-        let (group, leaves) = row.map_err(Error::index)?;
-        let [group] = group.value() else {
-            return Err(Error::corrupt("stored digest sums"));
-        };
-        sums.load(*group, leaves.value())?;
+    {
+        let mut sums = write_lock(&shared.sums);
+        let mut decayed = false;
+        for row in view.range(Space::Sums, all.0, all.1)?.into_iter().flatten() {
+            match row {
+                Ok(row) => match row.key() {
+                    [group] => sums.load(*group, row.value())?,
+                    _ => return Err(Error::corrupt("stored digest sums")),
+                },
+                Err(Error::Corrupt(_)) => decayed = true,
+                Err(error) => return Err(error),
+            }
+        }
+        if decayed {
+            *sums = digest::summed_up(view)?;
+        }
     }
     let mut segments = lock(&shared.segments);
     for row in view.range(Space::Segments, all.0, all.1)?.into_iter().flatten() {
-        let (generation, info) = row.map_err(Error::index)?;
-        let generation = schema::number(generation.value())?;
-        segments.infos.insert(generation, SegmentInfo::decode(info.value())?);
+        match row {
+            Ok(row) => {
+                let info = SegmentInfo::decode(row.value())?;
+                segments.infos.insert(schema::number(row.key())?, info);
+            }
+            Err(Error::Corrupt(_)) => {
+                segments.infos = counted(shared, view)?;
+                break;
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
+}
+
+/// What lives in each segment, counted. Walks over all held blobs: for damage only.
+fn counted(shared: &Shared, view: &View) -> Result<BTreeMap<u64, SegmentInfo>, Error> {
+    let mut infos: BTreeMap<u64, SegmentInfo> = BTreeMap::new();
+    let (generations, _) =
+        shared.files.list_log().map_err(|e| Error::io("looking at the log", e))?;
+    for generation in generations {
+        let file = shared.files.open_segment(generation)?;
+        let len = file.size().map_err(|e| Error::io("looking at the log", e))?;
+        infos.insert(generation, SegmentInfo { len, ..SegmentInfo::default() });
+    }
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    for row in view.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
+        let entry = BlobEntry::decode(row?.value())?;
+        if let Place::Segment { segment, .. } = entry.place
+            && entry.len > 0
+        {
+            let info = infos.entry(segment).or_default();
+            info.live += entry.len;
+            info.bodies += 1;
+        }
+    }
+    Ok(infos)
 }
 
 /// Writes a checkpoint; answers the segments whose files may go.

@@ -303,10 +303,10 @@ impl Shared {
         let all = (Bound::Unbounded, Bound::Unbounded);
         let mut out = Vec::new();
         for row in self.index.view()?.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
-            let (key, value) = row.map_err(Error::index)?;
-            let entry = BlobEntry::decode(value.value())?;
+            let row = row?;
+            let entry = BlobEntry::decode(row.value())?;
             if matches!(entry.place, Place::Segment { segment: s, .. } if s == segment) {
-                out.push(entry.blob(schema::blob_id(key.value())?));
+                out.push(entry.blob(schema::blob_id(row.key())?));
             }
         }
         Ok(out)

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::types::record::{Record, RecordId};
 
 use super::error::Error;
+use super::index::View;
 use super::schema::{self, Space};
 use super::shared::Shared;
 use super::{read_lock, write_lock};
@@ -150,10 +151,14 @@ impl DigestView {
         let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut out = Vec::new();
         for row in view.range(Space::Leaves, Bound::Included(&prefix), to)?.into_iter().flatten() {
-            let (key, value) = row.map_err(Error::index)?;
-            let digest = value.value().try_into();
+            // One that decayed differs from every peer's: its record is compared, and replaced.
+            let row = match row {
+                Err(Error::Corrupt(_)) => continue,
+                row => row?,
+            };
+            let digest = row.value().try_into();
             let digest = digest.map_err(|_| Error::corrupt("a stored digest"))?;
-            out.push((schema::record_id(&key.value()[prefix.len()..])?, digest));
+            out.push((schema::record_id(&row.key()[prefix.len()..])?, digest));
         }
         Ok(out)
     }
@@ -161,6 +166,22 @@ impl DigestView {
     fn sums(&self) -> std::sync::RwLockReadGuard<'_, Sums> {
         read_lock(&self.shared.sums)
     }
+}
+
+/// The sums of all digests as they are stored. Walks over all records.
+pub(crate) fn summed_up(view: &View) -> Result<Sums, Error> {
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let mut sums = Sums::new();
+    for row in view.range(Space::Leaves, all.0, all.1)?.into_iter().flatten() {
+        let row = row?;
+        let leaf = row.key().first_chunk::<2>().copied().map(u16::from_be_bytes);
+        let digest = Leaf::try_from(row.value()).ok();
+        let (Some(leaf), Some(digest)) = (leaf, digest) else {
+            return Err(Error::corrupt("a stored digest"));
+        };
+        sums.apply(leaf, None, Some(&digest));
+    }
+    Ok(sums)
 }
 
 /// Changes sums with a commit.

@@ -10,11 +10,11 @@ use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
-    StorageBackend, TableDefinition, TableError,
+    AccessGuard, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    ReadableTableMetadata, StorageBackend, TableDefinition, TableError,
 };
 
 use crate::env::{Disk, DiskFile, OpenMode};
@@ -25,12 +25,98 @@ use super::digest;
 use super::error::Error;
 use super::layer::Overlay;
 use super::schema::{self, Space};
+use super::seal;
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Opened = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// A range of a table; it keeps its snapshot alive.
-pub(crate) type Rows = redb::Range<'static, &'static [u8], &'static [u8]>;
+type Stored = AccessGuard<'static, &'static [u8]>;
+
+/// A range of a table; it keeps its snapshot alive. An entry that decayed is an error, and what
+/// follows it can be read all the same.
+pub(crate) struct Rows {
+    rows: redb::Range<'static, &'static [u8], &'static [u8]>,
+    space: Space,
+    mixed: bool,
+    /// Entries are given whether or not their checksums fit.
+    raw: bool,
+    bad: BadRecords,
+}
+
+/// An entry of a table.
+pub(crate) struct Entry {
+    key: Stored,
+    value: Stored,
+    /// Length of the value without its checksum.
+    len: usize,
+    /// Its checksum fits, or it has none.
+    sound: bool,
+}
+
+impl Entry {
+    pub(crate) fn key(&self) -> &[u8] {
+        self.key.value()
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.value.value()[..self.len]
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        self.sound
+    }
+}
+
+impl Rows {
+    fn check(&self, row: Result<(Stored, Stored), redb::StorageError>) -> Result<Entry, Error> {
+        let (key, value) = row.map_err(Error::index)?;
+        let open = seal::open(self.space, key.value(), value.value(), self.mixed);
+        match open.map(<[u8]>::len) {
+            Some(len) => Ok(Entry { key, value, len, sound: true }),
+            None if self.raw => {
+                let len = value.value().len().saturating_sub(seal::BYTES);
+                Ok(Entry { key, value, len, sound: false })
+            }
+            None if self.space == Space::Records => Err(note_bad(&self.bad, key.value())),
+            None => Err(damaged(self.space, key.value())),
+        }
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<Entry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.rows.next()?;
+        Some(self.check(row))
+    }
+}
+
+impl DoubleEndedIterator for Rows {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let row = self.rows.next_back()?;
+        Some(self.check(row))
+    }
+}
+
+fn damaged(space: Space, key: &[u8]) -> Error {
+    let (table, key) = (space.name(), key.escape_ascii());
+    tracing::error!(table, %key, "an entry of the index is damaged");
+    Error::corrupt(format!("an entry of the index ({table})"))
+}
+
+/// Notes a record that is damaged.
+fn note_bad(bad: &BadRecords, key: &[u8]) -> Error {
+    let mut bad = lock(bad);
+    if bad.len() < limits::BAD_RECORDS_MAX && bad.insert(key.to_vec()) {
+        tracing::error!(key = %key.escape_ascii(), "a record in the index is damaged");
+    }
+    Error::corrupt("a record in the index does not fit its digest")
+}
+
+fn lock(bad: &BadRecords) -> MutexGuard<'_, BTreeSet<Vec<u8>>> {
+    bad.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn definition(space: Space) -> Definition {
     TableDefinition::new(space.name())
@@ -87,6 +173,8 @@ pub(crate) struct Index {
     ahead: AtomicBool,
     frozen: Arc<AtomicBool>,
     bad: BadRecords,
+    /// There may be entries without a checksum.
+    mixed: bool,
 }
 
 /// Keys of records that do not fit their digests, up to a bound.
@@ -132,13 +220,19 @@ impl Index {
             .create_with_backend(backend)
             .map_err(Error::index)?;
         let bad = BadRecords::default();
-        Ok(Self { database, ahead: AtomicBool::new(false), frozen, bad })
+        let mut index = Self { database, ahead: AtomicBool::new(false), frozen, bad, mixed: false };
+        let view = index.view()?;
+        // Of a file that has nothing yet, all that comes is sealed.
+        let begun = view.get(Space::Own, seal::FORMAT_KEY, |_| ())?.is_some();
+        index.mixed = begun && view.get(Space::Own, seal::SEALED_KEY, |_| ())?.is_none();
+        Ok(index)
     }
 
     /// A snapshot.
     pub(crate) fn view(&self) -> Result<View, Error> {
         let transaction = self.database.begin_read().map_err(Error::index)?;
-        Ok(View { transaction, tables: Default::default(), bad: Arc::clone(&self.bad) })
+        let (bad, mixed) = (Arc::clone(&self.bad), self.mixed);
+        Ok(View { transaction, tables: Default::default(), bad, mixed })
     }
 
     /// What was found not to fit its digest.
@@ -158,10 +252,19 @@ impl Index {
             let mut table = transaction.open_table(definition(space)).map_err(Error::index)?;
             for (key, value) in entries {
                 match value {
-                    Some(value) => table.insert(key.as_slice(), value.as_slice()),
-                    None => table.remove(key.as_slice()),
+                    Some(value) => {
+                        let sealed = if seal::applies(space, key) { seal::BYTES } else { 0 };
+                        let mut room = table
+                            .insert_reserve(key.as_slice(), value.len() + sealed)
+                            .map_err(Error::index)?;
+                        let (start, end) = room.as_mut().split_at_mut(value.len());
+                        start.copy_from_slice(value);
+                        end.copy_from_slice(&seal::of(space, key, value)[..sealed]);
+                    }
+                    None => {
+                        table.remove(key.as_slice()).map_err(Error::index)?;
+                    }
                 }
-                .map_err(Error::index)?;
             }
         }
         self.ahead.store(true, Ordering::SeqCst);
@@ -171,11 +274,33 @@ impl Index {
     }
 }
 
+impl Index {
+    /// Takes a record out whose key decayed, so that no search finds it: it lies after `before`.
+    pub(crate) fn take_out(&self, before: Option<&[u8]>, key: &[u8]) -> Result<(), Error> {
+        let mut transaction = self.database.begin_write().map_err(Error::index)?;
+        transaction.set_durability(Durability::None).map_err(Error::index)?;
+        {
+            let mut table =
+                transaction.open_table(definition(Space::Records)).map_err(Error::index)?;
+            let from = before.map_or(Bound::Unbounded, Bound::Excluded);
+            let range = (from, Bound::<&[u8]>::Unbounded);
+            let taken = table
+                .extract_from_if::<&[u8], _>(range, |found, _| found == key)
+                .map_err(Error::index)?
+                .next();
+            taken.transpose().map_err(Error::index)?;
+        }
+        self.ahead.store(true, Ordering::SeqCst);
+        transaction.commit().map_err(Error::index)
+    }
+}
+
 /// A snapshot of every table; tables are opened when first read.
 pub(crate) struct View {
     transaction: ReadTransaction,
     tables: [OnceLock<Option<Opened>>; Space::ALL.len()],
     bad: BadRecords,
+    mixed: bool,
 }
 
 impl View {
@@ -203,8 +328,41 @@ impl View {
         let Some(table) = self.table(space)? else {
             return Ok(None);
         };
-        let value = table.get(key).map_err(Error::index)?;
-        Ok(value.map(|guard| read(guard.value())))
+        let Some(stored) = table.get(key).map_err(Error::index)? else {
+            if space.is_missed_with_care() {
+                self.check_beside(space, key)?;
+            }
+            return Ok(None);
+        };
+        match seal::open(space, key, stored.value(), self.mixed) {
+            Some(value) => Ok(Some(read(value))),
+            None if space == Space::Records => Err(note_bad(&self.bad, key)),
+            None => Err(damaged(space, key)),
+        }
+    }
+
+    /// The same, whether or not its checksum fits.
+    pub(crate) fn get_raw<T>(
+        &self,
+        space: Space,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, Error> {
+        let Some(table) = self.table(space)? else {
+            return Ok(None);
+        };
+        let stored = table.get(key).map_err(Error::index)?;
+        Ok(stored.map(|stored| read(seal::strip(space, key, stored.value(), self.mixed))))
+    }
+
+    /// A key that is not there may be one of which a bit flipped: it still lies where the search
+    /// for it ends.
+    fn check_beside(&self, space: Space, key: &[u8]) -> Result<(), Error> {
+        let after = self.range(space, Bound::Excluded(key), Bound::Unbounded)?;
+        let before = self.range(space, Bound::Unbounded, Bound::Excluded(key))?;
+        after.and_then(|mut rows| rows.next()).transpose()?;
+        before.and_then(|mut rows| rows.next_back()).transpose()?;
+        Ok(())
     }
 
     /// A record, compared with its digest, which is in another part of the index: bytes that decay
@@ -212,24 +370,22 @@ impl View {
     /// there from one that is not there.
     pub(crate) fn record(&self, key: &[u8]) -> Result<Option<Record>, Error> {
         let leaf_key = schema::leaf_key(digest::leaf_of(key), key);
-        let expected = self.get(Space::Leaves, &leaf_key, <[u8]>::to_vec)?;
-        let found = self.get(Space::Records, key, |stored| {
+        let expected = self.get_raw(Space::Leaves, &leaf_key, <[u8]>::to_vec)?;
+        let found = self.get_raw(Space::Records, key, |stored| {
             let digest = digest::digest_of_bytes(key, stored);
             (expected.as_deref() == Some(digest.as_slice())).then(|| schema::decode(stored))
         })?;
         match found {
             None if expected.is_none() => Ok(None),
             Some(Some(record)) => record.map(Some),
-            None | Some(None) => Err(self.note_bad(key)),
+            None | Some(None) => Err(note_bad(&self.bad, key)),
         }
     }
 
-    fn note_bad(&self, key: &[u8]) -> Error {
-        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
-        if bad.len() < limits::BAD_RECORDS_MAX && bad.insert(key.to_vec()) {
-            tracing::error!(key = %key.escape_ascii(), "a record in the index is damaged");
-        }
-        Error::corrupt("a record in the index does not fit its digest")
+    /// The first record from `from` on that is known to be damaged: a walk does not pass over it as
+    /// if there were none.
+    pub(crate) fn first_bad(&self, from: Bound<&[u8]>) -> Option<Vec<u8>> {
+        lock(&self.bad).range::<[u8], _>((from, Bound::Unbounded)).next().cloned()
     }
 
     /// Number of entries; it is kept, not counted.
@@ -247,6 +403,18 @@ impl View {
         let Some(table) = self.table(space)? else {
             return Ok(None);
         };
-        table.range::<&[u8]>((from, to)).map(Some).map_err(Error::index)
+        let rows = table.range::<&[u8]>((from, to)).map_err(Error::index)?;
+        let (mixed, bad) = (self.mixed, Arc::clone(&self.bad));
+        Ok(Some(Rows { rows, space, mixed, raw: false, bad }))
+    }
+
+    /// The same, whether or not the entries' checksums fit.
+    pub(crate) fn range_raw(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Result<Option<Rows>, Error> {
+        Ok(self.range(space, from, to)?.map(|rows| Rows { raw: true, ..rows }))
     }
 }

@@ -122,7 +122,7 @@ impl Effects {
 
 /// One change under way: reads see it, then what the batch kept before it, then the index.
 pub(crate) struct Layer<'a> {
-    view: &'a View,
+    pub(super) view: &'a View,
     kept: &'a Overlay,
     pub(crate) top: Overlay,
     pub(crate) effects: Effects,
@@ -173,14 +173,17 @@ impl<'a> Layer<'a> {
         let mut over = over.into_iter().peekable();
         let mut out = Vec::new();
         for row in self.view.range(space, from, to)?.into_iter().flatten() {
-            let (key, value) = row.map_err(Error::index)?;
-            let key = key.value();
+            let row = match row {
+                Err(Error::Corrupt(_)) if space.is_agenda() => continue,
+                row => row?,
+            };
+            let key = row.key();
             while let Some((above, value)) = over.next_if(|(above, _)| *above < key) {
                 out.extend(value.map(|value| (above.to_vec(), value.to_vec())));
             }
             let value = match over.next_if(|(above, _)| *above == key) {
                 Some((_, replaced)) => replaced.map(Cow::Borrowed),
-                None => Some(Cow::Owned(value.value().to_vec())),
+                None => Some(Cow::Owned(row.value().to_vec())),
             };
             out.extend(value.map(|value| (key.to_vec(), value.into_owned())));
             if out.len() >= max {
@@ -285,9 +288,25 @@ impl<'a> Layer<'a> {
         self.get(Space::Blobs, &schema::blob_key(id), BlobEntry::decode)?.transpose()
     }
 
-    /// Last number of a log; 0 for none.
+    /// Last number of a log; 0 for none. One that decayed is found again in the log.
     pub(crate) fn head(&self, origin_key: &[u8]) -> Result<u64, Error> {
-        Ok(self.get(Space::Heads, origin_key, schema::number)?.transpose()?.unwrap_or(0))
+        match self.get(Space::Heads, origin_key, schema::number) {
+            Err(Error::Corrupt(_)) => self.head_of_log(origin_key),
+            head => Ok(head?.transpose()?.unwrap_or(0)),
+        }
+    }
+
+    fn head_of_log(&self, origin_key: &[u8]) -> Result<u64, Error> {
+        let from = Bound::Included(origin_key);
+        let end = schema::prefix_end(origin_key);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let last = self.scan(Space::Log, from, to, usize::MAX)?.pop();
+        match last {
+            Some((key, _)) => schema::number(&key[schema::ORIGIN_KEY_BYTES..]),
+            None => {
+                Ok(self.get(Space::Horizon, origin_key, schema::number)?.transpose()?.unwrap_or(0))
+            }
+        }
     }
 
     fn derive_record(
@@ -321,7 +340,12 @@ impl<'a> Layer<'a> {
     fn derive_leaf(&mut self, key: &[u8], new: Option<&Record>) -> Result<(), Error> {
         let leaf = digest::leaf_of(key);
         let leaf_key = schema::leaf_key(leaf, key);
-        let before = self.get(Space::Leaves, &leaf_key, |bytes| Leaf::try_from(bytes))?;
+        let over = self.top.get(Space::Leaves, &leaf_key);
+        let before = match over.or_else(|| self.kept.get(Space::Leaves, &leaf_key)) {
+            Some(value) => value.map(Leaf::try_from),
+            // Also one that decayed: the record beside it says whether it may be changed.
+            None => self.view.get_raw(Space::Leaves, &leaf_key, |bytes| Leaf::try_from(bytes))?,
+        };
         let before = before.transpose().map_err(|_| Error::corrupt("a stored digest"))?;
         let after = new.map(|record| digest::digest_of(key, record));
         self.top.put(Space::Leaves, leaf_key, after.map(|digest| digest.to_vec()));

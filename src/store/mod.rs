@@ -26,6 +26,7 @@ use crate::types::id::{BlobId, Incarnation};
 use crate::types::object::BlobRef;
 use crate::types::region::RegionId;
 
+mod ahead;
 pub mod backup;
 mod blobs;
 mod cache;
@@ -43,6 +44,7 @@ mod replay;
 mod rest;
 mod schema;
 mod scrub;
+mod seal;
 mod segment;
 mod shared;
 mod snapshot;
@@ -78,6 +80,8 @@ pub struct Options {
     pub checkpoint_interval: Duration,
     pub checkpoint_log_bytes: u64,
     pub checkpoint_changes: u64,
+    /// A walk that took this long over its first rows has the next ones read ahead.
+    pub read_ahead_after: Duration,
 }
 
 impl Options {
@@ -94,6 +98,7 @@ impl Options {
             checkpoint_interval: limits::CHECKPOINT_INTERVAL,
             checkpoint_log_bytes: limits::CHECKPOINT_LOG_BYTES,
             checkpoint_changes: limits::CHECKPOINT_CHANGES,
+            read_ahead_after: limits::READ_AHEAD_AFTER,
         }
     }
 }
@@ -239,7 +244,7 @@ impl Store {
 
     /// A consistent view; never held across an await.
     pub fn read(&self) -> Result<Snapshot, Error> {
-        Ok(Snapshot::new(self.shared.index.view()?))
+        Ok(Snapshot::new(Arc::clone(&self.shared), self.shared.index.view()?))
     }
 
     /// A number that grows with every change of a bucket's or a name's record. What was read after

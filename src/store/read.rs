@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::env::OpenMode;
+use crate::env::{Elapsed, OpenMode};
+use crate::limits;
 use crate::types::id::BlobId;
 use crate::types::object::BlobRef;
 
@@ -17,6 +18,7 @@ use super::error::Error;
 use super::files;
 use super::schema::{self, BlobEntry, Place, Space};
 use super::shared::{Counters, Shared};
+use super::trouble::Watch;
 use super::{Store, Tier};
 
 /// Tries while compaction moves the bytes away under a reader.
@@ -110,10 +112,19 @@ impl Store {
             };
             let shared = Arc::clone(&self.shared);
             let (blob, seen) = (*blob, entry.clone());
-            let read = self.shared.env.blocking(move || shared.read_chunk(&blob, &seen, index));
-            let error = match read.await {
-                Read::Bytes(bytes) => return Ok(Some(bytes)),
-                Read::Bad(error) => error,
+            let watch = Arc::new(Watch::over(&self.shared, "reading a body"));
+            let under_way = Arc::clone(&watch);
+            let read = self.shared.env.blocking(move || {
+                let read = shared.read_chunk(&blob, &seen, index);
+                drop(under_way);
+                read
+            });
+            let read = self.shared.env.timeout(limits::READ_PATIENCE, read).await;
+            drop(watch);
+            let error = match read {
+                Ok(Read::Bytes(bytes)) => return Ok(Some(bytes)),
+                Ok(Read::Bad(error)) => error,
+                Err(Elapsed) => return Err(Error::Stalled),
             };
             // Still at the same place: it was not a reader's race with compaction or deletion.
             if last.replace(entry.place) == Some(entry.place) {

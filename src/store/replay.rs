@@ -5,6 +5,7 @@
 //! frame that was known synced (a later frame says so, or another segment follows, or the index
 //! was ahead) is damage: it is reported, nothing is cut, and what follows it is applied.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,10 +16,12 @@ use crate::types::stamp::Hlc;
 
 use super::checkpoint::{self, State};
 use super::codec::{self, Kind};
+use super::digest;
 use super::error::Error;
 use super::files::{self, Files};
 use super::index::{Index, View};
 use super::layer::{Effects, Layer, Overlay};
+use super::schema::{self, Space};
 use super::segment::{Found, Frame, Log, Position, Reader};
 use super::shared::Shared;
 use super::tx::Own;
@@ -27,6 +30,11 @@ use super::{Damage, OpenReport, Options, lock};
 
 /// Entries that replay gathers for one commit of the index.
 const REPLAY_BATCH: usize = 20_000;
+
+/// Changes and bytes of which what they touch is read together, and how many read at a time.
+const AHEAD_CHANGES: usize = 2048;
+const AHEAD_BYTES: usize = 16 << 20;
+const READERS: usize = 16;
 
 /// Generation of the first segment.
 const FIRST_SEGMENT: u64 = 1;
@@ -57,12 +65,15 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     let spares = tidy_log(&shared, state.segment, &generations, spares).map_err(failed)?;
     let mut replay = Replay {
         shared: &shared,
-        view,
+        view: Arc::new(view),
+        waiting: Vec::new(),
+        waiting_bytes: 0,
         kept: Overlay::default(),
         effects: Effects::default(),
         report,
     };
     let position = replay.run(&state, &generations)?;
+    replay.apply_waiting()?;
     replay.flush()?;
     let report = replay.report;
     let log = Log::at(Arc::clone(&files), position, spares)?;
@@ -129,7 +140,10 @@ enum End {
 
 struct Replay<'a> {
     shared: &'a Shared,
-    view: View,
+    view: Arc<View>,
+    /// Changes that are applied when what they touch was read.
+    waiting: Vec<Frame>,
+    waiting_bytes: usize,
     kept: Overlay,
     effects: Effects,
     report: OpenReport,
@@ -184,7 +198,7 @@ impl Replay<'_> {
             if let Found::Frame(frame) = reader.at(position)? {
                 position = frame.next;
                 let sealed = frame.kind == Kind::Seal;
-                self.apply(&frame)?;
+                self.take(frame)?;
                 lock(&self.shared.segments).note_len(generation, position);
                 if sealed {
                     return Ok(End::Sealed);
@@ -229,10 +243,62 @@ impl Replay<'_> {
         self.report.damage.push(Damage { segment, position, bytes });
     }
 
-    fn apply(&mut self, frame: &Frame) -> Result<(), Error> {
+    fn take(&mut self, frame: Frame) -> Result<(), Error> {
         if frame.kind != Kind::Change {
             return Ok(());
         }
+        self.waiting_bytes += frame.payload.len();
+        self.waiting.push(frame);
+        if self.waiting.len() < AHEAD_CHANGES && self.waiting_bytes < AHEAD_BYTES {
+            return Ok(());
+        }
+        self.apply_waiting()
+    }
+
+    fn apply_waiting(&mut self) -> Result<(), Error> {
+        self.waiting_bytes = 0;
+        let waiting = std::mem::take(&mut self.waiting);
+        self.read_ahead(&waiting)?;
+        waiting.iter().try_for_each(|frame| self.apply(frame))
+    }
+
+    /// Reads what these changes will look at, many at once: one after the other each would wait for
+    /// the disk. What fails here fails again where it is needed.
+    fn read_ahead(&self, frames: &[Frame]) -> Result<(), Error> {
+        let mut keys = BTreeSet::new();
+        for frame in frames {
+            let (_, start) = codec::bodies(&frame.payload)?;
+            let mut mutations = &frame.payload[start..];
+            while let Some(mutation) = codec::take_mutation(&mut mutations)? {
+                if mutation.space == Space::Records {
+                    let leaf = digest::leaf_of(mutation.key);
+                    keys.insert((Space::Leaves, schema::leaf_key(leaf, mutation.key)));
+                }
+                if matches!(mutation.space, Space::Records | Space::Blobs) {
+                    keys.insert((mutation.space, mutation.key.to_vec()));
+                }
+            }
+        }
+        let keys: Vec<_> = keys.into_iter().collect();
+        let (done, all) = std::sync::mpsc::channel::<()>();
+        for part in keys.chunks(keys.len().div_ceil(READERS).max(1)) {
+            let (part, view, done) = (part.to_vec(), Arc::clone(&self.view), done.clone());
+            self.shared.env.tasks.spawn_blocking(Box::new(move || {
+                for (space, key) in part {
+                    if view.get_raw(space, &key, |_| ()).is_err() {
+                        break;
+                    }
+                }
+                drop(done);
+            }));
+        }
+        drop(done);
+        // Nothing is sent: it ends when the last reader has.
+        let _ = all.recv();
+        Ok(())
+    }
+
+    fn apply(&mut self, frame: &Frame) -> Result<(), Error> {
         let (_, start) = codec::bodies(&frame.payload)?;
         let mut mutations = &frame.payload[start..];
         let mut layer = Layer::new(&self.view, &self.kept);
@@ -250,7 +316,7 @@ impl Replay<'_> {
         let kept = std::mem::take(&mut self.kept);
         if !kept.is_empty() {
             self.shared.index.apply(&kept, false)?;
-            self.view = self.shared.index.view()?;
+            self.view = Arc::new(self.shared.index.view()?);
         }
         writer::publish(self.shared, std::mem::take(&mut self.effects));
         Ok(())

@@ -20,7 +20,7 @@ use super::codec::{ALIGN, HEADER_BYTES, MUTATION_HEAD_BYTES};
 use super::error::Error;
 
 /// Version of the data directory as a whole, and the oldest that is read. 1 did not count the bodies
-/// of a segment.
+/// of a segment, and its entries had no checksums.
 pub(crate) const FORMAT: u32 = 2;
 pub(crate) const FORMAT_OLDEST: u32 = 1;
 
@@ -185,6 +185,16 @@ impl Space {
     pub(crate) fn logged(number: u8) -> Option<Self> {
         let space = Self::ALL.into_iter().find(|space| space.number() == number)?;
         (number < Self::Refs.number()).then_some(space)
+    }
+
+    /// Safety rests on what is in it, and it is seldom asked for what is not there.
+    pub(crate) fn is_missed_with_care(self) -> bool {
+        matches!(self, Self::Register | Self::Cursor | Self::Local | Self::Member | Self::Meta)
+    }
+
+    /// Work to be done: what is left out is found otherwise (records by their digests).
+    pub(crate) fn is_agenda(self) -> bool {
+        matches!(self, Self::Log | Self::Garbage)
     }
 
     /// Place in [`Space::ALL`].

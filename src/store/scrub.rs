@@ -4,6 +4,7 @@
 //! Invariant: nothing is taken away here but cached copies. A held blob that fails is noted as
 //! damaged, and is not served, until whole bytes take its place.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use super::error::Error;
 use super::schema::{self, BlobEntry, Place, Space};
 use super::segment::{Found, Position, Reader};
 use super::shared::Shared;
+use super::tx::Tx;
 use super::{Store, lock};
 
 /// Bytes of the log that one step checks.
@@ -116,9 +118,9 @@ impl Store {
         let key = schema::record_key(id);
         let view = self.shared.index.view()?;
         let leaf_key = schema::leaf_key(digest::leaf_of(&key), &key);
-        let expected = view.get(Space::Leaves, &leaf_key, |bytes| bytes.try_into().ok())?;
+        let expected = view.get_raw(Space::Leaves, &leaf_key, |bytes| bytes.try_into().ok())?;
         let stored =
-            view.get(Space::Records, &key, |bytes| digest::digest_of_bytes(&key, bytes))?;
+            view.get_raw(Space::Records, &key, |bytes| digest::digest_of_bytes(&key, bytes))?;
         Ok(expected.flatten().into_iter().chain(stored).collect())
     }
 
@@ -135,6 +137,36 @@ impl Store {
             Ok(damaged)
         })
         .await
+    }
+
+    /// Looks for records whose keys decayed: no digest says that there is one of that key, and a list
+    /// stops before it. The record that it was is found by its digest, and is put back.
+    pub async fn put_back_strays(&self) -> Result<u64, Error> {
+        let shared = Arc::clone(&self.shared);
+        if self.shared.env.blocking(move || shared.strays()).await?.is_empty() {
+            return Ok(0);
+        }
+        for leaf in 0..=u16::MAX {
+            self.check_records(leaf).await?;
+        }
+        let shared = Arc::clone(&self.shared);
+        let strays = self.shared.env.blocking(move || shared.strays()).await?;
+        let count = strays.len() as u64;
+        for Stray { before, key, value } in strays {
+            let shared = Arc::clone(&self.shared);
+            let home = self.shared.env.blocking(move || shared.home_of(&value)).await?;
+            // In the writer, which alone changes the index; no frame has it, so none takes it out.
+            let shared = Arc::clone(&self.shared);
+            let gone = key.clone();
+            let took = move |_: &mut Tx<'_>| shared.index.take_out(before.as_deref(), &gone);
+            self.write(took).await?;
+            lock(self.shared.index.bad()).remove(&key);
+            if let Some((id, record)) = home {
+                tracing::warn!(?id, "a record whose key had decayed is put back");
+                self.replace_record(id, record).await?;
+            }
+        }
+        Ok(count)
     }
 
     /// Copies a body to the end of the log if it is whole.
@@ -175,6 +207,14 @@ pub struct CacheChecked {
 pub struct Held {
     pub blobs: u64,
     pub bytes: u64,
+}
+
+/// A record whose key decayed.
+struct Stray {
+    /// The sound key before it.
+    before: Option<Vec<u8>>,
+    key: Vec<u8>,
+    value: Vec<u8>,
 }
 
 /// A stretch of a segment.
@@ -247,12 +287,12 @@ impl Shared {
         };
         let mut out = Vec::new();
         for row in self.index.view()?.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
-            let (key, value) = row.map_err(Error::index)?;
-            let entry = BlobEntry::decode(value.value())?;
+            let row = row?;
+            let entry = BlobEntry::decode(row.value())?;
             if let Place::Segment { segment, position } = entry.place
                 && within(Position { segment, offset: position })
             {
-                out.push((entry.blob(schema::blob_id(key.value())?), entry.place));
+                out.push((entry.blob(schema::blob_id(row.key())?), entry.place));
             }
         }
         Ok(out)
@@ -264,10 +304,11 @@ impl Shared {
         let end = schema::prefix_end(&prefix);
         let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut count = 0;
-        for row in view.range(Space::Leaves, Bound::Included(&prefix), to)?.into_iter().flatten() {
-            let (key, _) = row.map_err(Error::index)?;
+        let rows = view.range_raw(Space::Leaves, Bound::Included(&prefix), to)?;
+        for row in rows.into_iter().flatten() {
+            let row = row?;
             count += 1;
-            match view.record(&key.value()[prefix.len()..]) {
+            match view.record(&row.key()[prefix.len()..]) {
                 Ok(_) | Err(Error::Corrupt(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -275,13 +316,58 @@ impl Shared {
         Ok(count)
     }
 
+    /// Records whose checksum does not fit, under keys of which nothing says that they are there (a
+    /// record that lost its digest alone is none of them). They may be out of order, so that they are
+    /// found by walking alone; where nothing is suspected nobody walks.
+    fn strays(&self) -> Result<Vec<Stray>, Error> {
+        let mut bad = lock(self.index.bad()).clone();
+        let view = self.index.view()?;
+        let mut known = BTreeSet::new();
+        for key in &bad {
+            let leaf_key = schema::leaf_key(digest::leaf_of(key), key);
+            if view.get_raw(Space::Leaves, &leaf_key, |_| ())?.is_some() {
+                known.insert(key.clone());
+            }
+        }
+        bad.retain(|key| !known.contains(key));
+        let mut out = Vec::new();
+        if bad.is_empty() {
+            return Ok(out);
+        }
+        let (all, mut before) = ((Bound::Unbounded, Bound::Unbounded), None);
+        for row in view.range_raw(Space::Records, all.0, all.1)?.into_iter().flatten() {
+            let row = row?;
+            if !row.is_sound() && bad.contains(row.key()) {
+                let (key, value) = (row.key().to_vec(), row.value().to_vec());
+                out.push(Stray { before: before.clone(), key, value });
+            } else {
+                before = Some(row.key().to_vec());
+            }
+        }
+        Ok(out)
+    }
+
+    /// The damaged record whose digest these bytes have.
+    fn home_of(&self, value: &[u8]) -> Result<Option<(RecordId, Record)>, Error> {
+        let bad: Vec<Vec<u8>> = lock(self.index.bad()).iter().cloned().collect();
+        let view = self.index.view()?;
+        for key in bad {
+            let leaf_key = schema::leaf_key(digest::leaf_of(&key), &key);
+            let expected = view.get_raw(Space::Leaves, &leaf_key, <[u8]>::to_vec)?;
+            if expected.as_deref() == Some(&digest::digest_of_bytes(&key, value)) {
+                return Ok(Some((schema::record_id(&key)?, schema::decode(value)?)));
+            }
+        }
+        Ok(None)
+    }
+
     fn count_held(&self) -> Result<Held, Error> {
         let all = (Bound::Unbounded, Bound::Unbounded);
         let mut held = Held::default();
         for row in self.index.view()?.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
-            let (_, value) = row.map_err(Error::index)?;
+            let row = row?;
             held.blobs += 1;
-            held.bytes += BlobEntry::decode(value.value()).map_or(0, |entry| entry.len);
+            held.bytes += BlobEntry::decode(row.value()).map_or(0, |entry| entry.len);
         }
         Ok(held)
     }

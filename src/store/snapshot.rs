@@ -3,6 +3,7 @@
 //! Invariant: it shows only what is on stable storage.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
@@ -13,9 +14,11 @@ use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::usage::Usage;
 
+use super::ahead::Ahead;
 use super::error::Error;
 use super::index::View;
 use super::schema::{self, BlobEntry, Space, Table};
+use super::shared::Shared;
 use super::tx::into_row;
 
 /// A log and its last number.
@@ -23,12 +26,13 @@ pub type Head = ((RegionId, Incarnation), u64);
 
 /// A consistent view of the index.
 pub struct Snapshot {
-    view: View,
+    shared: Arc<Shared>,
+    view: Arc<View>,
 }
 
 impl Snapshot {
-    pub(crate) fn new(view: View) -> Self {
-        Self { view }
+    pub(crate) fn new(shared: Arc<Shared>, view: View) -> Self {
+        Self { shared, view: Arc::new(view) }
     }
 
     pub fn record(&self, id: &RecordId) -> Result<Option<Record>, Error> {
@@ -59,12 +63,19 @@ impl Snapshot {
         };
         let end = schema::prefix_end(&prefix);
         let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = self.view.range(Space::Records, from.as_ref().map(Vec::as_slice), to)?;
+        let from = from.as_ref().map(Vec::as_slice);
+        let bad = self.view.first_bad(from);
+        let mut ahead = Ahead::new(Arc::clone(&self.shared), Arc::clone(&self.view));
+        let rows = self.view.range(Space::Records, from, to)?;
         Ok(rows.into_iter().flatten().map(move |row| {
-            let (key, value) = row.map_err(Error::index)?;
-            let key = ObjectKey::from_utf8(&key.value()[prefix.len()..]);
+            let row = row?;
+            ahead.note(row.key());
+            if bad.as_deref().is_some_and(|bad| bad <= row.key()) {
+                return Err(Error::corrupt("a record in the index, not mended yet"));
+            }
+            let key = ObjectKey::from_utf8(&row.key()[prefix.len()..]);
             let key = key.map_err(|e| Error::corrupt(format!("a stored object key: {e}")))?;
-            Ok((key, into_row(schema::decode(value.value())?)?))
+            Ok((key, into_row(schema::decode(row.value())?)?))
         }))
     }
 
@@ -223,11 +234,13 @@ impl Snapshot {
         max: usize,
         read: impl Fn(&[u8], &[u8]) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let rows = self.view.range(space, from, to)?.into_iter().flatten().take(max);
-        rows.map(|row| {
-            let (key, value) = row.map_err(Error::index)?;
-            read(key.value(), value.value())
-        })
-        .collect()
+        let rows = self.view.range(space, from, to)?.into_iter().flatten();
+        let rows = rows.filter(|row| !(space.is_agenda() && matches!(row, Err(Error::Corrupt(_)))));
+        rows.take(max)
+            .map(|row| {
+                let row = row?;
+                read(row.key(), row.value())
+            })
+            .collect()
     }
 }

@@ -47,7 +47,8 @@ pub(crate) struct Troubles {
     under_way: Mutex<UnderWay>,
 }
 
-/// Calls that make something durable and have not come back, by the order of their start.
+/// Calls that make something durable or read bodies and have not come back, by the order of their
+/// start.
 #[derive(Default)]
 struct UnderWay {
     next: u64,

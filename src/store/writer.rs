@@ -25,7 +25,7 @@ use super::error::Error;
 use super::index::View;
 use super::layer::{Effects, Layer, Overlay};
 use super::lock;
-use super::schema::{self, Place};
+use super::schema::{self, Place, Space};
 use super::segment::{Log, Part};
 use super::shared::{Counters, Shared};
 use super::trouble::Watch;
@@ -68,6 +68,8 @@ pub(crate) struct Writer {
     log_bytes: u64,
     changes: u64,
     checkpoint_at: Duration,
+    /// Changes after which a checkpoint is due.
+    changes_max: u64,
     boot: u64,
 }
 
@@ -92,7 +94,8 @@ struct Batch {
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, queue: Receiver<Job>, log: Log, boot: u64) -> Self {
         let checkpoint_at = shared.env.monotonic();
-        Self { shared, queue, log, log_bytes: 0, changes: 0, checkpoint_at, boot }
+        let changes_max = changes_max(&shared);
+        Self { shared, queue, log, log_bytes: 0, changes: 0, checkpoint_at, changes_max, boot }
     }
 
     pub(crate) async fn run(mut self) {
@@ -372,7 +375,7 @@ impl Writer {
         self.changes > 0
             && !self.shared.is_poisoned()
             && (self.log_bytes >= options.checkpoint_log_bytes
-                || self.changes >= options.checkpoint_changes
+                || self.changes >= self.changes_max
                 || self.shared.env.monotonic() >= self.checkpoint_at)
     }
 
@@ -391,6 +394,7 @@ impl Writer {
         }
         self.log_bytes = 0;
         self.changes = 0;
+        self.changes_max = changes_max(&self.shared);
         Counters::add(&self.shared.counters.checkpoints, 1);
         Ok(())
     }
@@ -409,6 +413,17 @@ impl Writer {
             lock(&self.shared.doomed).ready.push_back(path);
         }
     }
+}
+
+/// Fewer for an index that does not fit into memory.
+fn changes_max(shared: &Shared) -> u64 {
+    let records = shared.index.view().and_then(|view| view.count(Space::Records));
+    let most = match records {
+        Ok(records) if records < limits::MANY_RECORDS => u64::MAX,
+        // Whoever cannot read the index makes no checkpoint either.
+        Ok(_) | Err(_) => limits::CHECKPOINT_CHANGES_OF_MANY,
+    };
+    shared.options.checkpoint_changes.min(most)
 }
 
 /// A change that is kept.

@@ -320,3 +320,37 @@ fn what_is_written_between_two_looks_at_the_disk_counts() {
         assert!(free * 100 > total * 3, "{free} of {total} left: refused only by the disk itself");
     });
 }
+
+#[test]
+fn a_read_that_hangs_is_told_and_given_up_in_bounded_time() {
+    for (place, len) in [("/data/log/", 30_000), ("/data/blobs/", 1 << 20)] {
+        let disk = SimDisk::new(52);
+        doors::life(async {
+            let (store, _) = open(&disk).await;
+            let env = store.env().clone();
+            let blob = put(&store, "k", 1, 0, len).await.unwrap();
+            disk.fail_in(Fault::StuckRead(300), place, 0);
+            let began = env.monotonic();
+            let (reader, told) = (store.clone(), Arc::new(Mutex::new(None)));
+            let heard = Arc::clone(&told);
+            env.spawn("reader", async move {
+                let read = reader.chunk(&blob, 0).await;
+                *heard.lock().unwrap() = Some((read, reader.env().monotonic()));
+            });
+            env.sleep(limits::DISK_PATIENCE + Duration::from_secs(1)).await;
+            let trouble = store.trouble();
+            assert!(
+                matches!(trouble, Some(Trouble::Stalled { doing: "reading a body", .. })),
+                "{place}: {trouble:?}"
+            );
+            env.sleep(limits::READ_PATIENCE).await;
+            let (read, at) = told.lock().unwrap().take().expect("the reader was answered");
+            assert!(matches!(read, Err(Error::Stalled)), "{place}: {read:?}");
+            assert!(at - began <= limits::READ_PATIENCE + Duration::from_secs(1));
+            disk.heal();
+            env.sleep(Duration::from_secs(600)).await;
+            assert_eq!(store.trouble(), None);
+            assert!(store.chunk(&blob, 0).await.unwrap().is_some(), "{place}: it is no damage");
+        });
+    }
+}

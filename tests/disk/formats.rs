@@ -4,6 +4,9 @@
 
 use std::fs;
 
+use godwit::store::backup::{Progress, verify};
+use godwit::types::id::ClusterId;
+
 use super::*;
 
 const SEGMENT: &str = "/data/log/0000000000000001.seg";
@@ -60,6 +63,42 @@ fn a_segment_of_today_is_written_and_read_as_it_was_when_its_golden_file_was_mad
         let chunk = blobs_of(&found[&key("chunk")])[0];
         assert_eq!(content(&store, &chunk).await.unwrap().unwrap(), body(2, (64 << 10) + 1));
         assert!(blobs_of(&found[&key("inline")]).is_empty(), "the deletion is read");
+    });
+}
+
+#[test]
+fn a_backup_of_yesterday_is_verified_and_taken_over() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats/backup.hex");
+    let backup = Path::new("/data/backup");
+    if std::env::var_os("GODWIT_UPDATE").is_some() && !path.exists() {
+        let disk = SimDisk::new(1);
+        doors::life(async {
+            let (store, _) = open(&disk).await;
+            put(&store, "small", 1, 0, 10).await.unwrap();
+            put(&store, "empty", 2, 0, 0).await.unwrap();
+            put(&store, "gone", 3, 0, 10).await.unwrap();
+            merge(&store, "gone", tombstone(4, 3)).await.unwrap();
+            let (cluster, progress) = (ClusterId([9; 16]), Progress::default());
+            store.back_up(backup.to_owned(), cluster, &progress).await.unwrap();
+        });
+        fs::write(&path, hex::encode(disk.bytes(backup)) + "\n").unwrap();
+    }
+    let kept = hex::decode(fs::read_to_string(&path).unwrap().trim()).unwrap();
+    let disk = SimDisk::new(2);
+    doors::life(async {
+        let (store, _) = open(&disk).await;
+        let file = store.env().disk.open(backup, godwit::env::OpenMode::ReadWrite).unwrap();
+        file.write_all_at(0, &[&kept]).unwrap();
+        file.sync().unwrap();
+        let found = verify(store.env(), backup).unwrap();
+        assert_eq!((found.info.cluster, found.info.region), (ClusterId([9; 16]), fra()));
+        assert_eq!((found.totals.records, found.elsewhere), (3, 0));
+        store.take_over(backup, &Progress::default()).await.unwrap();
+        let rows = rows(&store);
+        assert_eq!(rows.len(), 3);
+        let small = blobs_of(&rows[&key("small")])[0];
+        assert_eq!(content(&store, &small).await.unwrap().unwrap(), body(1, 10));
+        assert!(blobs_of(&rows[&key("gone")]).is_empty(), "the deletion is in it");
     });
 }
 

@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     Full,
     /// A sync takes so many seconds.
     Stuck(u64),
+    /// A read takes so many seconds.
+    StuckRead(u64),
 }
 
 /// A fault, where it strikes and when.
@@ -297,7 +299,7 @@ impl World {
         match injected.fault {
             Fault::Io | Fault::Read | Fault::Sync => Err(io::Error::other("injected failure")),
             Fault::Full => Err(ErrorKind::StorageFull.into()),
-            Fault::Stuck(seconds) => {
+            Fault::Stuck(seconds) | Fault::StuckRead(seconds) => {
                 self.debt += Duration::from_secs(seconds);
                 Ok(())
             }
@@ -309,6 +311,14 @@ impl World {
         match self.fault {
             Some(Injected { fault: stuck @ Fault::Stuck(_), .. }) => stuck,
             Some(_) | None => Fault::Sync,
+        }
+    }
+
+    /// The same of reads.
+    fn stuck_read(&self) -> Fault {
+        match self.fault {
+            Some(Injected { fault: stuck @ Fault::StuckRead(_), .. }) => stuck,
+            Some(_) | None => Fault::Read,
         }
     }
 
@@ -471,7 +481,8 @@ impl DiskFile for SimFile {
 
     fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()> {
         let mut world = self.alive()?;
-        world.check(&[Fault::Io, Fault::Read], &self.path)?;
+        let stuck = world.stuck_read();
+        world.check(&[Fault::Io, Fault::Read, stuck], &self.path)?;
         let start = usize::try_from(position).expect("small files");
         let data = &world.files[&self.inode].data;
         let bytes = data.get(start..start + out.len()).ok_or(ErrorKind::UnexpectedEof)?;

@@ -135,6 +135,13 @@ fn a_region_whose_sync_failed_says_so_and_comes_back_with_all_that_was_answered(
             assert!(why.contains("injected failure"), "{place}: {why}");
             assert_eq!(length(&world.engine(failed), "before").await, Some(len), "reads go on");
             write(&world.engine(other), "elsewhere", 100).await.unwrap();
+            write(&world.engine(other), "far", len).await.unwrap();
+            let engine = world.engine(failed);
+            for (name, len) in [("elsewhere", 100), ("far", len)] {
+                let found = read(&engine, name).await;
+                let found = found.map(|found| found.map(|(_, bytes)| bytes.len()));
+                assert_eq!(found.unwrap(), Some(len), "{place}: {name} cannot be noted here");
+            }
             world.crash(failed);
             world.boot(failed).await;
             let engine = world.engine(failed);

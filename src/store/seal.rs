@@ -1,0 +1,89 @@
+//! Checksums of the index's entries: every value ends with one over its table, its key and itself.
+//!
+//! Invariant: what is read through [`open`] is what was put there. redb compares its own checksums
+//! only after a crash, and a flipped bit would otherwise be another key or another value. An index of
+//! format 1 has entries without them: those are read as they are until they are written again.
+
+use crc_fast::crc32_iscsi;
+
+use super::schema::Space;
+
+/// Bytes of the checksum.
+pub(super) const BYTES: usize = 4;
+
+/// The key of the directory's format, which programs of format 1 read too: it has no checksum.
+pub(super) const FORMAT_KEY: &[u8] = b"format";
+
+/// In an index that has only sealed entries.
+pub(super) const SEALED_KEY: &[u8] = b"sealed";
+
+/// Whether an entry has a checksum.
+pub(super) fn applies(space: Space, key: &[u8]) -> bool {
+    space != Space::Own || key != FORMAT_KEY
+}
+
+/// The checksum of an entry: CRC32C of its value and, turned so that neither stands for the other, of
+/// its key, with the number of its table. Two calls over whole slices: a list checks thousands.
+pub(super) fn of(space: Space, key: &[u8], value: &[u8]) -> [u8; BYTES] {
+    let turned = crc32_iscsi(key).rotate_left(7) ^ u32::from(space.number()).rotate_left(24);
+    (crc32_iscsi(value) ^ turned).to_le_bytes()
+}
+
+/// The value without its checksum; `None` when that does not fit. Where entries without one are
+/// about (`mixed`), one that does not fit is taken for such.
+pub(super) fn open<'a>(
+    space: Space,
+    key: &[u8],
+    stored: &'a [u8],
+    mixed: bool,
+) -> Option<&'a [u8]> {
+    if !applies(space, key) {
+        return Some(stored);
+    }
+    match stored.split_last_chunk::<BYTES>() {
+        Some((value, found)) if of(space, key, value) == *found => Some(value),
+        Some(_) | None => mixed.then_some(stored),
+    }
+}
+
+/// The value without its checksum, whether or not that fits: for what is compared with something
+/// else, and for mending.
+pub(super) fn strip<'a>(space: Space, key: &[u8], stored: &'a [u8], mixed: bool) -> &'a [u8] {
+    match open(space, key, stored, mixed) {
+        Some(value) => value,
+        None => stored.split_last_chunk::<BYTES>().map_or(stored, |(value, _)| value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_of_key_value_and_checksum_is_seen_and_another_table_is_too() {
+        let (key, value) = (b"a key".to_vec(), b"a value".to_vec());
+        let stored = [&value[..], &of(Space::Register, &key, &value)].concat();
+        assert_eq!(open(Space::Register, &key, &stored, false), Some(&value[..]));
+        assert_eq!(open(Space::Cursor, &key, &stored, false), None);
+        for bit in 0..stored.len() * 8 {
+            let mut flipped = stored.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(open(Space::Register, &key, &flipped, false), None, "bit {bit}");
+        }
+        for bit in 0..key.len() * 8 {
+            let mut flipped = key.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(open(Space::Register, &flipped, &stored, false), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn values_without_a_checksum_are_read_where_there_may_be_such() {
+        for value in [&b"value"[..], b"abc", b""] {
+            assert_eq!(open(Space::Cursor, b"k", value, true), Some(value));
+            assert_eq!(open(Space::Cursor, b"k", value, false), None);
+        }
+        let format = 2_u32.to_be_bytes();
+        assert_eq!(open(Space::Own, FORMAT_KEY, &format, false), Some(&format[..]));
+    }
+}
