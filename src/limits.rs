@@ -319,6 +319,26 @@ pub const REACH_SLACK: Duration = Duration::from_millis(20);
 pub const TURN_MAX: Duration = Duration::from_millis(500);
 pub const TURN_SLACK: Duration = Duration::from_millis(20);
 pub const TURNS_MAX: usize = 10_000;
+/// How long a voter that granted a read lease accepts nothing else, and waits after a start where it
+/// may have granted before. Below [`REGISTER_ROUND_TIMEOUT`], so that the end of a lease whose holder
+/// died comes within one round.
+pub const LEASE_TERM: Duration = Duration::from_millis(1500);
+/// How far machines' counts of time may be off, in millionths: a hundred times more than a quartz is.
+pub const LEASE_RATE_PPM: u32 = 10_000;
+/// What a holder leaves of its lease besides.
+pub const LEASE_MARGIN: Duration = Duration::from_millis(20);
+/// Keys that a node counts strong reads of, and may hold leases of; and keys that a voter grants.
+pub const LEASES_MAX: usize = 4096;
+pub const LEASE_GRANTS_MAX: usize = 65_536;
+/// A lease is asked for by so many strong reads within this; by up to so many where leases were
+/// recalled before they had served so many.
+pub const LEASE_READS_MIN: u32 = 2;
+pub const LEASE_READS_WITHIN: Duration = Duration::from_secs(10);
+pub const LEASE_READS_MAX: u32 = 64;
+pub const LEASE_READS_WORTH: u32 = 8;
+/// A holder that is asked to let go is asked again after this.
+pub const LEASE_RECALL_TIMEOUT: Duration = Duration::from_millis(500);
+pub const LEASE_RECALL_PAUSE: Duration = Duration::from_millis(100);
 /// A ballot that voters promised ahead is used within this, so that no deletion that was dropped
 /// since can be missed: they stay far longer.
 pub const WARM_BALLOT_KEPT: Duration = Duration::from_secs(600);
@@ -646,6 +666,7 @@ const _: () = assert!(RIDING_BYTES_MAX as usize <= INLINE_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= SEGMENT_BLOB_BYTES_MAX);
 const _: () = assert!(SEGMENT_BLOB_BYTES_MAX <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES < MESSAGE_BYTES_MAX);
+const _: () = assert!(LEASE_TERM.as_millis() < REGISTER_ROUND_TIMEOUT.as_millis());
 const _: () =
     assert!(LOG_BATCH_BYTES + RIDING_BYTES_MAX as usize * LOSERS_MAX < MESSAGE_BYTES_MAX * 2);
 const _: () =

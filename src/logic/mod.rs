@@ -11,6 +11,7 @@ pub mod encryption;
 pub mod fence;
 pub mod heat;
 pub mod keyring;
+pub mod lease;
 pub mod lifecycle;
 pub mod listing;
 pub mod lock;

@@ -44,7 +44,7 @@ where
 }
 
 /// Walks everything and finds no fault.
-fn holds<M>(what: &str, model: M)
+pub(crate) fn holds<M>(what: &str, model: M)
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + Debug + PartialEq + Hash + Send + Sync,
@@ -55,7 +55,7 @@ where
 }
 
 /// Comes to a fault.
-fn finds<M>(what: &str, model: M)
+pub(crate) fn finds<M>(what: &str, model: M)
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + Debug + PartialEq + Hash + Send + Sync,
