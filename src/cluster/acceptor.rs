@@ -107,6 +107,17 @@ impl Registers {
                     Err(why) => Ok(RegisterResponse::Declined(why)),
                 }
             }
+            RegisterRequest::Lease { epoch, voters, id, no } => {
+                if let Some(turned) = self.turned(epoch) {
+                    return Ok(turned);
+                }
+                match self.may_serve(&voters) {
+                    Ok(()) => self.answer_lease(from, epoch, id, no).await,
+                    Err(why) => Ok(RegisterResponse::Declined(why)),
+                }
+            }
+            RegisterRequest::Recall { id } => Ok(self.recalled(from, &id)),
+            RegisterRequest::Release { id, upto } => Ok(self.released(from, &id, upto)),
         }
     }
 
@@ -121,6 +132,7 @@ impl Registers {
         match ask {
             Ask::Query => self.answer_record(epoch, id, ask, bodies).await,
             Ask::Prepare { ballot } => {
+                self.recall_early(&id);
                 turns.wait(host.env(), &id, ballot).await;
                 let response = self.answer_record(epoch, id.clone(), ask, bodies).await?;
                 if let RegisterResponse::Record { answer, .. } = &response
@@ -131,8 +143,10 @@ impl Registers {
                 }
                 Ok(response)
             }
-            Ask::Accept { ballot, .. } => {
+            Ask::Accept { ballot, ref value, .. } => {
+                self.wait_for_leases(&id, value.stamp).await?;
                 let response = self.answer_record(epoch, id.clone(), ask, bodies).await;
+                self.open_to_leases(&id);
                 turns.end(&id, ballot);
                 response
             }
@@ -170,9 +184,12 @@ impl Registers {
                     && shows_something(&value.state)
                     && names::closed(tx, *bucket)?
                 {
-                    return Ok(Asked::Closed);
+                    return Ok(Asked::Declined("the bucket is being deleted or was deleted"));
                 }
                 let mut cell = load_cell(tx, &id)?;
+                if this.is_leased(&id, &cell, &ask) {
+                    return Ok(Asked::Declined("a region reads the key by a lease"));
+                }
                 let row = tx.record(&id)?.as_ref().map(row_value);
                 let handled = cell.handle(&ask, row);
                 if handled.changed && matches!(ask, Ask::Accept { .. }) {
@@ -195,10 +212,7 @@ impl Registers {
             })
             .await?;
         match asked {
-            Asked::Closed => {
-                let why = "the bucket is being deleted or was deleted";
-                Ok(RegisterResponse::Declined(why.to_owned()))
-            }
+            Asked::Declined(why) => Ok(RegisterResponse::Declined(why.to_owned())),
             Asked::Turned => Ok(self.turned(epoch).unwrap_or(RegisterResponse::Behind)),
             Asked::Answered { handled, opened } => {
                 if let (Some(stamp), true) = (offered, handled.changed) {
@@ -280,7 +294,10 @@ impl Registers {
 
     /// Adds the bodies of a value that no row here knows yet: its asker may be the one who brings
     /// it to its end.
-    async fn with_bodies(&self, answer: Answer<Record>) -> Result<RegisterResponse, store::Error> {
+    pub(super) async fn with_bodies(
+        &self,
+        answer: Answer<Record>,
+    ) -> Result<RegisterResponse, store::Error> {
         let mut bodies = Vec::new();
         let accepted = match &answer {
             Answer::State { accepted: Some(accepted), row }
@@ -338,8 +355,8 @@ enum Asked {
         /// Its outcome is to be found out.
         opened: bool,
     },
-    /// The bucket takes no writes.
-    Closed,
+    /// The bucket takes no writes, or a lease was granted since it was looked at.
+    Declined(&'static str),
     /// The epoch changed meanwhile.
     Turned,
 }

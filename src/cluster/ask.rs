@@ -126,11 +126,13 @@ pub(super) fn odd(response: RegisterResponse) -> String {
         RegisterResponse::Closed { .. }
         | RegisterResponse::Confirmed
         | RegisterResponse::KeyNews(_)
+        | RegisterResponse::Lease { .. }
         | RegisterResponse::Listed { .. }
         | RegisterResponse::Members(_)
         | RegisterResponse::Outdated(_)
         | RegisterResponse::Range { .. }
         | RegisterResponse::Record { .. }
+        | RegisterResponse::Released { .. }
         | RegisterResponse::Remains(_) => "answered another question".to_owned(),
     }
 }

@@ -169,7 +169,7 @@ impl<E: From<Unavailable>> Judge<E> {
 
 /// A row as a register's value says that it is: what arrived here since is left out, because the
 /// voters that were asked do not know it; older versions, which the value leaves out, are added.
-fn as_of(local: Option<Record>, value: &Value<Record>) -> Row {
+pub(super) fn as_of(local: Option<Record>, value: &Value<Record>) -> Row {
     let Record::Row(mut row) = value.state.clone() else { return Row::default() };
     let Some(Record::Row(local)) = local else { return row };
     if local.made_stamp() <= value.stamp {
@@ -288,6 +288,9 @@ impl Cluster {
     where
         E: From<Unavailable> + From<Contested> + Send + 'static,
     {
+        // Of one who was a member a moment ago.
+        let waited = self.registers().wait_for_leases(&write.subject, Stamp::ZERO).await;
+        waited.map_err(Unavailable::from)?;
         let (cluster, Write { subject, bodies, decide }) = (self.clone(), write);
         let decide: Decide<E> = Box::new(move |view, stamp| {
             if !cluster.registers().is_alone() {
@@ -411,7 +414,11 @@ impl Cluster {
     }
 
     /// A value whose bytes ride and did not come with it: some voter's record has them.
-    async fn learn_bodies(&self, id: &RecordId, value: &Value<Record>) -> Result<(), Unavailable> {
+    pub(super) async fn learn_bodies(
+        &self,
+        id: &RecordId,
+        value: &Value<Record>,
+    ) -> Result<(), Unavailable> {
         for blob in super::batch::riding(&value.state) {
             if !self.inner.store.holds(&blob.id)? {
                 self.ask_voters(id.clone(), limits::VOTERS_MAX).await?;

@@ -14,6 +14,7 @@ use futures_util::stream;
 
 use crate::limits;
 use crate::logic::copies::rendezvous;
+use crate::logic::lease::Term;
 use crate::logic::register::change::{Change, Electorate, Next, Page};
 use crate::net::registers::{RegisterRequest, RegisterResponse, Remains};
 use crate::store;
@@ -173,6 +174,8 @@ impl Cluster {
         let joint = members.electorate().clone();
         let mut change: Change<Vec<u8>> = Change::new(joint.clone());
         let (mut found, mut rewritten) = (0, 0);
+        // Leases that were granted before a quorum took the joint epoch are over by then.
+        let mut leases_over = self.env().monotonic() + Term::DEFAULT.granted;
         loop {
             if self.members().electorate().epoch() != joint.epoch() {
                 return;
@@ -187,7 +190,11 @@ impl Cluster {
             let progress = VoterChange { epoch: joint.epoch(), phase, rewritten, found };
             *self.roster().changing.lock().expect("no holder of this lock panics") = Some(progress);
             let step = match next {
-                Next::Install => self.install(&joint, &mut change).await,
+                Next::Install => {
+                    let installed = self.install(&joint, &mut change).await;
+                    leases_over = self.env().monotonic() + Term::DEFAULT.granted;
+                    installed
+                }
                 Next::List { after } => self.list_registers(&joint, &mut change, after).await,
                 Next::Rewrite(names) => {
                     found = rewritten + names.len() as u64;
@@ -195,7 +202,11 @@ impl Cluster {
                     rewritten += done;
                     failed.map_or(Ok(()), Err)
                 }
-                Next::Settle(settled) => self.settle_voters(&joint, settled).await,
+                Next::Settle(settled) => {
+                    let left = leases_over.saturating_sub(self.env().monotonic());
+                    self.env().sleep(left).await;
+                    self.settle_voters(&joint, settled).await
+                }
             };
             if let Err(why) = step {
                 tracing::info!(phase, why, "the change of voters waits");

@@ -22,6 +22,11 @@ pub struct ClusterMetrics {
     /// Held blobs that are damaged now.
     pub(super) damaged: Gauge,
     pub(super) fetched_chunks: Counter,
+    /// Reads that a lease answered; leases that were recalled; changes that waited for holders here.
+    pub(super) lease_reads: Counter,
+    pub(super) lease_recalls: Counter,
+    pub(super) lease_waits: Counter,
+    pub(super) leases_held: Gauge,
     pub(super) primaries_moved: Counter,
     pub(super) quarantined: Counter,
     pub(super) records_repaired: Counter,
@@ -57,6 +62,9 @@ impl Group for ClusterMetrics {
             (&table::COPIES_MADE, &self.copies_made),
             (&table::PRIMARIES_MOVED, &self.primaries_moved),
             (&table::FETCHED_CHUNKS, &self.fetched_chunks),
+            (&table::LEASE_READS, &self.lease_reads),
+            (&table::LEASE_RECALLS, &self.lease_recalls),
+            (&table::LEASE_WAITS, &self.lease_waits),
             (&table::QUARANTINED, &self.quarantined),
             (&table::RECORDS_REPAIRED, &self.records_repaired),
             (&table::REGISTER_OPERATIONS, &self.register_operations),
@@ -72,5 +80,6 @@ impl Group for ClusterMetrics {
         entries.add(&table::BUCKET_LAG_CHANGES, self.bucket_lag_changes.clone());
         entries.add(&table::BELOW_COPIES, self.below_copies.clone());
         entries.add(&table::REPAIR_DAMAGED, self.damaged.clone());
+        entries.add(&table::LEASES_HELD, self.leases_held.clone());
     }
 }

@@ -53,6 +53,7 @@ mod kept;
 mod keys;
 mod lag;
 mod lead;
+mod lease;
 mod lookup;
 mod members;
 mod membership;

@@ -32,6 +32,7 @@ use super::batch::riding;
 use super::cells::{load_cell, save_cell};
 use super::error::Unavailable;
 use super::keys::Accepted;
+use super::lease::Leases;
 
 /// Decides on the current state: `Some` changes it under this stamp, `None` refuses.
 pub(super) type Judge =
@@ -41,6 +42,7 @@ pub(super) type Judge =
 pub(super) struct RegisterState {
     pub(super) acceptor: Acceptor,
     pub(super) accepted_keys: Accepted,
+    pub(super) leases: Leases,
     /// Names and access keys that no register knew, and when that was.
     absent: Mutex<BTreeMap<RecordId, Duration>>,
     /// Ballots that voters promised with their last acceptance, and since when.
@@ -50,11 +52,11 @@ pub(super) struct RegisterState {
 impl RegisterState {
     /// Counts a start of this data directory.
     pub(super) async fn open(env: &Env, store: &Store) -> Result<Self, store::Error> {
-        let boot = store
+        let (boot, may_have_granted) = store
             .write(|tx| {
                 let boot = tx.get::<u64>(Table::Meta, BOOT_KEY)?.unwrap_or(0) + 1;
                 tx.put(Table::Meta, BOOT_KEY, &boot)?;
-                Ok::<_, store::Error>(boot)
+                Ok::<_, store::Error>((boot, Leases::may_have_granted(tx)?))
             })
             .await?;
         let (incarnation, nonce) = (store.incarnation(), env.random_u64());
@@ -62,6 +64,7 @@ impl RegisterState {
         Ok(Self {
             acceptor,
             accepted_keys: Accepted::default(),
+            leases: Leases::new(env, nonce, may_have_granted),
             absent: Mutex::default(),
             warm: Mutex::default(),
         })
@@ -240,6 +243,9 @@ impl Registers {
     ) -> Result<Ended, Unavailable> {
         self.host().metrics().register_operations.inc();
         let kind = operation.kind();
+        if kind != Kind::Read {
+            self.let_go(&operation.id);
+        }
         self.run_kind(operation, kind, limit).await
     }
 
@@ -360,7 +366,7 @@ impl Registers {
     }
 
     /// Puts a value that is known to be chosen into its record, and so into the log.
-    async fn fold(
+    pub(super) async fn fold(
         &self,
         id: &RecordId,
         value: &Value<Record>,

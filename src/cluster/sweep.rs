@@ -37,6 +37,9 @@ impl Registers {
             if let Err(why) = self.sweep().await {
                 tracing::error!(%why, "registers cannot be looked after");
             }
+            if let Err(why) = self.forget_leases().await {
+                tracing::error!(%why, "leases cannot be looked after");
+            }
         }
     }
 

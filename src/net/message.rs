@@ -440,12 +440,12 @@ mod tests {
         );
         assert_eq!(
             variants::<RegisterRequest>(),
-            "Record Confirm Close Range KeyNews Members Adopt List Remains"
+            "Record Confirm Close Range KeyNews Members Adopt List Remains Lease Recall Release"
         );
         assert_eq!(
             variants::<RegisterResponse>(),
             "Record Confirmed Outdated Closed Declined Range KeyNews Members Behind Listed \
-             Remains"
+             Remains Lease Released"
         );
         assert_eq!(variants::<ChangeBody>(), "Record Repeat Forgotten");
         assert_eq!(variants::<Fate>(), "Underway Published Discarded Unknown");

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::logic::lease::LeaseNo;
 use crate::logic::register::{Answer, Ask};
 use crate::types::id::{BlobId, BucketId, Incarnation};
 use crate::types::members::Members;
@@ -54,6 +55,12 @@ pub enum RegisterRequest {
     List { epoch: u64, after: Option<Vec<u8>> },
     /// What is left of your region that would be lost with it?
     Remains,
+    /// What have you accepted, and will you accept nothing else for a term of a lease?
+    Lease { epoch: u64, voters: Vec<RegionId>, id: RecordId, no: LeaseNo },
+    /// The key is to be changed: let your lease of it go.
+    Recall { id: RecordId },
+    /// I have let go what I asked for up to this.
+    Release { id: RecordId, upto: LeaseNo },
 }
 
 /// Keys of one bucket.
@@ -110,6 +117,16 @@ pub enum RegisterResponse {
         is_last: bool,
     },
     Remains(Remains),
+    /// As `Record` answers a query; and whether nothing else is accepted for a term from then on.
+    Lease {
+        answer: Box<Answer<Record>>,
+        bodies: Bodies,
+        granted: bool,
+    },
+    /// Nothing that was asked for up to this is used any more.
+    Released {
+        upto: LeaseNo,
+    },
 }
 
 /// How far somebody has heard what a voter accepted of access keys.

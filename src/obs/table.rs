@@ -227,6 +227,15 @@ metrics! {
             "Rounds of them that were refused or got no majority, and were begun again";
         REGISTER_UNDECIDED: Counter "godwit_cluster_register_undecided_total" []
             "Operations given up without an outcome: no majority of voters in time";
+        LEASE_READS: Counter "godwit_cluster_lease_reads_total" []
+            "Consistent reads that a read lease answered without a message";
+        LEASE_RECALLS: Counter "godwit_cluster_lease_recalls_total" []
+            "Read leases that this region gave back because somebody else changed the key";
+        LEASE_WAITS: Counter "godwit_cluster_lease_waits_total" []
+            "Changes that this voter accepted only after holders of read leases had let go, or \
+             their time was over";
+        LEASES_HELD: Gauge "godwit_cluster_leases_held" []
+            "Read leases that this region holds";
         REGISTERS_SERVING: Gauge "godwit_registers_serving" []
             "1 while this node votes or is no voter, 0 while it is a voter that must not vote yet";
     }

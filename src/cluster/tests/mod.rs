@@ -11,6 +11,7 @@ mod event_chaos;
 mod events;
 mod gossip;
 mod keys;
+mod leases;
 mod lists;
 mod name_chaos;
 mod names;

@@ -98,7 +98,7 @@ async fn read(
 ) -> Option<Option<u64>> {
     let operation = begin(ledger, name, Op::Read);
     let id = RecordId::Row(config.id, key(name));
-    let row = timeout(Duration::from_secs(20), door.row_linearizable(&id)).await;
+    let row = timeout(Duration::from_secs(20), door.row_leased(&id)).await;
     let Ok(Ok(row)) = row else {
         end(ledger, name, operation, Answer::Unknown);
         return None;
