@@ -147,6 +147,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         unset: None,
     },
     Setting {
+        name: "leases",
+        query: "metadata",
+        format: Format::Field,
+        what: "on: strong reads of a key that a region reads often are local there; or off",
+        element: "",
+        short: |value| matches!(value, "on" | "off").then(|| field(value)).flatten(),
+        unset: Some("off"),
+    },
+    Setting {
         name: "lifecycle",
         query: "lifecycle",
         format: Format::Xml,

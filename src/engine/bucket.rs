@@ -32,6 +32,8 @@ pub struct Promises {
     pub ack: Option<Ack>,
     pub copies: Option<u8>,
     pub consistency: Option<Consistency>,
+    /// Read leases, where it is strong.
+    pub leases: Option<bool>,
 }
 
 impl Promises {
@@ -40,10 +42,29 @@ impl Promises {
     }
 
     fn keep(&self, config: &mut BucketConfig) {
-        let Self { ack, copies, consistency } = *self;
+        let Self { ack, copies, .. } = *self;
         config.ack = ack.unwrap_or(config.ack);
         config.copies = copies.unwrap_or(config.copies);
-        config.consistency = consistency.unwrap_or(config.consistency);
+        config.consistency = self.order(config.consistency);
+    }
+
+    fn order(&self, before: Consistency) -> Consistency {
+        let strong = self.consistency.unwrap_or(before).is_strong();
+        let leases = self.leases.unwrap_or(before == Consistency::Leased);
+        match (strong, leases) {
+            (false, _) => Consistency::Eventual,
+            (true, false) => Consistency::Strong,
+            (true, true) => Consistency::Leased,
+        }
+    }
+
+    /// Leases are of strong reads.
+    fn check(&self, before: Consistency) -> Result<(), Error> {
+        if self.leases == Some(true) && !self.order(before).is_strong() {
+            let why = "read leases are for a bucket whose consistency is strong";
+            return Err(Error::InvalidArgument(why.into()));
+        }
+        Ok(())
     }
 }
 
@@ -89,6 +110,7 @@ impl Engine {
         promises: Promises,
     ) -> Result<BucketInfo, Error> {
         let CreateBucket { name, owner, location, lock } = create;
+        promises.check(Consistency::Eventual)?;
         let location = self.location(&location)?;
         let mut config = BucketConfig {
             id: BucketId(self.env().random()),
@@ -132,6 +154,7 @@ impl Engine {
     /// follows, and what was changed otherwise before is known in all of them; after an error it may
     /// be changed all the same, and asking again says whether it is.
     pub async fn promise(&self, name: &BucketName, promises: Promises) -> Result<(), Error> {
+        promises.check(self.bucket(name).await?.consistency)?;
         self.change_bucket(name, Arc::new(move |config| promises.keep(config))).await?;
         if promises.consistency.is_some() {
             self.cluster.settle_everywhere().await?;

@@ -47,7 +47,7 @@ use crate::limits;
 use crate::logic::keyring::Keyring;
 use crate::logic::precondition::{Conditions, Current, Refusal};
 use crate::logic::token;
-use crate::types::bucket::{Ack, BucketConfig, Consistency, Location, NameState};
+use crate::types::bucket::{Ack, BucketConfig, Location, NameState};
 use crate::types::event::{Because, By, Cause};
 use crate::types::id::OpId;
 use crate::types::kept::Keeping;
@@ -250,11 +250,15 @@ impl Engine {
     /// The row as the key's register has it, by a majority of the voters.
     async fn row_linearizable(&self, config: &BucketConfig, key: &ObjectKey) -> Result<Row, Error> {
         let id = RecordId::Row(config.id, key.clone());
-        Ok(self.cluster.row_linearizable(&id).await?.unwrap_or_default())
+        let row = match config.consistency.has_leases() {
+            true => self.cluster.row_leased(&id).await?,
+            false => self.cluster.row_linearizable(&id).await?,
+        };
+        Ok(row.unwrap_or_default())
     }
 
     fn is_linearizable(&self, config: &BucketConfig) -> bool {
-        self.linearizable || config.consistency == Consistency::Strong
+        self.linearizable || config.consistency.is_strong()
     }
 
     /// Refuses before a body is read what its conditions would refuse afterwards: where they do not
@@ -405,7 +409,7 @@ impl Place {
                         let why = "the bucket's versioning was changed just now";
                         return Err(Unavailable::new(why).into());
                     }
-                    if config.consistency != known.consistency {
+                    if config.consistency.is_strong() != known.consistency.is_strong() {
                         let why = "the bucket's consistency was changed just now";
                         return Err(Unavailable::new(why).into());
                     }

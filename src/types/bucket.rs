@@ -77,6 +77,22 @@ pub enum Consistency {
     Eventual,
     /// Every operation on a key has its place in one order that all regions see.
     Strong,
+    /// The same, and a region that reads a key often holds a read lease of it.
+    Leased,
+}
+
+impl Consistency {
+    /// Every operation has its place in one order.
+    pub fn is_strong(self) -> bool {
+        match self {
+            Self::Eventual => false,
+            Self::Strong | Self::Leased => true,
+        }
+    }
+
+    pub fn has_leases(self) -> bool {
+        self == Self::Leased
+    }
 }
 
 /// Whether writes make new versions.

@@ -20,6 +20,7 @@ fn settings_of_buckets_are_set_shown_and_taken_away() {
         ("acl", "private", "FULL_CONTROL"),
         ("consistency", "strong", "strong"),
         ("copies", "2", "2"),
+        ("leases", "on", "true"),
         ("cors", "https://a.example", "https://a.example"),
         ("lifecycle", "30", "30"),
         ("logging", "s3://kept/logs/", "kept"),
@@ -42,7 +43,7 @@ fn settings_of_buckets_are_set_shown_and_taken_away() {
     let json = world.json(&["bucket", "show", "kept"]);
     assert!(json["settings"]["cors"].as_str().unwrap().contains("<AllowedOrigin>"));
     for setting in
-        ["ack", "consistency", "cors", "lifecycle", "logging", "tags", "website", "payer"]
+        ["ack", "leases", "consistency", "cors", "lifecycle", "logging", "tags", "website", "payer"]
     {
         world.ok(&["bucket", "unset", "kept", setting]);
     }

@@ -27,7 +27,7 @@ async fn a_bucket_is_shown_as_json() {
         "acl_settings": {"allow_object_acl": true}, "acl_list_objects": "false",
         "object_regions": "", "estimated_size": 5, "estimated_unique_rows": 2, "estimated_rows": 2,
         "soft_delete": {"enabled": false, "retention_days": 7},
-        "ack": "default", "consistency": "eventual", "copies": 2,
+        "ack": "default", "consistency": "eventual", "copies": 2, "leases": false,
     });
     for (key, body) in [("a", "old"), ("a", "abc"), ("b", "de")] {
         client.put(&format!("/bucket/{key}"), body).await.expect(200);
@@ -290,7 +290,20 @@ async fn what_a_bucket_promises_is_said_when_it_is_made_and_changed_by_json() {
     assert_eq!(promises(&shown(client).await), first);
     client.put("/bucket/k", "text").await.expect(200);
     assert_eq!(client.get("/bucket/k").await.expect(200).text(), "text");
-    for bad in [json!({"ack": 0}), json!({"consistency": "weak"}), json!({"copies": "many"})] {
+    patch(client, &json!({"leases": true})).await.expect(200);
+    assert_eq!(shown(client).await["leases"], true);
+    assert_eq!(promises(&shown(client).await), first);
+    for _ in 0..4 {
+        assert_eq!(client.get("/bucket/k").await.expect(200).text(), "text");
+    }
+    client.put("/bucket/k", "text").await.expect(200);
+    for bad in [
+        json!({"ack": 0}),
+        json!({"consistency": "weak"}),
+        json!({"copies": "many"}),
+        json!({"leases": "perhaps"}),
+        json!({"leases": true, "consistency": "eventual"}),
+    ] {
         assert_eq!(patch(client, &bad).await.code(), (400, "InvalidArgument"), "{bad}");
     }
     let none = client.call("PUT", "/other").header("x-godwit-consistency", "perhaps");
@@ -302,5 +315,8 @@ async fn what_a_bucket_promises_is_said_when_it_is_made_and_changed_by_json() {
     assert_eq!(refused.code(), (403, "AccessDenied"));
     patch(client, &asked).await.expect(200);
     assert_eq!(promises(&shown(client).await), [json!(1), json!("eventual"), json!(3)]);
+    assert_eq!(shown(client).await["leases"], false, "they go with the order");
+    let leases = patch(client, &json!({"leases": true})).await;
+    assert_eq!(leases.code(), (400, "InvalidArgument"));
     assert_eq!(client.get("/bucket/k").await.expect(200).text(), "text");
 }

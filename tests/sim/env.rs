@@ -19,9 +19,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Wall time at the start of every run: a fixed day.
 const EPOCH_MS: u64 = 1_800_000_000_000;
 
-/// One node's clock: virtual time plus an offset, and a rate, that a nemesis may change.
+/// One node's clock: virtual time plus an offset, and a rate, that a nemesis may change. The machine's
+/// own count of time runs a little fast or slow, too.
 pub(crate) struct SimClock {
     start: Instant,
+    /// Millionths that the machine's count of time gains.
+    rate_ppm: i64,
     wrong: Mutex<Wrong>,
 }
 
@@ -34,9 +37,16 @@ struct Wrong {
 }
 
 impl SimClock {
-    pub(crate) fn new(start: Instant) -> Arc<Self> {
+    pub(crate) fn new(start: Instant, rate_ppm: i64) -> Arc<Self> {
         let wrong = Wrong { skew_ms: 0, drift: 0, since: start };
-        Arc::new(Self { start, wrong: Mutex::new(wrong) })
+        Arc::new(Self { start, rate_ppm, wrong: Mutex::new(wrong) })
+    }
+
+    /// True time for so much of this machine's count, or the other way round.
+    fn scaled(duration: Duration, by_ppm: i64) -> Duration {
+        let micros = i128::try_from(duration.as_micros()).unwrap();
+        let scaled = micros + micros * i128::from(by_ppm) / 1_000_000;
+        Duration::from_micros(u64::try_from(scaled).unwrap())
     }
 
     /// From now on it is so much ahead, and gains `drift` milliseconds in a thousand seconds.
@@ -58,11 +68,12 @@ impl Clock for SimClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        Self::scaled(self.start.elapsed(), self.rate_ppm)
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
+        // A timer rings by the same count.
+        Box::pin(tokio::time::sleep(Self::scaled(duration, -self.rate_ppm)))
     }
 }
 

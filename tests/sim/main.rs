@@ -187,7 +187,7 @@ async fn check_read(engine: Engine, ledger: Shared, name: &'static str) {
 }
 
 /// One request of one client at a random region.
-fn client(world: &World, ledger: &Shared, versions: &Versions, conditional: &Conditional) {
+fn client(world: &World, ledger: &Shared, versions: &Versions, ordered: &[Conditional; 2]) {
     let region = world.pick();
     if !world.is_up(region) {
         return;
@@ -196,7 +196,9 @@ fn client(world: &World, ledger: &Shared, versions: &Versions, conditional: &Con
         return versions.client(world, region);
     }
     if conditional::is_on() && world.rng.one_in(3) {
-        return conditional.client(world, region);
+        // Both, so that leases are held in the same storm.
+        ordered.iter().for_each(|conditional| conditional.client(world, region));
+        return;
     }
     let name = KEYS[usize::try_from(world.rng.below(KEYS.len() as u64)).unwrap()];
     let (engine, ledger) = (world.engine(region), ledger.clone());
@@ -264,6 +266,15 @@ async fn start_all(world: &mut World) {
     }
 }
 
+async fn create_leased(world: &World) {
+    let engine = world.engine(world.pick());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = Conditional::create_leased(&engine).await {
+        assert!(Instant::now() < deadline, "no bucket: {error}");
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
 async fn create_bucket(world: &World) {
     let engine = world.engine(world.pick());
     let create = CreateBucket { name: bucket(), owner: owner(), location: Vec::new(), lock: false };
@@ -277,10 +288,15 @@ async fn create_bucket(world: &World) {
     }
 }
 
-async fn storm(world: &mut World, ledger: &Shared, versions: &Versions, conditional: &Conditional) {
+async fn storm(
+    world: &mut World,
+    ledger: &Shared,
+    versions: &Versions,
+    ordered: &[Conditional; 2],
+) {
     for _ in 0..30 + world.rng.below(80) {
         for _ in 0..world.rng.below(5) {
-            client(world, ledger, versions, conditional);
+            client(world, ledger, versions, ordered);
         }
         if world.rng.one_in(4) {
             harm(world).await;
@@ -405,17 +421,22 @@ fn run(seed: u64) -> String {
         let versions = Versions::default();
         create_bucket(&world).await;
         versions::create(&world).await;
-        let conditional = Conditional::default();
-        storm(&mut world, &ledger, &versions, &conditional).await;
+        create_leased(&world).await;
+        let ordered = [Conditional::new(), Conditional::leased()];
+        storm(&mut world, &ledger, &versions, &ordered).await;
         let (config, kept) = calm(&mut world).await;
         let end = check(&world, &config, &ledger).await;
         holders::check_end(&world, &config).await;
         for region in world.regions() {
             let shown = versions::shown(&world, &kept, region);
             versions.check(&world.engine(region), &shown).await;
-            conditional.read_all(&world.engine(region)).await;
+            for conditional in &ordered {
+                conditional.read_all(&world.engine(region)).await;
+            }
         }
-        let conditional = conditional.check();
+        let served: u64 = world.regions().iter().map(|r| world.cluster(*r).lease_reads()).sum();
+        let conditional = ordered.map(|conditional| conditional.check()).join(", leased: ");
+        let conditional = format!("{conditional}, {served} reads by leases at the end's nodes");
         assert!(!PANICKED.load(Ordering::Relaxed), "a task panicked; see above");
         format!("{end}, {conditional} after {:?}", began.elapsed())
     })

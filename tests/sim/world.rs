@@ -55,6 +55,13 @@ fn info(id: RegionId) -> RegionInfo {
     }
 }
 
+/// How fast a machine counts time, within what leases allow for.
+fn rate_ppm(seed: u64, n: u64) -> i64 {
+    const WITHIN: u64 = godwit::limits::LEASE_RATE_PPM as u64;
+    let drawn = SimRng::new(seed.wrapping_mul(31).wrapping_add(n)).below(2 * WITHIN - 1);
+    i64::try_from(drawn).unwrap() - i64::try_from(WITHIN).unwrap() + 1
+}
+
 impl World {
     /// Nodes in these regions, all started.
     pub(crate) async fn start(seed: u64, codes: &[&str]) -> Self {
@@ -63,10 +70,11 @@ impl World {
         let regions: Vec<RegionId> = codes.iter().map(|code| code.parse().unwrap()).collect();
         let infos = regions.iter().copied().map(info).collect();
         let mut nodes = BTreeMap::new();
-        for region in &regions {
+        for (n, region) in regions.iter().enumerate() {
+            let rate_ppm = rate_ppm(seed, n as u64);
             let node = Node {
                 disk: SimDisk::new(rng.below(u64::MAX)),
-                clock: SimClock::new(start),
+                clock: SimClock::new(start, rate_ppm),
                 rng: SimRng::new(rng.below(u64::MAX)),
                 life: None,
             };

@@ -1,6 +1,6 @@
 //! What a bucket promises beyond S3: how many regions acknowledge a write, how many have a copy
-//! soon, and whether everything in it is in one order. Asked for by headers where a bucket is made,
-//! and in its JSON document later.
+//! soon, whether everything in it is in one order, and whether regions hold read leases. Asked for
+//! by headers where a bucket is made, and in its JSON document later.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::s3::request::Req;
 use crate::types::bucket::{Ack, BucketConfig, Consistency};
 
 /// Names in the JSON document; `x-godwit-` before them is the header.
-pub(super) const NAMES: [&str; 3] = ["ack", "consistency", "copies"];
+pub(super) const NAMES: [&str; 4] = ["ack", "consistency", "copies", "leases"];
 
 /// What the headers of a request that makes a bucket ask for.
 pub(super) fn of_headers(req: &Req) -> Result<Promises, S3Error> {
@@ -50,9 +50,10 @@ pub(super) fn show(config: &BucketConfig, document: &mut Value) {
     };
     document["consistency"] = match config.consistency {
         Consistency::Eventual => json!("eventual"),
-        Consistency::Strong => json!("strong"),
+        Consistency::Strong | Consistency::Leased => json!("strong"),
     };
     document["copies"] = json!(config.copies);
+    document["leases"] = json!(config.consistency.has_leases());
 }
 
 fn set(promises: &mut Promises, name: &str, value: &str) -> Result<(), &'static str> {
@@ -71,6 +72,9 @@ fn set(promises: &mut Promises, name: &str, value: &str) -> Result<(), &'static 
         ("consistency", "eventual") => promises.consistency = Some(Consistency::Eventual),
         ("consistency", "strong") => promises.consistency = Some(Consistency::Strong),
         ("consistency", _) => return Err("It is `strong` or `eventual`."),
+        ("leases", "on" | "true") => promises.leases = Some(true),
+        ("leases", "off" | "false") => promises.leases = Some(false),
+        ("leases", _) => return Err("It is `on` or `off`."),
         (_, _) => promises.copies = Some(number().ok_or("It is a number of regions.")?),
     }
     Ok(())
@@ -91,7 +95,10 @@ mod tests {
         assert_eq!(of("copies", json!("5")).unwrap().copies, Some(5));
         let strong = of("consistency", json!("strong")).unwrap();
         assert_eq!(strong.consistency, Some(Consistency::Strong));
+        assert_eq!(of("leases", json!(true)).unwrap().leases, Some(true));
+        assert_eq!(of("leases", json!("off")).unwrap().leases, Some(false));
         for (name, value) in [
+            ("leases", json!("maybe")),
             ("ack", json!(0)),
             ("ack", json!(1.5)),
             ("ack", json!("all")),
