@@ -546,6 +546,20 @@ pub const COPY_PATIENCE: Duration = Duration::from_secs(120);
 pub const MOVES_AT_ONCE: usize = 16;
 /// The same with those that a person asked for.
 pub const MOVES_ASKED_MAX: usize = 256;
+/// A change that others do not know, or that waits for its outcome, for longer than this speaks
+/// against taking its node down; and how long the count of copies that only it has is good.
+pub const MAINTENANCE_LAG: Duration = Duration::from_secs(10);
+pub const MAINTENANCE_FRESH: Duration = Duration::from_secs(10);
+/// What a node remembers of what happened.
+pub const HISTORY_MAX: usize = 500;
+/// How long another region may take for a question of the admin API.
+pub const ADMIN_ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Listeners of other regions to the requests of this one, and for how long one is kept that does not
+/// ask again; how long the first request is waited for, and the lines of one answer.
+pub const TRACES_KEPT_MAX: usize = 32;
+pub const TRACE_KEPT: Duration = Duration::from_secs(30);
+pub const TRACE_WAIT: Duration = Duration::from_secs(2);
+pub const TRACE_LINES_MAX: usize = 200;
 /// Rows of which cached copies are dropped in one step, and rows that a picture of a bucket counts.
 pub const PURGE_PAGE: usize = 10_000;
 pub const PICTURE_ROWS_MAX: usize = 1_000_000;

@@ -9,6 +9,8 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::feed::Feed;
 use crate::types::name::AccountId;
 
+use super::dev::EmulatedWires;
+use super::elsewhere::Listeners;
 use super::regions::MakeToken;
 use super::route::Call;
 
@@ -23,6 +25,8 @@ pub struct AdminOptions {
     pub audit: Audit,
     /// Of new regions, where this node can make them.
     pub tokens: Option<MakeToken>,
+    /// Between the regions of `godwit dev`.
+    pub wires: EmulatedWires,
 }
 
 /// Handed to every route.
@@ -35,9 +39,13 @@ pub(crate) struct Api {
     pub(super) feed: Feed,
     pub(super) counts: AdminMetrics,
     pub(super) audit: Audit,
+    /// Those of other regions to the requests of this one.
+    pub(super) listeners: Listeners,
     pub(super) operator: Option<AccountId>,
     /// Of new regions, where this node can make them.
     pub(super) tokens: Option<MakeToken>,
+    /// Between the regions of `godwit dev`.
+    pub(super) wires: EmulatedWires,
 }
 
 impl Api {

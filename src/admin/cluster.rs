@@ -6,15 +6,16 @@ use crate::cluster::Unavailable;
 use crate::engine::{Error, RegionView};
 
 use super::api::Api;
+use super::elsewhere::REGION;
 use super::model::{BucketLag, NodeFigures, PeerState, RegionStatus, Replication, Status};
 use super::route::{Call, Route, route};
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(GET "status", Operator, status, () => Status, [],
+    route!(GET "status", Operator, status, () => Status, [REGION],
         "The regions as the node that answers sees them."),
-    route!(GET "node", Operator, node, () => NodeFigures, [],
+    route!(GET "node", Operator, node, () => NodeFigures, [REGION],
         "Disk, caches and clock of the node that answers."),
-    route!(GET "metrics", Operator, metrics, () => metrics String, [],
+    route!(GET "metrics", Operator, metrics, () => metrics String, [REGION],
         "The metrics of the node that answers, as its operations port gives them to Prometheus."),
 ];
 
@@ -55,6 +56,7 @@ async fn node(api: &Api, _: &Call<'_>, (): ()) -> Result<NodeFigures, Error> {
     Ok(NodeFigures {
         region: api.engine.region(),
         now_ms: api.engine.env().now_ms(),
+        clock_wrong_ms: api.engine.cluster().clock_wrong_ms(),
         disk_total_bytes: stats.disk_total_bytes,
         disk_free_bytes: stats.disk_free_bytes,
         segment_bytes: stats.segment_bytes,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Error;
+use crate::engine::{Engine, Error};
 use crate::limits;
 use crate::s3::error::S3Error;
 use crate::s3::request::Query;
@@ -39,9 +39,18 @@ pub(super) struct Asker {
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Question {
-    Row { method: String, path: String, query: Vec<(String, String)>, by: Asker },
+    Row {
+        method: String,
+        path: String,
+        query: Vec<(String, String)>,
+        by: Asker,
+    },
     /// The next requests that end there, for a listener with this number.
-    Requests { listener: u64, query: Vec<(String, String)>, by: Asker },
+    Requests {
+        listener: u64,
+        query: Vec<(String, String)>,
+        by: Asker,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -119,13 +128,16 @@ pub(super) fn parameters(call: &Call<'_>) -> Vec<(String, String)> {
 
 /// A row, answered by another region's node.
 pub(super) async fn ask(api: &Api, call: &Call<'_>, region: RegionId) -> Result<Answer, Error> {
+    let mut query = parameters(call);
+    // It is asked for itself alone.
+    query.push((REGION.name.to_owned(), region.to_string()));
     let question = Question::Row {
         method: call.method.to_owned(),
         path: call.path.to_owned(),
-        query: parameters(call),
+        query,
         by: Asker::of(call)?,
     };
-    match send(api, region, &question).await? {
+    match send(&api.engine, region, &question).await? {
         Told::Json(text) => serde_json::from_str(&text).map(Answer::Json).map_err(odd),
         Told::Text(text) => Ok(Answer::Metrics(text)),
         Told::Refused(why) => Err(why),
@@ -135,22 +147,22 @@ pub(super) async fn ask(api: &Api, call: &Call<'_>, region: RegionId) -> Result<
 
 /// The next requests that ended in another region; none where none did for a while.
 pub(super) async fn ask_requests(
-    api: &Api,
+    engine: &Engine,
     region: RegionId,
     listener: u64,
     (query, by): (&[(String, String)], &Asker),
 ) -> Result<Vec<String>, Error> {
     let question = Question::Requests { listener, query: query.to_vec(), by: by.clone() };
-    match send(api, region, &question).await? {
+    match send(engine, region, &question).await? {
         Told::Lines(lines) => Ok(lines),
         Told::Refused(why) => Err(why),
         Told::Json(_) | Told::Text(_) => Err(odd("it gave a document")),
     }
 }
 
-async fn send(api: &Api, region: RegionId, question: &Question) -> Result<Told, Error> {
+async fn send(engine: &Engine, region: RegionId, question: &Question) -> Result<Told, Error> {
     let question = serde_json::to_vec(question).map_err(odd)?;
-    let asked = api.engine.cluster().ask_admin(region, question.into(), limits::ADMIN_ASK_TIMEOUT);
+    let asked = engine.cluster().ask_admin(region, question.into(), limits::ADMIN_ASK_TIMEOUT);
     serde_json::from_slice(&asked.await?).map_err(odd)
 }
 
@@ -227,8 +239,7 @@ async fn requests(
     while lines.len() < limits::TRACE_LINES_MAX {
         match env.timeout(patience, trace.line()).await {
             Ok(Some(line)) => lines.push(line),
-            Ok(None) => break,
-            Err(_) => break,
+            Ok(None) | Err(_) => break,
         }
         // What is there already, and no longer.
         patience = Duration::from_millis(1);

@@ -1,8 +1,10 @@
-//! `/-/health/live` and `/-/health/ready`: no key, no names, one small JSON object.
+//! `/-/health/live`, `ready` and `cluster`: no key, no names of buckets or keys, one small JSON object.
 
 use http::StatusCode;
 
-use super::model::Health;
+use crate::cluster::Cluster;
+
+use super::model::{ClusterHealth, Health};
 
 /// Path of both, without the last part.
 pub(crate) const HEALTH_PREFIX: &str = "/-/health/";
@@ -18,6 +20,34 @@ pub(crate) fn answer(path: &str, not_ready: Option<&'static str>) -> Option<(Sta
     let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let health = Health { ready: not_ready.is_none(), reason: not_ready.map(str::to_owned) };
     Some((status, health))
+}
+
+/// Whether the path asks for the health of the cluster.
+pub(crate) fn is_of_cluster(path: &str) -> bool {
+    path.strip_prefix(HEALTH_PREFIX) == Some("cluster")
+}
+
+/// Whether writes can be made now: 200 or 503. With `maintenance=true`, whether this node may be taken
+/// down without anything being refused or in danger: 200 or 412.
+pub(crate) async fn of_cluster(
+    cluster: Option<&Cluster>,
+    query: Option<&str>,
+) -> (StatusCode, ClusterHealth) {
+    let maintenance = query.is_some_and(|query| query.split('&').any(|q| q == "maintenance=true"));
+    let reasons = match cluster {
+        None => vec!["starting".to_owned()],
+        Some(cluster) if maintenance => match cluster.needed_for().await {
+            Ok(reasons) => reasons,
+            Err(why) => vec![format!("this cannot be told: {why}")],
+        },
+        Some(cluster) => cluster.trouble(),
+    };
+    let status = match (reasons.is_empty(), maintenance) {
+        (true, _) => StatusCode::OK,
+        (false, true) => StatusCode::PRECONDITION_FAILED,
+        (false, false) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, ClusterHealth { ok: reasons.is_empty(), reasons })
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ mod api;
 mod audited;
 mod backup;
 mod cluster;
+pub mod dev;
+mod elsewhere;
+mod events;
 pub(crate) mod health;
 mod hint;
 mod keys;
@@ -22,6 +25,7 @@ pub mod routes;
 mod storage;
 mod tokens;
 mod trace;
+mod traffic;
 mod undo;
 mod upkeep;
 mod whereabouts;
@@ -64,10 +68,33 @@ pub struct Admin(Arc<Api>);
 
 impl Admin {
     pub fn new(engine: Engine, options: AdminOptions) -> Self {
-        let AdminOptions { endpoint, operator, metrics, feed, audit, tokens } = options;
+        let AdminOptions { endpoint, operator, metrics, feed, audit, tokens, wires } = options;
         let counts = AdminMetrics::default();
         metrics.add(&counts);
-        Self(Arc::new(Api { engine, endpoint, metrics, feed, counts, audit, operator, tokens }))
+        let listeners = elsewhere::Listeners::default();
+        let cluster = engine.cluster().clone();
+        let api = Api {
+            engine,
+            endpoint,
+            metrics,
+            feed,
+            counts,
+            audit,
+            listeners,
+            operator,
+            tokens,
+            wires,
+        };
+        let api = Arc::new(api);
+        let weak = Arc::downgrade(&api);
+        cluster.answer_admin(Arc::new(move |question| {
+            let api = weak.upgrade();
+            Box::pin(async move {
+                let api = api.ok_or_else(|| "stopping".to_owned())?;
+                Box::pin(elsewhere::answer(api, question)).await
+            })
+        }));
+        Self(api)
     }
 
     /// Answers a request whose path is below `/-/`; `not_ready` is for the health endpoints.
@@ -79,6 +106,12 @@ impl Admin {
         not_ready: Option<&'static str>,
     ) -> Response<Outgoing> {
         if let Some((status, health)) = health::answer(request.uri().path(), not_ready) {
+            return json(status, &health);
+        }
+        if health::is_of_cluster(request.uri().path()) {
+            let cluster = self.0.engine.cluster();
+            let of = health::of_cluster(Some(cluster), request.uri().query());
+            let (status, health) = Box::pin(of).await;
             return json(status, &health);
         }
         if request.uri().path() == OPENAPI_PATH {

@@ -10,7 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::types::record::BucketRole;
 use crate::types::region::{RegionId, Role};
 
+mod dev;
+mod events;
 mod place;
+mod traffic;
+
+pub use dev::{CutRegion, Wires};
+pub use events::{Event, Events};
+pub use traffic::{OpSums, Traffic};
 
 pub use place::{
     BucketLocation, Held, PlacePrimary, PlacedPrimary, Purge, Purged, PurgedAt, PutLocation,
@@ -188,6 +195,10 @@ pub struct NodeFigures {
     pub region: RegionId,
     /// Its clock: milliseconds since 1970.
     pub now_ms: u64,
+    /// How far its clock is ahead of most others', milliseconds, where that is more than a quarter of
+    /// a second: it takes no plain writes then. 0: it is right.
+    #[serde(default)]
+    pub clock_wrong_ms: i64,
     /// As of the last housekeeping, seconds ago.
     pub disk_total_bytes: u64,
     pub disk_free_bytes: u64,
@@ -609,6 +620,14 @@ pub struct Token {
     pub read_only: bool,
     /// Milliseconds since 1970.
     pub expires_ms: u64,
+}
+
+/// `GET /-/health/cluster`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClusterHealth {
+    pub ok: bool,
+    /// Why not; no names of buckets or keys.
+    pub reasons: Vec<String>,
 }
 
 /// `GET /-/health/ready`.

@@ -5,7 +5,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::model::{ADMIN_PREFIX, ErrorBody, Health};
+use super::model::{ADMIN_PREFIX, ClusterHealth, ErrorBody, Health};
 use super::route::{Role, Route, Shape};
 use super::{OPENAPI_PATH, routes};
 use crate::obs;
@@ -123,11 +123,35 @@ fn open_paths(schemas: &mut SchemaGenerator) -> Vec<(String, Value)> {
             "/-/health/ready".to_owned(),
             entry("getReady", "Whether it should get requests.", json!({"200": ok, "503": not})),
         ),
+        ("/-/health/cluster".to_owned(), of_cluster(schemas)),
         (
             OPENAPI_PATH.to_owned(),
             entry("getOpenapi", "This document.", json!({"200": answer("It.", &any)})),
         ),
     ]
+}
+
+/// The health of the cluster, which has a parameter.
+fn of_cluster(schemas: &mut SchemaGenerator) -> Value {
+    let schema = schemas.subschema_for::<ClusterHealth>().to_value();
+    let answer = |what: &str| json!({"description": what, "content": {"application/json": {"schema": schema}}});
+    json!({"get": {
+        "operationId": "getClusterHealth",
+        "summary": "Whether writes can be made, as seen from here; with `maintenance=true`, whether \
+                    this node may be taken down now.",
+        "tags": ["open"],
+        "security": [],
+        "parameters": [{
+            "name": "maintenance", "in": "query", "required": false,
+            "description": "`true`: would anything be refused or in danger without this node?",
+            "schema": {"type": "string"},
+        }],
+        "responses": {
+            "200": answer("Yes."),
+            "412": answer("It is needed; why."),
+            "503": answer("Not now; why."),
+        },
+    }})
 }
 
 /// `getStatus`, `postScrubStart`: the verb, and the words of the path.

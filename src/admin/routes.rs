@@ -6,9 +6,10 @@ use crate::engine::Error;
 use crate::s3::error::{Code, S3Error};
 
 use super::api::Api;
-use super::route::{Answer, Call, Role, Route, Verb};
+use super::route::{Answer, Call, Role, Route, Shape, Verb};
 use super::{
-    backup, cluster, keys, place, regions, storage, tokens, trace, undo, upkeep, whereabouts,
+    backup, cluster, dev, elsewhere, events, keys, place, regions, storage, tokens, trace, traffic,
+    undo, upkeep, whereabouts,
 };
 
 /// All rows, by subject. Their order is that of the documents.
@@ -23,6 +24,9 @@ pub(super) const GROUPS: &[(&str, &[Route])] = &[
     ("keys", keys::ROUTES),
     ("tokens", tokens::ROUTES),
     ("requests", trace::ROUTES),
+    ("traffic", traffic::ROUTES),
+    ("events", events::ROUTES),
+    ("dev", dev::ROUTES),
     ("upkeep", upkeep::ROUTES),
 ];
 
@@ -40,10 +44,16 @@ pub(super) async fn answer(api: &Api, call: &Call<'_>) -> Result<Answer, S3Error
         Role::Operator => api.operator(call)?,
     }
     compare(call, route)?;
+    if route.shape != Shape::Lines
+        && route.query.iter().any(|param| param.name == elsewhere::REGION.name && !param.required)
+        && let Some(region) = elsewhere::region_of(api, call)?
+    {
+        return Ok(Box::pin(elsewhere::ask(api, call, region)).await?);
+    }
     Ok((route.run)(api, call).await?)
 }
 
-fn find(call: &Call<'_>) -> Result<&'static Route, S3Error> {
+pub(super) fn find(call: &Call<'_>) -> Result<&'static Route, S3Error> {
     let here: Vec<&Route> =
         all().map(|(_, route)| route).filter(|route| route.path == call.path).collect();
     let found = here.iter().find(|route| route.verb.as_str() == call.method);

@@ -3,18 +3,24 @@
 //! Invariant: a caller sees what keys of its own account did, and what anybody did with buckets of
 //! its account, and nothing else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use crate::engine::{Engine, Error};
-use crate::s3::feed::{Heard, Listener, Told};
+use crate::limits;
+use crate::s3::feed::{Feed, Heard, Listener, Told};
 use crate::s3::reply::ByteStream;
+use crate::s3::request::Query;
 use crate::types::caller::Caller;
 use crate::types::name::AccountId;
+use crate::types::region::RegionId;
 
 use super::api::Api;
+use super::elsewhere::{self, Asker};
 use super::model::TraceLine;
 use super::route::{Call, Route, argument, optional, route};
 
@@ -26,9 +32,10 @@ pub(super) const ROUTES: &[Route] = &[route!(
         optional("bucket", "Only this bucket."),
         optional("prefix", "Only keys that begin so."),
         optional("min_ms", "Only requests that took at least so long."),
-        optional("errors", "`true`: only requests that were refused or failed.")
+        optional("errors", "`true`: only requests that were refused or failed."),
+        optional("region", "Those of this region, or `all`; without it of the node that answers.")
     ],
-    "The requests of the node that answers, as they end. A blank line is sent now and then, so that \
+    "The requests of the node that answers, or of all, as they end. A blank line is sent now and then, so that \
      a client that went away is noticed."
 )];
 
@@ -48,15 +55,18 @@ struct Filter {
 }
 
 impl Filter {
-    fn of(call: &Call<'_>) -> Result<Self, Error> {
-        let text = |name: &str| call.query.get(name).map(str::to_owned);
+    fn of(query: &Query) -> Result<Self, Error> {
+        let text = |name: &str| query.get(name).map(str::to_owned);
+        let bad = |name: &str| argument(format!("`{name}` is not valid"));
+        let min_ms = query.get("min_ms").map(|ms| ms.parse().map_err(|_| bad("min_ms")));
+        let errors = query.get("errors").map(|errors| errors.parse().map_err(|_| bad("errors")));
         Ok(Self {
             op: text("op"),
-            status: call.query.get("status").map(statuses).transpose()?,
+            status: query.get("status").map(statuses).transpose()?,
             bucket: text("bucket"),
             prefix: text("prefix"),
-            min_ms: call.parsed("min_ms")?.unwrap_or(0),
-            errors: call.parsed("errors")?.unwrap_or(false),
+            min_ms: min_ms.transpose()?.unwrap_or(0),
+            errors: errors.transpose()?.unwrap_or(false),
         })
     }
 
@@ -84,54 +94,125 @@ fn statuses(text: &str) -> Result<(u16, u16), Error> {
     Ok((one, one))
 }
 
-struct Trace {
+/// What one listener hears of this node's requests.
+pub(super) struct Trace {
     engine: Engine,
     account: AccountId,
     filter: Filter,
     listener: Listener,
     missed: u64,
+    /// Heard, and not judged yet: who waits for a line may stop to at any moment.
+    heard: Option<Arc<Told>>,
 }
 
 #[allow(clippy::unused_async, reason = "every row has this shape")]
 async fn trace(api: &Api, call: &Call<'_>, (): ()) -> Result<ByteStream, Error> {
-    let trace = Trace {
-        engine: api.engine.clone(),
-        account: call.account()?.clone(),
-        filter: Filter::of(call)?,
-        listener: api.feed.listen(),
-        missed: 0,
-    };
+    let (all, own) = (call.query.get("region") == Some("all"), api.engine.region());
+    let elsewhere = if all { None } else { elsewhere::region_of(api, call)? };
+    let members = api.engine.cluster().members();
+    let regions: Vec<RegionId> = members.regions().map(|info| info.id).collect();
+    let asked = regions.into_iter().filter(|region| match elsewhere {
+        Some(one) => *region == one,
+        None => all && *region != own,
+    });
+    let mut sources: Vec<ByteStream> = Vec::new();
+    for region in asked {
+        sources.push(Elsewhere::of(api, call, region)?.stream());
+    }
+    if elsewhere.is_none() {
+        let trace = Trace::new(api, call.account()?.clone(), call.query)?;
+        sources.push(Box::pin(stream::unfold(trace, |mut trace| async move {
+            let line = trace.next().await?;
+            Some((Ok(line), trace))
+        })));
+    }
     // The first bytes are sent at once: a client knows then that it hears everything from now on.
     let first = stream::iter([Ok(Bytes::from_static(b"\n"))]);
-    let lines = stream::unfold(trace, |mut trace| async move {
-        let line = trace.next().await?;
-        Some((Ok(line), trace))
-    });
-    Ok(Box::pin(futures_util::StreamExt::chain(first, lines)))
+    Ok(Box::pin(first.chain(stream::select_all(sources))))
+}
+
+/// The requests of another region, asked for again and again.
+struct Elsewhere {
+    engine: Engine,
+    feed: Feed,
+    region: RegionId,
+    listener: u64,
+    query: Vec<(String, String)>,
+    by: Asker,
+}
+
+impl Elsewhere {
+    fn of(api: &Api, call: &Call<'_>, region: RegionId) -> Result<Self, Error> {
+        // What is wrong with the filters is told at once.
+        Filter::of(call.query)?;
+        Ok(Self {
+            engine: api.engine.clone(),
+            feed: api.feed.clone(),
+            region,
+            listener: u64::from_be_bytes(api.engine.env().random()),
+            query: elsewhere::parameters(call),
+            by: Asker::of(call)?,
+        })
+    }
+
+    fn stream(self) -> ByteStream {
+        Box::pin(stream::unfold(self, |this| async move {
+            let lines = this.next().await?;
+            Some((Ok(lines), this))
+        }))
+    }
+
+    /// The next lines, or a blank one; `None` when this node stops. A region that cannot be reached
+    /// is asked again.
+    async fn next(&self) -> Option<Bytes> {
+        if self.feed.is_closed() {
+            return None;
+        }
+        let of = (&self.query[..], &self.by);
+        match elsewhere::ask_requests(&self.engine, self.region, self.listener, of).await {
+            Ok(lines) => Some((lines.join("\n") + "\n").into()),
+            Err(why) => {
+                tracing::debug!(region = %self.region, %why, "its requests cannot be heard");
+                self.engine.env().sleep(limits::TRACE_WAIT).await;
+                Some(Bytes::from_static(b"\n"))
+            }
+        }
+    }
 }
 
 impl Trace {
+    pub(super) fn new(api: &Api, account: AccountId, query: &Query) -> Result<Self, Error> {
+        let (filter, listener) = (Filter::of(query)?, api.feed.listen());
+        Ok(Self { engine: api.engine.clone(), account, filter, listener, missed: 0, heard: None })
+    }
+
     /// The next bytes; `None` when the node stops.
     async fn next(&mut self) -> Option<Bytes> {
         let env = self.engine.env().clone();
+        match env.timeout(PULSE, self.line()).await {
+            Ok(line) => Some((line? + "\n").into()),
+            Err(_) => Some(Bytes::from_static(b"\n")),
+        }
+    }
+
+    /// The next line, without its end. Nothing is lost when it is not waited for to the end.
+    pub(super) async fn line(&mut self) -> Option<String> {
         loop {
-            let heard = match env.timeout(PULSE, self.listener.next()).await {
-                Ok(heard) => heard?,
-                Err(_) => return Some(Bytes::from_static(b"\n")),
+            let told = match self.heard.clone() {
+                Some(told) => told,
+                None => match self.listener.next().await? {
+                    Heard::Missed(count) => {
+                        self.missed += count;
+                        continue;
+                    }
+                    Heard::Request(told) => self.heard.insert(told).clone(),
+                },
             };
-            let told = match heard {
-                Heard::Missed(count) => {
-                    self.missed += count;
-                    continue;
-                }
-                Heard::Request(told) => told,
-            };
-            if self.filter.takes(&told) && self.may_see(&told).await {
+            let seen = self.filter.takes(&told) && self.may_see(&told).await;
+            self.heard = None;
+            if seen {
                 let missed = std::mem::take(&mut self.missed);
-                let line = line(&told, self.engine.region(), missed);
-                let mut text = serde_json::to_vec(&line).ok()?;
-                text.push(b'\n');
-                return Some(text.into());
+                return serde_json::to_string(&line(&told, self.engine.region(), missed)).ok();
             }
         }
     }
@@ -146,7 +227,7 @@ impl Trace {
     }
 }
 
-fn line(told: &Told, region: crate::types::region::RegionId, missed: u64) -> TraceLine {
+fn line(told: &Told, region: RegionId, missed: u64) -> TraceLine {
     let caller = match &told.caller {
         Caller::Anonymous => "anonymous".to_owned(),
         Caller::Key { access_key, .. } => access_key.to_string(),

@@ -1,8 +1,6 @@
 //! What one node does now, in few figures: sums since its start, from its metrics, so that who asks
 //! twice has rates.
 
-use std::collections::BTreeMap;
-
 use crate::engine::Error;
 
 use super::api::Api;
@@ -66,6 +64,8 @@ fn read(text: &str) -> Traffic {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]

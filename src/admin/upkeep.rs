@@ -4,21 +4,22 @@ use crate::cluster::{Damaged, RepairPhase, ScrubPhase, Unavailable};
 use crate::engine::Error;
 
 use super::api::Api;
+use super::elsewhere::REGION;
 use super::model::{DamagedBytes, Repair, Scrub};
 use super::route::{Call, Route, route};
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(GET "scrub", Operator, scrub, () => Scrub, [],
+    route!(GET "scrub", Operator, scrub, () => Scrub, [REGION],
         "How far the node has checked what it holds, and what is damaged and not replaced yet."),
-    route!(POST "scrub/start", Operator, start_scrub, () => Scrub, [],
+    route!(POST "scrub/start", Operator, start_scrub, () => Scrub, [REGION],
         "Checks everything that the node holds now, at the whole budget."),
-    route!(POST "scrub/stop", Operator, stop_scrub, () => Scrub, [],
+    route!(POST "scrub/stop", Operator, stop_scrub, () => Scrub, [REGION],
         "Stops checking, over restarts too, until it is started again."),
-    route!(GET "repair", Operator, repair, () => Repair, [],
+    route!(GET "repair", Operator, repair, () => Repair, [REGION],
         "How far the node has compared records and looked after copies, and what is missing."),
-    route!(POST "repair/start", Operator, start_repair, () => Repair, [],
+    route!(POST "repair/start", Operator, start_repair, () => Repair, [REGION],
         "Compares all records with all regions and looks at the copies of every object now."),
-    route!(POST "repair/stop", Operator, stop_repair, () => Repair, [],
+    route!(POST "repair/stop", Operator, stop_repair, () => Repair, [REGION],
         "Ends that, and begins none by itself until it is started again."),
 ];
 

@@ -2,7 +2,7 @@
 //!
 //! The node is found by `AWS_ENDPOINT_URL_S3`, as S3 tools find it: the admin API answers on the
 //! same port. Signatures are the standard ones, made from `AWS_ACCESS_KEY_ID` and
-//! `AWS_SECRET_ACCESS_KEY`.
+//! `AWS_SECRET_ACCESS_KEY`; what neither flags nor variables say, a context does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use http::{Method, Uri};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::context;
 use super::error::{CliError, Exit};
 use super::link::{Answer, Ask, Link};
 use super::process;
@@ -30,6 +31,29 @@ pub(super) struct Endpoint {
     access_key: Option<String>,
     #[arg(env = "AWS_SECRET_ACCESS_KEY", long, hide = true, hide_env_values = true)]
     secret_key: Option<String>,
+    /// The context to take what is not said from; without it the one that is used
+    #[arg(long, env = "GODWIT_CONTEXT", value_name = "NAME", hide_env_values = true)]
+    context: Option<String>,
+}
+
+impl Endpoint {
+    /// With what the context says of what neither flags nor the environment do. A key is taken whole
+    /// from one place.
+    fn resolved(&self, signed: bool) -> Result<Self, CliError> {
+        let keyed = self.access_key.is_some() || self.secret_key.is_some();
+        let said = self.endpoint.is_some() && (keyed || !signed);
+        if said && self.context.is_none() {
+            return Ok(self.clone());
+        }
+        let mut all = self.clone();
+        if let Some(known) = context::find(self.context.as_deref())? {
+            all.endpoint = all.endpoint.or(Some(known.endpoint));
+            if !keyed {
+                (all.access_key, all.secret_key) = (known.access_key, known.secret_key);
+            }
+        }
+        Ok(all)
+    }
 }
 
 /// A node to ask.
@@ -41,15 +65,16 @@ pub(super) struct Client {
 impl Client {
     /// For requests that need no key.
     pub(super) fn unsigned(endpoint: &Endpoint) -> Result<Self, CliError> {
-        Self::new(endpoint, None)
+        Self::new(&endpoint.resolved(false)?, None)
     }
 
     /// For requests that need a key.
     pub(super) fn signed(endpoint: &Endpoint) -> Result<Self, CliError> {
+        let endpoint = &endpoint.resolved(true)?;
         let (Some(access_key), Some(secret_key)) = (&endpoint.access_key, &endpoint.secret_key)
         else {
             return Err(CliError::new(Exit::Usage, "Usage", "there is no key to sign with")
-                .hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
+                .hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or: godwit context add"));
         };
         let provider = "environment";
         let credentials = Credentials::new(access_key, secret_key, None, None, provider);
@@ -132,8 +157,14 @@ impl Client {
     }
 
     /// A path as it is: status and body of the answer.
-    pub(super) fn get_raw(&self, path: &str) -> Result<(u16, Bytes), CliError> {
-        let answer = self.run(self.link.ask(&Ask::new(Method::GET, path)))?;
+    pub(super) fn get_raw(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<(u16, Bytes), CliError> {
+        let ask = Ask::new(Method::GET, path);
+        let ask = query.iter().fold(ask, |ask, (name, value)| ask.query(name, *value));
+        let answer = self.run(self.link.ask(&ask))?;
         Ok((answer.status, answer.body))
     }
 

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
+use super::client::{Client, Endpoint};
 use super::error::{CliError, Exit};
 use super::{Common, files, output, process};
+use crate::admin::model::{CutRegion, Wires};
 use crate::config::{LogFormat, Seconds};
 use crate::node::dev::{Announcement, Dev as Cluster, DevOptions, PORT_DEFAULT, REGIONS};
 use crate::types::region::RegionId;
@@ -18,7 +20,10 @@ use crate::types::region::RegionId;
 /// at N+i, metrics and health at N+10+i, and its mesh at UDP N+i. The web console is at 8081, or where
 /// a port was chosen or 8081 is taken, at N+10.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Dev {
+    #[command(subcommand)]
+    wire: Option<Wire>,
     /// How many regions (1 to 9), or which: iad,fra,nrt
     #[arg(long, value_name = "N|CODES", value_parser = regions)]
     regions: Option<Codes>,
@@ -34,6 +39,23 @@ pub(super) struct Dev {
     /// How long a day of lifecycle rules is, to see them work: 10s, 5m
     #[arg(long, value_name = "DURATION")]
     lifecycle_day: Option<Seconds>,
+}
+
+/// What is done to the wires of one that runs.
+#[derive(Subcommand)]
+enum Wire {
+    /// Cut a region off from the others; clients still reach it
+    Cut {
+        region: RegionId,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Join a region that was cut off
+    Join {
+        region: RegionId,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
 }
 
 /// The regions to start, in order.
@@ -53,7 +75,29 @@ fn regions(text: &str) -> Result<Codes, String> {
     Ok(Codes(codes.map_err(|error| format!("{error}"))?))
 }
 
-pub(super) fn run(common: &Common, command: Dev) -> Result<Exit, CliError> {
+/// Cuts or joins.
+fn change_wires(common: &Common, wire: Wire) -> Result<Exit, CliError> {
+    let (region, endpoint, cut) = match wire {
+        Wire::Cut { region, endpoint } => (region, endpoint, true),
+        Wire::Join { region, endpoint } => (region, endpoint, false),
+    };
+    let wires: Wires = Client::signed(&endpoint)?.post("dev/cut", &CutRegion { region, cut })?;
+    if common.json {
+        output::json(&wires);
+        return Ok(Exit::Ok);
+    }
+    let codes: Vec<String> = wires.cut.iter().map(ToString::to_string).collect();
+    match codes.is_empty() {
+        true => output::line("all regions reach each other"),
+        false => output::line(&format!("cut off: {}", codes.join(", "))),
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) fn run(common: &Common, mut command: Dev) -> Result<Exit, CliError> {
+    if let Some(wire) = command.wire.take() {
+        return change_wires(common, wire);
+    }
     let level = if common.json { "info" } else { "warn" };
     process::log(level, LogFormat::Text)?;
     let mut temporary = None;

@@ -62,7 +62,9 @@ impl Exit {
             Self::Unavailable => "no node answers, or it cannot keep its promise now; try again",
             Self::Throttled => "too many requests; try again later",
             Self::Partial => "some of many things failed; each was told",
-            Self::Degraded => "`status --check`, `doctor`: the cluster works, but not all of it",
+            Self::Degraded => {
+                "`status --check`, `doctor`, `health`: the cluster works, but not all of it"
+            }
             Self::Interrupted => "Ctrl-C or SIGTERM",
         }
     }

@@ -9,9 +9,11 @@ mod client;
 mod cluster;
 mod config;
 mod connection;
+mod context;
 mod dev;
 mod doctor;
 mod error;
+mod events;
 mod files;
 mod health;
 mod keyring;
@@ -96,6 +98,9 @@ enum Command {
     /// Check or show the settings of a node
     #[command(subcommand)]
     Config(config::Config),
+    /// Name endpoints and their keys
+    #[command(subcommand)]
+    Context(context::Context),
     /// Copy files and objects
     Cp(objects::Cp),
     /// Look for what usually goes wrong
@@ -104,7 +109,9 @@ enum Command {
     Du(objects::Du),
     /// Start a whole cluster on this machine
     Dev(dev::Dev),
-    /// Ask a node whether it is alive and ready
+    /// Show what happened of late
+    Events(events::EventsCommand),
+    /// Ask whether a node is alive and ready, whether writes can be made, or whether it may be stopped
     Health(health::Health),
     /// Show or set how long a bucket keeps what is overwritten, deleted or lost
     Keeping(undo::Keeping),
@@ -156,9 +163,9 @@ enum Command {
     Undelete(undo::Undelete),
     /// Make a folder or prefix like another
     Sync(objects::Sync),
-    /// Show what a node does, again and again
+    /// Show what the regions do, again and again
     Top(top::Top),
-    /// Show the requests of a node as they end
+    /// Show the requests of all regions as they end
     Trace(trace::Trace),
     /// Look whether this program may open a data directory
     #[command(subcommand)]
@@ -220,8 +227,10 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Backup(command) => backup::run(&common, command),
         Command::Cluster(command) => cluster::run(&common, command),
         Command::Conflicts(command) => undo::conflicts(&common, command),
+        Command::Context(command) => context::run(&common, command),
         Command::Config(command) => config::run(&common, command),
         Command::Dev(command) => dev::run(&common, command),
+        Command::Events(command) => events::run(&common, &command),
         Command::Health(command) => health::run(&common, command),
         Command::Keeping(command) => undo::keeping(&common, &command),
         Command::Keyring(command) => keyring::run(&common, command),

@@ -1,4 +1,4 @@
-//! `godwit trace`: the requests of a node as they end.
+//! `godwit trace`: the requests of all regions as they end.
 
 use clap::Args;
 use http::Method;
@@ -9,8 +9,11 @@ use super::error::{CliError, Exit};
 use super::output::Colour;
 use super::{Common, output};
 use crate::admin::model::TraceLine;
+use crate::types::region::RegionId;
 
-/// Shows the requests that the node answers, as they end, until Ctrl-C.
+/// Shows the requests of all regions, as they end, until Ctrl-C.
+///
+/// The node that is asked asks the others.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     godwit trace --status 5xx\n  \
@@ -35,6 +38,9 @@ pub(super) struct Trace {
     /// Only what was refused or failed
     #[arg(long)]
     errors: bool,
+    /// Only what this region answers
+    #[arg(long)]
+    region: Option<RegionId>,
     /// End after so many
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -53,7 +59,9 @@ pub(super) fn run(common: &Common, command: &Trace) -> Result<Exit, CliError> {
 
 async fn listen(common: &Common, command: &Trace, client: &Client) -> Result<(), CliError> {
     let min = command.min.map(|min| min.to_string());
+    let region = command.region.map_or_else(|| "all".to_owned(), |region| region.to_string());
     let filters = [
+        ("region", Some(region.as_str())),
         ("op", command.op.as_deref()),
         ("status", command.status.as_deref()),
         ("bucket", command.bucket.as_deref()),

@@ -3,6 +3,7 @@
 //! Invariant: whoever answers is given this node's cluster and keeps nothing of it, so that a
 //! stopped node is let go.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,26 @@ use super::error::Unavailable;
 /// Answers a question that another region's engine sent.
 pub type AnswerForwarded = fn(Cluster, Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
 
+/// Answers a question that another region's admin API sent. It keeps nothing of the cluster.
+pub type AnswerAdmin =
+    Arc<dyn Fn(Bytes) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
+
 impl Cluster {
+    /// Says who answers questions of other regions' admin APIs. The first one stays.
+    pub fn answer_admin(&self, by: AnswerAdmin) {
+        self.inner.admin.get_or_init(|| by);
+    }
+
+    /// Asks the admin API of another region.
+    pub async fn ask_admin(
+        &self,
+        to: RegionId,
+        question: Bytes,
+        limit: Duration,
+    ) -> Result<Bytes, Unavailable> {
+        self.asked(to, Request::Admin(question), limit).await
+    }
+
     /// Says who answers questions from now on. The first one stays.
     pub fn answer_forwarded(&self, by: AnswerForwarded) {
         self.inner.forwarded.get_or_init(|| by);
@@ -38,7 +58,16 @@ impl Cluster {
         if question.len() > limits::MESSAGE_BYTES_MAX - limits::FORWARD_ENVELOPE_BYTES {
             return Err(Unavailable::new(format!("the request is too long to be sent to {to}")));
         }
-        match self.call(to, Class::Log, &Request::Forward(question), limit).await {
+        self.asked(to, Request::Forward(question), limit).await
+    }
+
+    async fn asked(
+        &self,
+        to: RegionId,
+        request: Request,
+        limit: Duration,
+    ) -> Result<Bytes, Unavailable> {
+        match self.call(to, Class::Log, &request, limit).await {
             Ok(Response::Forwarded(answer)) => Ok(answer),
             Ok(Response::Declined(why)) => Err(Unavailable::new(format!("region {to}: {why}"))),
             Ok(other) => Err(Unavailable::new(format!("region {to} answered {}", other.name()))),
@@ -52,6 +81,21 @@ impl Cluster {
         };
         match answer(self.clone(), question).await {
             Ok(answer) => Response::Forwarded(answer),
+            Err(why) => Response::Declined(why),
+        }
+    }
+
+    pub(super) async fn told_admin(&self, question: Bytes) -> Response {
+        let Some(answer) = self.inner.admin.get() else {
+            return Response::Declined("starting".to_owned());
+        };
+        match answer(question).await {
+            Ok(answer)
+                if answer.len() <= limits::MESSAGE_BYTES_MAX - limits::FORWARD_ENVELOPE_BYTES =>
+            {
+                Response::Forwarded(answer)
+            }
+            Ok(answer) => Response::Declined(format!("{} bytes are too many", answer.len())),
             Err(why) => Response::Declined(why),
         }
     }

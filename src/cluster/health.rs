@@ -51,14 +51,18 @@ impl Cluster {
         }
         let configs = self.bucket_configs()?;
         let stuck = configs.values().filter(|config| !self.quorum(config).holds_without_own());
-        why.extend(said(stuck.count() as u64, "buckets could not be written to without this region"));
+        why.extend(said(
+            stuck.count() as u64,
+            "buckets could not be written to without this region",
+        ));
         let late = limits::MAINTENANCE_LAG.as_millis();
         let lags = self.bucket_lag()?;
         let late = lags.iter().filter(|lag| u128::from(lag.lag_ms) > late).count() as u64;
         why.extend(said(late, "buckets have changes that other regions do not know yet"));
-        let before_ms = self.env().now_ms().saturating_sub(
-            u64::try_from(limits::MAINTENANCE_LAG.as_millis()).unwrap_or(u64::MAX),
-        );
+        let before_ms = self
+            .env()
+            .now_ms()
+            .saturating_sub(u64::try_from(limits::MAINTENANCE_LAG.as_millis()).unwrap_or(u64::MAX));
         let waiting = pending::older_than(&self.store().read()?, before_ms)?;
         why.extend(said(waiting, "changes wait for their outcome"));
         why.extend(said(self.copies_alone().await?, "versions are held by this region alone"));
@@ -110,8 +114,8 @@ impl Cluster {
                 let Record::Row(row) = record else { continue };
                 let alone = row.versions.iter().filter(|version| placed(version).is_some());
                 let alone = alone.filter(|version| {
-                    let mut held = version.placement.held();
-                    held.clone().any(|region| region == own) && !held.any(elsewhere)
+                    let place = &version.placement;
+                    place.held().any(|region| region == own) && !place.held().any(elsewhere)
                 });
                 count += alone.count() as u64;
             }

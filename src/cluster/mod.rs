@@ -46,7 +46,9 @@ mod fetch;
 mod floor;
 mod forward;
 mod grown;
+mod health;
 mod heat;
+mod history;
 mod hold;
 mod janitor;
 mod kept;
@@ -93,7 +95,8 @@ pub use config::ConfigChange;
 pub use electorate::VoterChange;
 pub use error::{Contested, ReadError, Unavailable};
 pub use events::{Lane, Lost, NotifyMetrics, Tally, Waiting};
-pub use forward::AnswerForwarded;
+pub use forward::{AnswerAdmin, AnswerForwarded};
+pub use history::Happened;
 pub use keys::KeyChange;
 pub use lag::BucketLag;
 pub use lead::{Horizon, Lead};
@@ -179,6 +182,9 @@ struct Inner {
     restore: restore::Restore,
     repair_budget: budget::Budget,
     forwarded: OnceLock<AnswerForwarded>,
+    admin: OnceLock<AnswerAdmin>,
+    alone: health::Alone,
+    history: history::History,
     noted: events::Noted,
     views: Mutex<BTreeMap<RegionId, view::PeerView>>,
     registers: register::RegisterState,
@@ -263,6 +269,9 @@ impl Cluster {
                 restore: restore::Restore::default(),
                 repair_budget: budget::Budget::default(),
                 forwarded: OnceLock::new(),
+                admin: OnceLock::new(),
+                alone: health::Alone::default(),
+                history: history::History::default(),
                 noted: events::Noted::default(),
                 views: Mutex::new(BTreeMap::new()),
                 registers,
@@ -365,6 +374,7 @@ impl Cluster {
         self.spawn("repair", self.clone().run_repair());
         self.spawn("scrub", self.clone().run_scrub());
         self.spawn("mending", self.clone().mend_damage());
+        self.spawn("history", self.clone().keep_history());
     }
 
     /// Runs a task until it ends or the node stops, which may be wherever it waits: what must be

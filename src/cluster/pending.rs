@@ -119,6 +119,19 @@ pub(super) fn count(view: &Snapshot) -> Result<u64, store::Error> {
     }
 }
 
+/// Changes that were made before then, milliseconds since 1970, and still wait for their outcome here.
+pub(super) fn older_than(view: &Snapshot, before_ms: u64) -> Result<u64, store::Error> {
+    let (mut after, mut count): (Option<Vec<u8>>, u64) = (None, 0);
+    loop {
+        let page: Vec<(Vec<u8>, PendingEntry)> =
+            view.scan(Table::Pending, &[], after.as_deref(), limits::PENDING_PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(count) };
+        after = Some(last.clone());
+        let changes = page.iter().filter_map(|(_, entry)| entry.change());
+        count += changes.filter(|change| change.stamp.hlc.ms() < before_ms).count() as u64;
+    }
+}
+
 /// Whether changes of a bucket are held here, which may still be published.
 pub(super) fn of_bucket(tx: &Tx<'_>, bucket: BucketId) -> Result<bool, store::Error> {
     let mut after: Option<Vec<u8>> = None;

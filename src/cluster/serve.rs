@@ -85,15 +85,15 @@ impl Cluster {
             Request::Time => Response::Time(self.env().now_ms()),
             Request::LastStamp => Response::LastStamp(self.last_stamp_of(from)?),
             Request::Forward(question) => self.forwarded(question).await,
-            Request::LogPush(batch) if batch.origin != from => {
+            Request::Admin(question) => self.told_admin(question).await,
+            Request::LogPush(batch) | Request::LogPushKnown { batch, .. }
+                if batch.origin != from =>
+            {
                 Response::Declined("only its origin pushes a log".to_owned())
             }
             Request::LogPush(batch) => {
                 let outcome = self.apply(batch, Positions::new()).await?;
                 Response::LogApplied { applied: outcome.applied, refused: outcome.refused }
-            }
-            Request::LogPushKnown { batch, .. } if batch.origin != from => {
-                Response::Declined("only its origin pushes a log".to_owned())
             }
             Request::LogPushKnown { batch, positions } => {
                 let outcome = self.apply(batch, positions).await?;

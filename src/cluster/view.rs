@@ -63,6 +63,11 @@ impl Quorum {
         self.ack.saturating_sub(usize::from(self.here))
     }
 
+    /// The others could keep the promise without this region.
+    pub(super) fn holds_without_own(&self) -> bool {
+        self.reachable.len() >= self.ack
+    }
+
     /// Refuses before anything is stored what could not be acknowledged.
     pub(super) fn check(&self) -> Result<(), Unavailable> {
         if self.rolled_back {

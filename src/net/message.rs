@@ -108,6 +108,8 @@ pub enum Request {
     },
     /// What does your clock say?
     Time,
+    /// A question of the admin API there to the one here, answered by `Forwarded`.
+    Admin(Bytes),
 }
 
 /// The answer to a [`Request`].
@@ -263,6 +265,7 @@ impl Request {
             Self::LogPushKnown { .. } => "LogPushKnown",
             Self::LogPullKnown { .. } => "LogPullKnown",
             Self::Time => "Time",
+            Self::Admin(..) => "Admin",
         }
     }
 
@@ -430,7 +433,7 @@ mod tests {
             variants::<Request>(),
             "Ping LogPush LogPull Heads Stage Hold Fate Settle DigestGroups DigestLeaves \
              DigestRecords Records Manifest Chunk Register Heat MakeCopy Confirm Whereabouts Forward \
-             LastStamp HoldOffered Known LogPushKnown LogPullKnown Time"
+             LastStamp HoldOffered Known LogPushKnown LogPullKnown Time Admin"
         );
         assert_eq!(
             variants::<Response>(),

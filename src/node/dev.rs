@@ -8,12 +8,14 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tracing::warn;
 
+use crate::admin::dev::Wiring;
 use crate::cluster::ClusterOptions;
 use crate::config::{self, Regions};
 use crate::console::Console;
@@ -22,7 +24,6 @@ use crate::env::Env;
 use crate::logic::keyring::Keyring;
 use crate::logic::placement::PlacementConfig;
 use crate::net::MeshOptions;
-use crate::net::link::{self, Link};
 use crate::s3;
 use crate::store;
 use crate::types::region::{RegionId, RegionInfo};
@@ -33,6 +34,7 @@ use super::identity::{self, Charter, FirstKey};
 use super::otlp::TraceOptions;
 use super::shutdown::Stopper;
 use super::webhooks::Webhooks;
+use super::wires::Wires;
 use super::{Listeners, Node, NodeError, NodeOptions, files, http, keyring};
 
 /// The first port when none is given.
@@ -126,8 +128,12 @@ impl Dev {
         files::save(&env, &options.dir, REMEMBERED_FILE, &plan)
             .map_err(|source| file(&options.dir, source))?;
         let keyring = keyring::of_dev(&env, &options.dir, &options.encryption)?;
+        let meshes = plan.regions.iter().enumerate().map(|(index, code)| (*code, plan.mesh(index)));
+        let meshes: Vec<(RegionId, SocketAddr)> = meshes.collect();
+        let wires = options.wan.then(|| Arc::new(Wires::new(&meshes, charter.members())));
         let starts = listeners.into_iter().enumerate().map(|(index, listeners)| {
-            let node = node(&env, &options, &plan, &charter, &keyring, index);
+            let made = (&plan, &charter, &keyring);
+            let node = node(&env, &options, made, wires.clone(), index);
             let env = env.clone();
             async move { Node::start(env, node?, listeners).await }
         });
@@ -297,9 +303,8 @@ fn fresh(env: &Env, options: &DevOptions) -> Result<(Plan, Charter), NodeError> 
 fn node(
     env: &Env,
     options: &DevOptions,
-    plan: &Plan,
-    charter: &Charter,
-    keyring: &Keyring,
+    (plan, charter, keyring): (&Plan, &Charter, &Keyring),
+    wires: Option<Arc<Wires>>,
     index: usize,
 ) -> Result<NodeOptions, NodeError> {
     let region = plan.regions[index];
@@ -314,7 +319,7 @@ fn node(
         addresses: addresses.collect(),
         members: plan.regions.clone(),
         mtu: None,
-        link: options.wan.then(|| wan(plan, charter, index)),
+        link: wires.as_ref().and_then(|wires| wires.link(region)),
     };
     let config::Notify { webhooks, ca } = &options.notify;
     let webhooks = Webhooks::new(env, webhooks, ca.as_deref());
@@ -334,6 +339,7 @@ fn node(
         audit: audit(&options.audit, region),
         trace: TraceOptions::of(&options.trace),
         endpoint: Some(format!("http://{}", plan.global())),
+        wires: wires.map(|wires| -> Arc<dyn Wiring> { wires }),
         stop_grace: STOP_GRACE,
     })
 }
@@ -371,20 +377,6 @@ fn placement() -> ClusterOptions {
         },
         ..ClusterOptions::default()
     }
-}
-
-/// Delays from one region to all others, by their places.
-fn wan(plan: &Plan, charter: &Charter, index: usize) -> Link {
-    let link = Link::default();
-    let place = |region: RegionId| charter.members().get(region).map(|info| info.coordinates);
-    for (other, region) in plan.regions.iter().enumerate() {
-        if let (Some(from), Some(to)) = (place(plan.regions[index]), place(*region)) {
-            let delay = link::delay(from, to);
-            let path = link::Path { delay, jitter: delay / 20, ..link::Path::default() };
-            link.set(plan.mesh(other), path);
-        }
-    }
-    link
 }
 
 fn announcement(plan: &Plan, charter: &Charter, console: SocketAddr) -> Announcement {

@@ -23,14 +23,16 @@ mod shutdown;
 mod tasks;
 pub(crate) mod trust;
 pub mod webhooks;
+mod wires;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 
+use crate::admin::dev::EmulatedWires;
 use crate::admin::regions::MakeToken;
 use crate::admin::{Admin, AdminOptions};
 use crate::cluster::{self, Cluster, ClusterOptions};
@@ -75,6 +77,8 @@ pub struct NodeOptions {
     pub trace: TraceOptions,
     /// What clients are told to use; without it, the address of the S3 listener.
     pub endpoint: Option<String>,
+    /// Between the regions of `godwit dev`.
+    pub wires: EmulatedWires,
     pub stop_grace: Duration,
 }
 
@@ -148,7 +152,8 @@ impl Node {
         let metrics = Arc::new(Metrics::new());
         let (fronts, jobs) = (Stopper::new(), Stopper::new());
         // Health answers from the first moment, so that a slow replay is seen as such.
-        let ops = ops::handler(metrics.clone(), readiness.clone());
+        let known = Arc::new(OnceLock::new());
+        let ops = ops::handler(metrics.clone(), readiness.clone(), known.clone());
         env.spawn("ops", http::serve(env.clone(), listeners.ops, ops, jobs.stop()));
         let (store, report) = Store::open(env.clone(), options.store).await?;
         info!(%region, ?report, "store open");
@@ -156,6 +161,7 @@ impl Node {
         let tracer = start_traces(&env, region, &options.trace, &metrics, jobs.stop())?;
         let drivers = ClusterOptions { tracer: tracer.clone(), ..options.cluster };
         let (mesh, cluster) = join(&store, options.mesh, members, drivers, &metrics).await?;
+        let _ = known.set(cluster.clone());
         let engine = Engine::new(cluster.clone(), options.engine).with_keyring(options.keyring);
         let engine = engine.with_courier(Arc::new(options.webhooks));
 
@@ -172,6 +178,7 @@ impl Node {
             feed: feed.clone(),
             audit: audit.clone(),
             tokens: options.charter.map(tokens),
+            wires: options.wires,
         };
         let s3 = s3::Options { audit: audit.clone(), tracer, ..options.s3 };
         let s3 = front(&engine, s3, Admin::new(engine.clone(), told), readiness.clone());

@@ -1,12 +1,13 @@
 //! The operations port: metrics and health, without credentials and without names of anything.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::admin::{self, health};
+use crate::cluster::Cluster;
 use crate::obs::{self, Metrics};
 use crate::s3::Outgoing;
 use crate::s3::reply::ReplyBody;
@@ -15,9 +16,22 @@ use super::http::Handler;
 use super::readiness::Readiness;
 
 /// Answers `/metrics` and `/-/health/...`; everything else is 404.
-pub(crate) fn handler(metrics: Arc<Metrics>, readiness: Readiness) -> Handler {
+/// What is asked of the cluster is answered as soon as there is one.
+pub(crate) fn handler(
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    cluster: Arc<OnceLock<Cluster>>,
+) -> Handler {
     Arc::new(move |request, _| {
         let path = request.uri().path();
+        if health::is_of_cluster(path) {
+            let cluster = cluster.clone();
+            return Box::pin(async move {
+                let of = health::of_cluster(cluster.get(), request.uri().query());
+                let (status, health) = Box::pin(of).await;
+                admin::json(status, &health)
+            });
+        }
         let response = if path == "/metrics" {
             exposition(&metrics)
         } else {

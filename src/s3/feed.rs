@@ -68,6 +68,10 @@ impl Feed {
         Listener { feed: self.clone(), receiver }
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::Acquire)
+    }
+
     /// Lets every listener go, those that come later too.
     pub fn close(&self) {
         self.0.closed.store(true, Ordering::Release);

@@ -23,6 +23,11 @@ use super::xml;
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
+    /// Of pairs that were decoded before.
+    pub(crate) fn of(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
     /// Decodes percent escapes, and `+` as a blank. Not UTF-8: `InvalidURI`.
     pub(crate) fn parse(raw: &str) -> Result<Self, S3Error> {
         let mut pairs = Vec::new();

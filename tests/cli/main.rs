@@ -7,10 +7,12 @@ mod alerts;
 mod audit;
 mod backup;
 mod cluster;
+mod contexts;
 mod dashboard;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../clients/dev.rs"]
 mod dev;
+mod everywhere;
 mod manual;
 mod objects;
 mod observe;
@@ -46,6 +48,7 @@ fn godwit(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    command.env("GODWIT_CONTEXTS", "/nowhere/contexts.toml");
     command
 }
 

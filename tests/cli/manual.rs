@@ -74,6 +74,7 @@ fn the_examples_of_every_command_work_as_they_stand() {
             }
             let mut shell = Command::new("sh");
             shell.args(["-c", &example]).current_dir(world.file("")).envs(world.dev.variables());
+            shell.env("GODWIT_CONTEXTS", world.file("contexts.toml"));
             shell.env("PATH", &path).env("OTHER_KEY", other).stdin(Stdio::null());
             shell.env("GODWIT_REGIONS", concat!(env!("CARGO_MANIFEST_DIR"), "/regions"));
             match words.as_str() {

@@ -10,6 +10,7 @@ mod conditional;
 mod event_chaos;
 mod events;
 mod gossip;
+mod health;
 mod keys;
 mod leases;
 mod lists;

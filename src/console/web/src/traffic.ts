@@ -1,6 +1,6 @@
 // What every region says of itself, and how much goes through it, asked while somebody looks.
 import { signal } from '@preact/signals';
-import { admin, own, place } from './api';
+import { admin, own } from './api';
 import { status, type Status } from './cluster';
 
 export interface Node {
@@ -48,7 +48,7 @@ export interface Look {
   bytes: readonly number[];
 }
 
-/** By code; regions that cannot be asked through this address are not there. */
+/** By code; regions that cannot be reached are not there, or as they were. */
 export const looks = signal<Readonly<Record<string, Look>>>({});
 
 const KEPT = 40;
@@ -66,16 +66,16 @@ export function counters(text: string): Record<string, number> {
 }
 
 async function look(code: string): Promise<void> {
-  const seen = await admin<Status>('status', {}, code);
-  if (seen.region !== code) return;
-  const answer = await fetch('api/admin/metrics', { headers: own({}, code), cache: 'no-store' });
-  if (!answer.ok) return;
+  const of = (path: string) => `${path}?region=${code}`;
   const asked = Date.now();
-  const [node, scrub, repair] = await Promise.all([
-    admin<Node>('node', {}, code).catch(() => null),
-    admin<Scrub>('scrub', {}, code).catch(() => null),
-    admin<Repair>('repair', {}, code).catch(() => null),
+  const [seen, answer, node, scrub, repair] = await Promise.all([
+    admin<Status>(of('status')),
+    fetch(`api/admin/${of('metrics')}`, { headers: own({}), cache: 'no-store' }),
+    admin<Node>(of('node')).catch(() => null),
+    admin<Scrub>(of('scrub')).catch(() => null),
+    admin<Repair>(of('repair')).catch(() => null),
   ]);
+  if (!answer.ok) return;
   const clock = node && node.now_ms - (asked + Date.now()) / 2;
   const now = counters(await answer.text());
   const at = performance.now();
@@ -102,12 +102,12 @@ async function look(code: string): Promise<void> {
 /** Asks every region once. */
 export async function lookAround(): Promise<void> {
   const codes = (status.peek()?.regions ?? []).map((region) => region.code);
-  for (const code of codes) await look(code).catch(() => undefined);
+  await Promise.all(codes.map((code) => look(code).catch(() => undefined)));
 }
 
-/** Follows the requests of the region that answers, one JSON document a line. */
+/** Follows the requests of all regions, one JSON document a line. */
 export async function follow(line: (value: Record<string, unknown>) => void, stop: AbortSignal): Promise<void> {
-  const answer = await fetch('api/admin/trace', { headers: own({}, place.peek()), signal: stop, cache: 'no-store' });
+  const answer = await fetch('api/admin/trace?region=all', { headers: own({}), signal: stop, cache: 'no-store' });
   const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   for (;;) {

@@ -634,6 +634,7 @@ await step('the cluster page tells of members, lag, counters and live requests',
   await eventually('every node tells its disk', async () => (await page.getByText(/ free$/).count()) === 3);
   await page.getByRole('button', { name: 'Scrub now' }).first().click();
   await tell(/scrub in \w+: started/);
+  await page.getByRole('heading', { name: 'Events' }).waitFor();
   await button('Watch').click();
   await eventually('a request is shown', async () => {
     await ask('GET', 'api/s3/photos/notes.md');
@@ -694,6 +695,40 @@ await step('pictures for the README', async () => {
   await go('map/traveller/films/godwit.bin');
   await page.locator('.dot.primary').first().waitFor();
   await shot('moved');
+});
+
+await step('a deleted object of a bucket with soft delete is brought back', async () => {
+  await ask('PUT', 'api/s3/soft');
+  const keep = await ask('PATCH', 'api/s3/soft', { body: JSON.stringify({ soft_delete: { enabled: true, retention_days: 7 } }) });
+  must(keep.status === 200, keep.text);
+  await ask('PUT', 'api/s3/soft/gone.txt', { body: 'still here' });
+  await ask('DELETE', 'api/s3/soft/gone.txt');
+  await go('objects/soft');
+  await button('Deleted').click();
+  await button('Undelete gone.txt').click();
+  await tell('gone.txt is back');
+  await accessible('what was deleted');
+  await page.keyboard.press('Escape');
+  await eventually('it is back', async () => (await ask('GET', 'api/s3/soft/gone.txt')).text === 'still here');
+});
+
+await step('a region is cut off, nothing answered is lost, and it is joined again', async () => {
+  await ask('PUT', 'api/s3/photos/before-the-cut.txt', { body: 'kept' });
+  await go('cluster');
+  await button('Cut nrt off').click();
+  await tell('nrt is cut off');
+  await page.getByText('1 away').waitFor();
+  await page.getByRole('region', { name: 'Events' }).getByText('nrt is away').first().waitFor();
+  await accessible('a region that is cut off');
+  must((await ask('GET', 'api/s3/photos/before-the-cut.txt')).text === 'kept', 'it is read');
+  const during = await ask('PUT', 'api/s3/photos/during-the-cut.txt', { body: 'kept too' });
+  must(during.status === 200, during.text);
+  await button('Join nrt again').click();
+  await page.getByText('all regions connected').waitFor();
+  await eventually('it is read in nrt', async () => {
+    const there = await ask('GET', 'api/s3/photos/during-the-cut.txt', { headers: { 'x-godwit-client-region': 'nrt' } });
+    return there.text === 'kept too';
+  });
 });
 
 await step('a region is drained and taken back', async () => {

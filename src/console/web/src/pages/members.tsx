@@ -33,7 +33,18 @@ const STATES = { joining: 'joins: fetches what there is', active: 'active', drai
 
 const post = (path: string, body: unknown) => admin(`regions/${path}`, { method: 'POST', body: JSON.stringify(body) });
 
+interface Wires {
+  emulated: boolean;
+  cut: string[];
+}
+
 export function Members() {
+  const wires = useLoad(() => admin<Wires>('dev').catch(() => null), []);
+  const cut = async (code: string, off: boolean) => {
+    const work = admin('dev/cut', { method: 'POST', body: JSON.stringify({ region: code, cut: off }) });
+    await attempt(work, off ? `${code} is cut off.` : `${code} is joined again.`);
+    wires.again();
+  };
   const load = useLoad(() => admin<Regions>('regions'), []);
   useEvery(3, load.again);
   const [adding, setAdding] = useState(false);
@@ -73,6 +84,7 @@ export function Members() {
                   <td data-label="Still has">{member.state === 'draining' ? <Remains code={member.code} /> : '–'}</td>
                   <td class="tools">
                     {member.state !== 'joining' && <Button look="quiet" onClick={() => turn(member)}>{member.state === 'draining' ? `Undrain ${member.code}` : `Drain ${member.code}`}</Button>}
+                    {wires.value?.emulated && <Button look="quiet" onClick={() => cut(member.code, !wires.value!.cut.includes(member.code))}>{wires.value.cut.includes(member.code) ? `Join ${member.code} again` : `Cut ${member.code} off`}</Button>}
                     <Button look="quiet" icon="trash" aria-label={`Remove ${member.code}`} onClick={() => setDoomed(member)} />
                   </td>
                 </tr>

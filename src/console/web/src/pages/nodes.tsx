@@ -1,10 +1,10 @@
 import { useEffect, useState } from 'preact/hooks';
-import { place, reason } from '../api';
+import { reason } from '../api';
 import { refresh, status } from '../cluster';
 import { admin } from '../api';
-import { ago, bytes, count, millis } from '../format';
+import { ago, bytes, count, millis, moment } from '../format';
 import { follow, looks, lookAround } from '../traffic';
-import { attempt, Button, Empty, Problem, Switch, useEvery } from '../ui';
+import { attempt, Button, Empty, Problem, Switch, useEvery, useLoad } from '../ui';
 import { Tile } from './map';
 import { Members } from './members';
 
@@ -117,6 +117,7 @@ export function Nodes() {
           </div>
         </section>
       )}
+      <Events />
       <Requests />
     </>
   );
@@ -141,7 +142,7 @@ function Disks({ codes }: { codes: readonly string[] }) {
           <tbody>
             {codes.map((code) => {
               const { node, clock } = all[code] ?? {};
-              if (!node) return <tr key={code}><th scope="row">{code}</th><td data-label="Disk" colSpan={7}>cannot be asked through this address</td></tr>;
+              if (!node) return <tr key={code}><th scope="row">{code}</th><td data-label="Disk" colSpan={7}>cannot be reached</td></tr>;
               const used = node.disk_total_bytes - node.disk_free_bytes;
               return (
                 <tr key={code}>
@@ -169,7 +170,7 @@ function Upkeep({ codes }: { codes: readonly string[] }) {
   const all = looks.value;
   const turn = async (code: string, what: 'scrub' | 'repair', stopped: boolean) => {
     const verb = stopped ? 'start' : 'stop';
-    await attempt(admin(`${what}/${verb}`, { method: 'POST' }, code), `${what} in ${code}: ${stopped ? 'started' : 'stopped'}.`);
+    await attempt(admin(`${what}/${verb}?region=${code}`, { method: 'POST' }), `${what} in ${code}: ${stopped ? 'started' : 'stopped'}.`);
     await lookAround();
   };
   return (
@@ -203,6 +204,47 @@ function Upkeep({ codes }: { codes: readonly string[] }) {
   );
 }
 
+interface Happened {
+  at_ms: number;
+  region: string;
+  kind: string;
+  bad: boolean;
+  what: string;
+}
+
+const EVENTS_MAX = 40;
+
+/** What happened of late, as each region saw it. */
+function Events() {
+  const load = useLoad(() => admin<{ events: Happened[]; silent: string[] }>('events'), []);
+  useEvery(5, load.again);
+  const events = load.value?.events.slice(0, EVENTS_MAX) ?? [];
+  return (
+    <section>
+      <h2>Events</h2>
+      <p class="sub">What happened of late, as each region saw it since its node started.{load.value && load.value.silent.length > 0 && ` Not asked: ${load.value.silent.join(', ')}.`}</p>
+      <Problem text={load.error} />
+      {load.value && events.length === 0 && <p class="sub">Nothing yet.</p>}
+      {events.length > 0 && (
+        <div class="scroll" tabIndex={0} role="region" aria-label="Events">
+          <table class="list">
+            <thead><tr><th>When</th><th>Seen by</th><th>What</th></tr></thead>
+            <tbody>
+              {events.map((event, at) => (
+                <tr key={`${event.at_ms}${event.region}${at}`}>
+                  <td data-label="When"><time title={moment(event.at_ms)}>{ago(event.at_ms)}</time></td>
+                  <td data-label="Seen by">{event.region}</td>
+                  <th scope="row"><span class={`chip ${event.bad ? 'bad' : ''}`}>{event.kind}</span> {event.what}</th>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+}
+
 const LINES_MAX = 60;
 
 /** The requests of the region that answers, as they end. */
@@ -218,14 +260,14 @@ function Requests() {
     follow((line) => setLines((old) => [line as unknown as Line, ...old].slice(0, LINES_MAX)), stop.signal)
       .catch((error) => stop.signal.aborted || setProblem(reason(error)));
     return () => stop.abort();
-  }, [on, place.value]);
+  }, [on]);
   const shown = lines.filter((line) => !errors || line.status >= 400);
   return (
     <section>
       <div class="head">
         <div>
           <h2>Requests</h2>
-          <p class="sub">As they end, in the region that answers you.</p>
+          <p class="sub">As they end, in all regions.</p>
         </div>
         <div class="actions">
           <Switch label="Only refused" checked={errors} onChange={setErrors} />
@@ -237,11 +279,12 @@ function Requests() {
       {shown.length > 0 && (
         <div class="scroll" tabIndex={0} role="region" aria-label="Requests as they end">
           <table class="list requests">
-            <thead><tr><th>At</th><th>Operation</th><th>What</th><th class="num">Status</th><th class="num">ms</th><th class="num">Bytes</th><th>From</th></tr></thead>
+            <thead><tr><th>At</th><th>In</th><th>Operation</th><th>What</th><th class="num">Status</th><th class="num">ms</th><th class="num">Bytes</th><th>From</th></tr></thead>
             <tbody>
               {shown.map((line, at) => (
                 <tr key={`${line.at_ms}${at}`}>
                   <td data-label="At">{new Date(line.at_ms).toLocaleTimeString('en-GB')}</td>
+                  <td data-label="In">{line.region}</td>
                   <th scope="row">{line.op}</th>
                   <td data-label="What" class="mono">{[line.bucket, line.key].filter(Boolean).join('/') || '–'}</td>
                   <td data-label="Status" class={`num ${line.status >= 400 ? 'late' : ''}`}>{line.status} {line.error}</td>

@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { path, place, reason, s3 } from '../api';
+import { admin, path, place, reason, s3 } from '../api';
 import { ago, bytes, moment, plural } from '../format';
 import { copy, every, type Item, list, remove, rename, versions } from '../objects';
 import { go, href, route } from '../router';
@@ -269,24 +269,54 @@ function NewFolder({ bucket, prefix, onDone, onClose }: { bucket: string; prefix
 }
 
 /** What was deleted below a prefix and can be had again, because the bucket keeps versions. */
+interface Kept {
+  key: string;
+  until_ms: number | null;
+  version: { version: string; made_ms: number; size: number | null };
+  current: { size: number | null } | null;
+}
+
+/** What a bucket without versions keeps of its deleted objects, where it has soft deletion. */
+async function kept(bucket: string, prefix: string): Promise<Kept[]> {
+  const query = new URLSearchParams({ bucket, prefix, why: 'replaced' }).toString().replaceAll('+', '%20');
+  const page = await admin<{ kept: Kept[] }>(`kept?${query}`);
+  const newest = new Map<string, Kept>();
+  for (const one of page.kept) {
+    const gone = one.version.size !== null && (one.current === null || one.current.size === null);
+    const known = newest.get(one.key);
+    if (gone && (!known || known.version.made_ms < one.version.made_ms)) newest.set(one.key, one);
+  }
+  return [...newest.values()];
+}
+
 function Deleted({ bucket, prefix, onDone, onClose }: { bucket: string; prefix: string; onDone: () => void; onClose: () => void }) {
   const load = useLoad(async () => (await versions(bucket, prefix, '')).filter((one) => one.marker && one.latest), [bucket, prefix]);
-  const undelete = async (key: string, versionId: string) => {
-    if (await attempt(s3('DELETE', bucket, { key, query: { versionId } }), `${key} is back.`)) {
+  const soft = useLoad(() => kept(bucket, prefix), [bucket, prefix]);
+  const undelete = async (key: string, work: Promise<unknown>) => {
+    if (await attempt(work, `${key} is back.`)) {
       load.again();
+      soft.again();
       onDone();
     }
   };
+  const marked = load.value ?? [];
+  const softly = soft.value ?? [];
   return (
     <Dialog wide title={`Deleted below ${bucket}/${prefix}`} onClose={onClose}>
-      <Problem text={load.error} />
-      {load.value?.length === 0 && <p>Nothing that could be brought back. Deleted objects are kept where the bucket keeps versions.</p>}
-      {load.value && load.value.length > 0 && (
+      <Problem text={load.error || soft.error} />
+      {load.value && soft.value && marked.length + softly.length === 0 && <p>Nothing that could be brought back. Deleted objects are kept where the bucket keeps versions, or has soft delete.</p>}
+      {marked.length + softly.length > 0 && (
         <ul class="plain">
-          {load.value.map((one) => (
+          {marked.map((one) => (
             <li class="version" key={one.key}>
               <span><strong>{one.key}</strong><small>deleted {ago(one.modified)}</small></span>
-              <Button icon="history" aria-label={`Undelete ${one.key}`} onClick={() => undelete(one.key, one.id)}>Undelete</Button>
+              <Button icon="history" aria-label={`Undelete ${one.key}`} onClick={() => undelete(one.key, s3('DELETE', bucket, { key: one.key, query: { versionId: one.id } }))}>Undelete</Button>
+            </li>
+          ))}
+          {softly.map((one) => (
+            <li class="version" key={`soft ${one.key}`}>
+              <span><strong>{one.key}</strong><small>{bytes(one.version.size ?? 0)}{one.until_ms ? `, kept until ${moment(one.until_ms)}` : ''}</small></span>
+              <Button icon="history" aria-label={`Undelete ${one.key}`} onClick={() => undelete(one.key, admin('restore', { method: 'POST', body: JSON.stringify({ bucket, key: one.key }) }))}>Undelete</Button>
             </li>
           ))}
         </ul>
