@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use godwit::logic::lease::LeaseNo;
 use godwit::logic::placement::Accesses;
 use godwit::logic::register::{Accepted, Answer, Ask, Ballot, Value};
 use godwit::net::message::{
@@ -53,6 +54,10 @@ fn pending() -> Box<PendingChange> {
         records: vec![(row_id(), Record::Row(Row::of(object())))],
         blobs: vec![blob()],
     })
+}
+
+fn no() -> LeaseNo {
+    LeaseNo { start: 9, count: 300 }
 }
 
 fn row_id() -> RecordId {
@@ -182,6 +187,9 @@ fn register_requests() -> Vec<(&'static str, RegisterRequest)> {
         ("members", RegisterRequest::Members),
         ("list", RegisterRequest::List { epoch: 2, after: Some(vec![1, 2]) }),
         ("remains", RegisterRequest::Remains),
+        ("lease", RegisterRequest::Lease { epoch: 2, voters: voters(), id: row_id(), no: no() }),
+        ("recall", RegisterRequest::Recall { id: row_id() }),
+        ("release", RegisterRequest::Release { id: row_id(), upto: no() }),
     ]
 }
 
@@ -211,6 +219,7 @@ fn register_responses() -> Vec<(&'static str, RegisterResponse)> {
         ("behind", RegisterResponse::Behind),
         ("listed", RegisterResponse::Listed { names, is_last: true }),
         ("remains", RegisterResponse::Remains(remains)),
+        ("released", RegisterResponse::Released { upto: no() }),
     ]
 }
 
