@@ -134,7 +134,8 @@ fn open_paths(schemas: &mut SchemaGenerator) -> Vec<(String, Value)> {
 /// The health of the cluster, which has a parameter.
 fn of_cluster(schemas: &mut SchemaGenerator) -> Value {
     let schema = schemas.subschema_for::<ClusterHealth>().to_value();
-    let answer = |what: &str| json!({"description": what, "content": {"application/json": {"schema": schema}}});
+    let content = json!({"application/json": {"schema": schema}});
+    let answer = |what: &str| json!({"description": what, "content": content});
     json!({"get": {
         "operationId": "getClusterHealth",
         "summary": "Whether writes can be made, as seen from here; with `maintenance=true`, whether \

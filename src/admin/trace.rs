@@ -35,8 +35,8 @@ pub(super) const ROUTES: &[Route] = &[route!(
         optional("errors", "`true`: only requests that were refused or failed."),
         optional("region", "Those of this region, or `all`; without it of the node that answers.")
     ],
-    "The requests of the node that answers, or of all, as they end. A blank line is sent now and then, so that \
-     a client that went away is noticed."
+    "The requests of the node that answers, or of all, as they end. A blank line is sent now and \
+     then, so that a client that went away is noticed."
 )];
 
 /// So often an idle stream says something.

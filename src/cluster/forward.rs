@@ -30,7 +30,7 @@ pub type AnswerAdmin =
 impl Cluster {
     /// Says who answers questions of other regions' admin APIs. The first one stays.
     pub fn answer_admin(&self, by: AnswerAdmin) {
-        self.inner.admin.get_or_init(|| by);
+        self.inner.people.admin.get_or_init(|| by);
     }
 
     /// Asks the admin API of another region.
@@ -86,7 +86,7 @@ impl Cluster {
     }
 
     pub(super) async fn told_admin(&self, question: Bytes) -> Response {
-        let Some(answer) = self.inner.admin.get() else {
+        let Some(answer) = self.inner.people.admin.get() else {
             return Response::Declined("starting".to_owned());
         };
         match answer(question).await {

@@ -86,7 +86,7 @@ impl Cluster {
 
     /// Versions that no other region that can be reached holds.
     async fn copies_alone(&self) -> Result<u64, store::Error> {
-        let mut last = self.inner.alone.0.lock().await;
+        let mut last = self.inner.people.alone.0.lock().await;
         let now = self.env().monotonic();
         if let Some((at, count)) = *last
             && now.saturating_sub(at) < limits::MAINTENANCE_FRESH

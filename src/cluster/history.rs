@@ -68,7 +68,7 @@ type News = (&'static str, bool, String);
 impl Cluster {
     /// What happened here of late, the newest first.
     pub fn history(&self) -> Vec<Happened> {
-        self.inner.history.lock().iter().rev().cloned().collect()
+        self.inner.people.history.lock().iter().rev().cloned().collect()
     }
 
     /// Looks once a second for what is other than before.
@@ -79,7 +79,7 @@ impl Cluster {
             let now = self.state();
             for (kind, bad, what) in compare(&before, &now) {
                 let at_ms = self.env().now_ms();
-                self.inner.history.add(Happened { at_ms, kind, bad, what });
+                self.inner.people.history.add(Happened { at_ms, kind, bad, what });
             }
             before = now;
         }

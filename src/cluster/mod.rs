@@ -182,9 +182,7 @@ struct Inner {
     restore: restore::Restore,
     repair_budget: budget::Budget,
     forwarded: OnceLock<AnswerForwarded>,
-    admin: OnceLock<AnswerAdmin>,
-    alone: health::Alone,
-    history: history::History,
+    people: People,
     noted: events::Noted,
     views: Mutex<BTreeMap<RegionId, view::PeerView>>,
     registers: register::RegisterState,
@@ -207,6 +205,14 @@ struct Inner {
     /// Every task has one; the first is dropped by `stop`, and the channel closes with the last.
     running: Mutex<Option<mpsc::Sender<()>>>,
     ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+/// What is there for those who look after the cluster.
+#[derive(Default)]
+struct People {
+    admin: OnceLock<AnswerAdmin>,
+    alone: health::Alone,
+    history: history::History,
 }
 
 impl Inner {
@@ -233,9 +239,7 @@ impl Cluster {
         let incarnation = store.incarnation();
         let (running, ended) = mpsc::channel(1);
         let (clock, new_disk) = kept_clock(&store)?;
-        let heads = store.read()?.heads()?;
-        let own = heads.iter().find(|(log, _)| *log == (region, incarnation));
-        let own_head = own.map_or(0, |(_, last)| *last);
+        let own_head = own_head(&store)?;
         let (members, since) = Members::open(&store, members).await?;
         let registers = register::RegisterState::open(&env, &store).await?;
         let fence = Fence::new(env.now_ms(), env.monotonic());
@@ -269,9 +273,7 @@ impl Cluster {
                 restore: restore::Restore::default(),
                 repair_budget: budget::Budget::default(),
                 forwarded: OnceLock::new(),
-                admin: OnceLock::new(),
-                alone: health::Alone::default(),
-                history: history::History::default(),
+                people: People::default(),
                 noted: events::Noted::default(),
                 views: Mutex::new(BTreeMap::new()),
                 registers,
@@ -288,16 +290,19 @@ impl Cluster {
                 ended: tokio::sync::Mutex::new(ended),
             }),
         };
-        handler.serve(cluster.clone());
-        cluster.follow_members();
+        cluster.serve_with(handler);
         cluster.spawn("gossip", turn.run());
         cluster.spawn("gossip-follower", cluster.clone().follow_gossip(events));
-        cluster.spawn_keepers();
-        if new_disk {
-            cluster.spawn("clock", cluster.clone().raise_clock());
-        }
+        cluster.spawn_keepers(new_disk);
         Ok(cluster)
     }
+}
+
+/// The last position of this node's own log.
+fn own_head(store: &Store) -> Result<u64, store::Error> {
+    let log = (store.region(), store.incarnation());
+    let heads = store.read()?.heads()?;
+    Ok(heads.iter().find(|(of, _)| *of == log).map_or(0, |(_, last)| *last))
 }
 
 /// Where the last stamp that went into a change is kept.
@@ -361,8 +366,17 @@ impl Cluster {
         tx.put(Table::Local, CLOCK_KEY, &stamp)
     }
 
+    /// From now on peers are answered and the members followed.
+    fn serve_with(&self, handler: &Handler) {
+        handler.serve(self.clone());
+        self.follow_members();
+    }
+
     /// Everything that goes on without a request.
-    fn spawn_keepers(&self) {
+    fn spawn_keepers(&self, new_disk: bool) {
+        if new_disk {
+            self.spawn("clock", self.clone().raise_clock());
+        }
         self.spawn("registers", self.registers().keep(self.inner.stopping()));
         self.spawn("clock-watch", self.clone().watch_clock());
         self.spawn("access-keys", self.clone().follow_keys());
