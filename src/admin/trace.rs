@@ -208,7 +208,7 @@ impl Trace {
                     Heard::Request(told) => self.heard.insert(told).clone(),
                 },
             };
-            let seen = self.filter.takes(&told) && self.may_see(&told).await;
+            let seen = self.filter.takes(&told) && Box::pin(self.may_see(&told)).await;
             self.heard = None;
             if seen {
                 let missed = std::mem::take(&mut self.missed);
