@@ -19,8 +19,10 @@ use crate::types::stamp::Stamp;
 
 use super::batch::{riding, same_kind};
 use super::cells::{CELL, Open, cell_key, held_blobs, load_cell, open_key, reduce, save_cell};
+use super::hold::Holding;
 use super::names;
 use super::register::{Registers, attach};
+use super::stage::Arrived;
 use super::standing::Standing;
 use super::turns::Turns;
 
@@ -68,7 +70,25 @@ impl Registers {
                     return Ok(turned);
                 }
                 match self.may_serve(&voters).and_then(|()| self.may_take(&id, &ask)) {
-                    Ok(()) => self.answer_in_turn(from, epoch, id, (ask, bodies)).await,
+                    Ok(()) => {
+                        let question = Question { ask, bodies, arrived: None };
+                        self.answer_in_turn(from, epoch, id, question).await
+                    }
+                    Err(why) => Ok(RegisterResponse::Declined(why)),
+                }
+            }
+            RegisterRequest::Offer { change, epoch, voters, id, ask, bodies } => {
+                if let Some(turned) = self.turned(epoch) {
+                    return Ok(turned);
+                }
+                if let Err(why) = self.may_serve(&voters).and_then(|()| self.may_take(&id, &ask)) {
+                    return Ok(RegisterResponse::Declined(why));
+                }
+                match self.host().gather(from, *change).await {
+                    Ok(arrived) => {
+                        let question = Question { ask, bodies, arrived: Some(arrived) };
+                        self.answer_in_turn(from, epoch, id, question).await
+                    }
                     Err(why) => Ok(RegisterResponse::Declined(why)),
                 }
             }
@@ -126,15 +146,15 @@ impl Registers {
         from: RegionId,
         epoch: u64,
         id: RecordId,
-        (ask, bodies): (Ask<Record>, Bodies),
+        question: Question,
     ) -> Result<RegisterResponse, store::Error> {
         let (host, turns) = (self.host(), &self.state().acceptor.turns);
-        match ask {
-            Ask::Query => self.answer_record(epoch, id, ask, bodies).await,
+        match question.ask {
+            Ask::Query => self.answer_query(epoch, &id).await,
             Ask::Prepare { ballot } => {
                 self.recall_early(&id);
                 turns.wait(host.env(), &id, ballot).await;
-                let response = self.answer_record(epoch, id.clone(), ask, bodies).await?;
+                let response = self.answer_record(epoch, id.clone(), question).await?;
                 if let RegisterResponse::Record { answer, .. } = &response
                     && matches!(**answer, Answer::Promised { .. })
                 {
@@ -145,7 +165,7 @@ impl Registers {
             }
             Ask::Accept { ballot, ref value, .. } => {
                 self.wait_for_leases(&id, value.stamp).await?;
-                let response = self.answer_record(epoch, id.clone(), ask, bodies).await;
+                let response = self.answer_record(epoch, id.clone(), question).await;
                 self.open_to_leases(&id);
                 turns.end(&id, ballot);
                 response
@@ -157,12 +177,9 @@ impl Registers {
         &self,
         epoch: u64,
         id: RecordId,
-        ask: Ask<Record>,
-        bodies: Bodies,
+        question: Question,
     ) -> Result<RegisterResponse, store::Error> {
-        if let Ask::Query = ask {
-            return self.answer_query(epoch, &id).await;
-        }
+        let Question { ask, bodies, arrived } = question;
         let (mut sealed, mut offered) = (Vec::new(), None);
         if let Ask::Accept { value, .. } = &ask {
             offered = Some(value.stamp);
@@ -185,6 +202,11 @@ impl Registers {
                     && names::closed(tx, *bucket)?
                 {
                     return Ok(Asked::Declined("the bucket is being deleted or was deleted"));
+                }
+                if let Some(arrived) = arrived
+                    && !arrived.keep(tx, Holding::Offered, now_ms)?
+                {
+                    return Ok(Asked::Declined("its bytes were given up before"));
                 }
                 let mut cell = load_cell(tx, &id)?;
                 if this.is_leased(&id, &cell, &ask) {
@@ -355,10 +377,20 @@ enum Asked {
         /// Its outcome is to be found out.
         opened: bool,
     },
-    /// The bucket takes no writes, or a lease was granted since it was looked at.
+    /// The bucket takes no writes, the bytes were given up, or a lease was granted since it was looked
+    /// at.
     Declined(&'static str),
     /// The epoch changed meanwhile.
     Turned,
+}
+
+/// A question about a register, with what came along.
+struct Question {
+    ask: Ask<Record>,
+    /// That ride in the value.
+    bodies: Bodies,
+    /// Other bytes of the value: held in the same write that answers the question.
+    arrived: Option<Arrived>,
 }
 
 /// A row of a deleted bucket shows nothing; it is still rewritten when the voters change.

@@ -14,6 +14,7 @@ use crate::net::registers::{RegisterRequest, RegisterResponse};
 use crate::types::region::RegionId;
 
 use super::error::Unavailable;
+use super::hold::transfer_time;
 use super::register::Registers;
 
 /// Why a voter gave no answer.
@@ -109,8 +110,25 @@ impl Registers {
         to: RegionId,
         request: RegisterRequest,
     ) -> Result<RegisterResponse, PeerError> {
+        let limit = match &request {
+            // The bytes are waited for there, and synced.
+            RegisterRequest::Offer { change, .. } => {
+                limits::ACK_TIMEOUT + transfer_time(&change.blobs)
+            }
+            RegisterRequest::Adopt(_)
+            | RegisterRequest::Close { .. }
+            | RegisterRequest::Confirm(_)
+            | RegisterRequest::KeyNews { .. }
+            | RegisterRequest::Lease { .. }
+            | RegisterRequest::List { .. }
+            | RegisterRequest::Members
+            | RegisterRequest::Range { .. }
+            | RegisterRequest::Recall { .. }
+            | RegisterRequest::Record { .. }
+            | RegisterRequest::Release { .. }
+            | RegisterRequest::Remains => limits::REGISTER_ROUND_TIMEOUT,
+        };
         let request = Request::Register(Box::new(request));
-        let limit = limits::REGISTER_ROUND_TIMEOUT;
         match self.host().call(to, Class::Register, &request, limit).await? {
             Response::Register(response) => Ok(*response),
             other => Err(PeerError::Refused(format!("{to} answered {}", other.name()))),

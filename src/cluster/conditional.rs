@@ -1,9 +1,8 @@
 //! Changes of a key that its register decides: conditional ones, and every one where strong
 //! consistency is asked for.
 //!
-//! The bytes come first: a body that does not ride is held by `ack` regions before any voter is
-//! offered a value that names it (a chosen row must not name bytes that were lost with its origin);
-//! a body that rides goes with the offer. Then the register decides, the chosen row is merged here,
+//! A body that does not ride is held by `ack` regions before a value that names it can be chosen
+//! (`offer` says how); a body that rides goes with the value. Then the register decides, the chosen row is merged here,
 //! and it is answered.
 //!
 //! Invariants: the row is merged only when it is known to be chosen; what is refused was judged by
@@ -12,8 +11,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 
 use crate::env::Class;
 use crate::limits;
@@ -24,32 +25,21 @@ use crate::store::{self, SealedBlob};
 use crate::types::bucket::BucketConfig;
 use crate::types::event::Because;
 use crate::types::id::{BlobId, OpId};
-use crate::types::object::{BlobRef, Row, Version};
+use crate::types::object::{Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::Cluster;
-use super::active::UnderWay;
 use super::batch::blobs_of;
 use super::body::Body;
-use super::commit::{Decided, Stop, fill, merge_all, new_blobs};
+use super::commit::{Decided, Stop, fill, merge_all};
 use super::error::{Contested, Unavailable};
-use super::hold::{Holding, take_streams};
-use super::pending::{self, PendingEntry};
+use super::offer::{Holders, Offer};
+use super::pending;
 use super::register::{Operation, attach, fold, known};
 use super::view::Quorum;
 use super::write::{Decide, View, Write, Written};
-
-/// Bytes that regions hold for a value that is not chosen yet.
-struct Offered {
-    stamp: Stamp,
-    blobs: Vec<BlobId>,
-    /// This region too where it has them.
-    holders: Vec<RegionId>,
-    /// Nobody else decides about them until this is dropped.
-    _under_way: UnderWay,
-}
 
 /// What the end of an operation writes down.
 struct Settling {
@@ -125,7 +115,7 @@ struct Judge<E> {
     subject: RecordId,
     decide: Decide<E>,
     blobs: Vec<BlobId>,
-    holders: Vec<RegionId>,
+    holders: Holders,
     judgements: Arc<Judgements<E>>,
 }
 
@@ -160,7 +150,7 @@ impl<E: From<Unavailable>> Judge<E> {
         let records = (self.decide)(&View { records: &read }, stamp).map_err(Stop::Refused)?;
         let floor = current.map_or(Stamp::ZERO, |value| value.stamp);
         let mut decided = Decided { stamp, records, floor };
-        fill(&mut decided, self.cluster.region(), &self.blobs, &self.holders);
+        fill(&mut decided, self.cluster.region(), &self.blobs, &self.holders.named());
         let change = decided.records.iter().find(|(id, _)| *id == self.subject);
         let value = change.map(|(_, change)| after(current, change));
         Ok((decided, value))
@@ -225,7 +215,7 @@ impl Cluster {
         quorum.check()?;
         let Write { subject, mut bodies, decide } = write;
         let riding = riding_bodies(&bodies);
-        let offered = match bodies.iter().any(Body::needs_holders) {
+        let mut offer = match bodies.iter().any(Body::needs_holders) {
             true => Some(self.offer(&quorum, &subject, &mut bodies).await?),
             false => None,
         };
@@ -235,8 +225,8 @@ impl Cluster {
             cluster: self.clone(),
             subject: subject.clone(),
             decide,
-            blobs: offered.as_ref().map_or(Vec::new(), |offered| offered.blobs.clone()),
-            holders: offered.as_ref().map_or(Vec::new(), |offered| offered.holders.clone()),
+            blobs: offer.as_ref().map_or(Vec::new(), Offer::blobs),
+            holders: offer.as_ref().map_or_else(Holders::default, Offer::holders),
             judgements: judgements.clone(),
         };
         let operation = Operation {
@@ -245,7 +235,8 @@ impl Cluster {
             judge: Some(Arc::new(move |current, stamp| judge.judge(current, stamp))),
             bodies: riding,
         };
-        let ended = registers.run_among_voters(operation, limits::REGISTER_TIMEOUT).await?;
+        let limit = limits::REGISTER_TIMEOUT + offer.as_ref().map_or(Duration::ZERO, Offer::time);
+        let ended = registers.run_among_voters(operation, offer.as_mut(), limit).await?;
         let mut sealed = locals;
         if let Some(value) = known(&ended.outcome) {
             let bodies = registers.seal_bodies(&value.state, &ended.bodies).await;
@@ -261,13 +252,13 @@ impl Cluster {
             value: known(&outcome).cloned(),
             decided,
             sealed,
-            offered: offered.as_ref().map(|offered| offered.stamp).filter(|_| settled),
+            offered: offer.as_ref().map(Offer::stamp).filter(|_| settled),
             because,
         };
         let seq = self.settle_outcome(settling).await?;
         let mut acked: BTreeSet<RegionId> = ended.accepted_by;
-        acked.extend(offered.iter().flat_map(|offered| offered.holders.iter().copied()));
-        drop(offered);
+        acked.extend(offer.iter().flat_map(|offer| offer.holders().named()));
+        drop(offer);
         let Some(stamp) = stamp else {
             return Err(match (outcome, judgements.take_last()) {
                 (Outcome::Refused { .. }, Some(Err(why))) => why.into_error(),
@@ -299,53 +290,6 @@ impl Cluster {
             decide(view, stamp)
         });
         self.write_because(config, Write { subject, bodies, decide }, because).await
-    }
-
-    /// Has regions hold bytes that a value will name.
-    async fn offer(
-        &self,
-        quorum: &Quorum,
-        subject: &RecordId,
-        bodies: &mut [Body],
-    ) -> Result<Offered, Unavailable> {
-        let streams = take_streams(bodies);
-        let candidates = self.candidates(quorum, &streams);
-        let planned: Vec<RegionId> =
-            candidates.iter().copied().take(quorum.followers_needed()).collect();
-        let stamp = self.stamp(Stamp::ZERO);
-        let blobs: Vec<BlobRef> =
-            bodies.iter().filter(|b| b.needs_holders()).filter_map(|b| b.blob).collect();
-        let change = PendingChange {
-            stamp,
-            origin: self.region(),
-            incarnation: self.inner.incarnation,
-            followers: planned,
-            records: vec![(subject.clone(), Record::Row(Row::default()))],
-            blobs,
-        };
-        let under_way = self.inner.active.begin(stamp, subject.clone());
-        let locals: Vec<SealedBlob> = bodies.iter_mut().filter_map(|b| b.local.take()).collect();
-        let (cluster, noted) = (self.clone(), change.clone());
-        self.inner
-            .store
-            .write(move |tx| {
-                attach(tx, locals)?;
-                cluster.keep_clock(tx, stamp)?;
-                let since_ms = cluster.env().now_ms();
-                pending::note(tx, &PendingEntry::Offered { change: noted, since_ms })
-            })
-            .await?;
-        let mut holders = match quorum.followers_needed() {
-            0 => Vec::new(),
-            _ => {
-                let how = Holding::Offered;
-                self.hold_at_followers(quorum, &change, candidates, streams, how).await?
-            }
-        };
-        holders.extend(quorum.here.then(|| self.region()));
-        holders.sort_unstable();
-        let blobs = new_blobs(bodies);
-        Ok(Offered { stamp, blobs, holders, _under_way: under_way })
     }
 
     /// Merges what is known to be chosen, and what else the change sets where it is the one that
@@ -413,6 +357,13 @@ impl Cluster {
         Ok(Some(as_of(self.inner.store.read()?.record(id)?, &value)))
     }
 
+    /// Whether an operation, perhaps of an earlier life of this node, took effect, as far as the
+    /// key's register remembers: the stamp of the key, which is its own or a later one.
+    pub async fn took_effect(&self, id: &RecordId, op: OpId) -> Result<Option<Stamp>, Unavailable> {
+        let current = self.registers().look(id, limits::REGISTER_TIMEOUT).await?;
+        Ok(current.filter(|value| value.ops.contains(&op)).map(|value| value.stamp))
+    }
+
     /// A value whose bytes ride and did not come with it: some voter's record has them.
     pub(super) async fn learn_bodies(
         &self,
@@ -452,6 +403,19 @@ impl Cluster {
         Ok(())
     }
 
+    /// A follower that has not got bytes and value yet takes neither from now on; false while one
+    /// may still.
+    async fn is_refused_by_followers(&self, change: &PendingChange, since_ms: u64) -> bool {
+        let asked = change.followers.iter().map(|region| async move {
+            let request = Request::Settle(Box::new(change.clone()));
+            let answer = self.call(*region, Class::Log, &request, limits::ACK_TIMEOUT).await;
+            matches!(answer, Ok(Response::Settled { .. })) || !self.members().contains(*region)
+        });
+        let told = join_all(asked).await.into_iter().all(|told| told);
+        let kept_ms = u128::from(self.env().now_ms().saturating_sub(since_ms));
+        told || kept_ms >= limits::OFFER_KEPT_MAX.as_millis()
+    }
+
     /// True when a record names the offered bytes, or no value ever will.
     async fn is_offer_over(
         &self,
@@ -487,6 +451,9 @@ impl Cluster {
                 }
                 Ok(_) | Err(_) => {}
             }
+        }
+        if own && !self.is_refused_by_followers(change, since_ms).await {
+            return Ok(false);
         }
         // What is chosen is merged by this, and names its bytes from then on.
         match self.registers().look_and_fence(subject, limits::REGISTER_TIMEOUT).await {

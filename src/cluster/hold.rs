@@ -181,10 +181,25 @@ impl Cluster {
     async fn hold_at(
         &self,
         region: RegionId,
-        mut pending: PendingChange,
+        pending: PendingChange,
         streams: Streams,
         how: Holding,
     ) -> Result<RegionId, String> {
+        let ask = |pending| self.ask_to_hold(region, pending, how);
+        self.bring(region, pending, streams, ask).await
+    }
+
+    /// Sends a region the bytes of a change, and asks it for what it does with both.
+    pub(super) async fn bring<T, F>(
+        &self,
+        region: RegionId,
+        mut pending: PendingChange,
+        streams: Streams,
+        ask: impl FnOnce(PendingChange) -> F,
+    ) -> Result<T, String>
+    where
+        F: Future<Output = Result<T, String>>,
+    {
         let mut coming = Vec::new();
         for blob in &pending.blobs {
             let streamed = {
@@ -204,7 +219,7 @@ impl Cluster {
             self.note_follower(&mut pending, region).await?;
         }
         // The change follows its bytes on their heels: the follower waits for the last ones.
-        let asked = std::pin::pin!(self.ask_to_hold(region, pending.clone(), how));
+        let asked = std::pin::pin!(ask(pending));
         let lost = std::pin::pin!(lost_of(coming));
         match select(asked, lost).await {
             Either::Left((held, _)) => held,
@@ -349,7 +364,7 @@ async fn lost_of(coming: Vec<(BlobRef, oneshot::Receiver<Result<(), String>>)>) 
 }
 
 /// What the bytes of these blobs may take on a busy link or disk.
-fn transfer_time(blobs: &[BlobRef]) -> Duration {
+pub(super) fn transfer_time(blobs: &[BlobRef]) -> Duration {
     limits::CHUNK_TRANSFER_SLACK * blobs.iter().map(|blob| chunks_of(blob.len)).sum::<u32>()
 }
 

@@ -63,6 +63,7 @@ mod mend;
 mod metrics;
 mod migrate;
 mod names;
+mod offer;
 mod outlet;
 mod pending;
 mod place;

@@ -16,7 +16,7 @@ use crate::net::message::{Fate, PendingChange, Request, Response};
 use crate::store::{self, Snapshot, Table, Tx};
 use crate::types::event::Because;
 use crate::types::id::{BlobId, BucketId};
-use crate::types::object::{Content, HoldState, Holding};
+use crate::types::object::{Content, HoldState, Holding, Row};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
@@ -172,6 +172,12 @@ fn is_known(
         }
     }
     Ok(true)
+}
+
+/// Only bytes are held: what will name them is not known.
+fn is_offer(change: &PendingChange) -> bool {
+    let unknown = |record: &Record| matches!(record, Record::Row(row) if *row == Row::default());
+    change.records.iter().all(|(_, record)| unknown(record))
 }
 
 /// Ends the pending changes with these stamps that were settled by what `tx` merged.
@@ -375,7 +381,9 @@ impl Cluster {
             .write(move |tx| match load(tx, change.stamp)? {
                 Some(PendingEntry::Held { .. } | PendingEntry::Offered { .. }) => Ok(true),
                 Some(PendingEntry::Refused { .. }) => Ok(false),
-                None if is_known(&change.records, |id| tx.record(id))? => Ok(true),
+                None if !is_offer(&change) && is_known(&change.records, |id| tx.record(id))? => {
+                    Ok(true)
+                }
                 None => {
                     let refused = PendingEntry::Refused { since_ms: now_ms };
                     tx.put(Table::Pending, &key(change.stamp), &refused)?;

@@ -33,6 +33,7 @@ use super::cells::{load_cell, save_cell};
 use super::error::Unavailable;
 use super::keys::Accepted;
 use super::lease::Leases;
+use super::offer::Offer;
 
 /// Decides on the current state: `Some` changes it under this stamp, `None` refuses.
 pub(super) type Judge =
@@ -228,17 +229,19 @@ impl Registers {
             }
         }
         let id = operation.id.clone();
-        let ended = self.run_among_voters(operation, limit).await?;
+        let ended = self.run_among_voters(operation, None, limit).await?;
         if let Some(value) = known(&ended.outcome) {
             self.fold(&id, value, &ended.bodies).await?;
         }
         Ok(ended.outcome)
     }
 
-    /// The same without folding, where there are other voters.
+    /// The same without folding, where there are other voters. `offer` is of the bytes that the
+    /// operation's value names.
     pub(super) async fn run_among_voters(
         &self,
         operation: Operation,
+        offer: Option<&mut Offer>,
         limit: Duration,
     ) -> Result<Ended, Unavailable> {
         self.host().metrics().register_operations.inc();
@@ -246,14 +249,14 @@ impl Registers {
         if kind != Kind::Read {
             self.let_go(&operation.id);
         }
-        self.run_kind(operation, kind, limit).await
+        self.run_kind(operation, kind, offer, limit).await
     }
 
     /// Has what a register holds accepted again, by the present voters.
     pub(super) async fn rewrite(&self, id: &RecordId, limit: Duration) -> Result<(), Unavailable> {
         let (id, op) = (id.clone(), self.fresh_op());
         let operation = Operation { id: id.clone(), op, judge: None, bodies: Vec::new() };
-        let ended = self.run_kind(operation, Kind::Rewrite, limit).await?;
+        let ended = self.run_kind(operation, Kind::Rewrite, None, limit).await?;
         if let Some(value) = known(&ended.outcome) {
             self.fold(&id, value, &ended.bodies).await?;
         }

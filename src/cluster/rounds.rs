@@ -20,6 +20,7 @@ use crate::types::region::RegionId;
 use super::ask::{Missed, odd};
 use super::batch::riding;
 use super::error::Unavailable;
+use super::offer::Offer;
 use super::register::{Ended, Operation, Registers};
 
 /// What is learnt on the way, also when the way ends early.
@@ -60,11 +61,12 @@ impl Registers {
         &self,
         operation: Operation,
         kind: Kind,
+        offer: Option<&mut Offer>,
         limit: Duration,
     ) -> Result<Ended, Unavailable> {
         let id = operation.id.clone();
         let mut notes = Notes::default();
-        let rounds = self.run_rounds(operation, kind, &mut notes);
+        let rounds = Box::pin(self.run_rounds(operation, kind, offer, &mut notes));
         match self.host().env().timeout(limit, rounds).await {
             Ok(ended) => {
                 let (outcome, accepted_by) = ended?;
@@ -81,115 +83,27 @@ impl Registers {
         &self,
         operation: Operation,
         kind: Kind,
+        offer: Option<&mut Offer>,
         notes: &mut Notes,
     ) -> Result<(Outcome<Record>, BTreeSet<RegionId>), Unavailable> {
-        let id = operation.id.clone();
-        let row = self.host().store().read()?.record(&id)?.as_ref().map(row_value);
-        let mut electorate = self.host().members().electorate().clone();
+        let row = self.host().store().read()?.record(&operation.id)?.as_ref().map(row_value);
+        let electorate = self.host().members().electorate().clone();
         let plan = self.plan(&operation, kind, row);
-        let mut proposer = Proposer::new(plan).among(electorate.clone());
-        let (tell, mut heard) = mpsc::channel(limits::VOTERS_MAX * 4);
-        let (mut round, mut attempt) = (0, 0);
-        let warm = match operation.judge {
-            Some(_) => self.state().take_warm(&id, self.host().env().monotonic()),
-            None => None,
+        let proposer = Proposer::new(plan).among(electorate.clone());
+        let (tell, heard) = mpsc::channel(limits::VOTERS_MAX * 4);
+        let registers = self;
+        let rounds = Rounds {
+            registers,
+            operation,
+            offer,
+            electorate,
+            proposer,
+            round: 0,
+            tell,
+            heard,
+            notes,
         };
-        let mut step = proposer.start(warm);
-        loop {
-            notes.may_have_happened = proposer.may_have_happened();
-            step = match step {
-                Step::Ask(ask) => {
-                    round += 1;
-                    let bodies = self.bodies_of(&ask, &operation, notes).await?;
-                    self.ask_everyone(&id, (&ask, &bodies), &electorate, round, &tell);
-                    Step::Wait
-                }
-                Step::Judge { current, floor } => {
-                    let floor = (floor, electorate.epoch());
-                    self.judge(&operation, &mut proposer, current.as_ref(), floor)
-                }
-                Step::Retry => {
-                    attempt += 1;
-                    self.host().metrics().register_retries.inc();
-                    self.pause(attempt).await;
-                    proposer.retry()
-                }
-                Step::Wait => {
-                    let news: Heard = heard.recv().await.expect("this end holds a sender too");
-                    match news.answer {
-                        _ if news.round != round => Step::Wait,
-                        Ok((answer, bodies)) => {
-                            notes.voters.remove(&news.from);
-                            notes.bodies.extend(bodies);
-                            proposer.handle(news.from, answer)
-                        }
-                        Err(Missed::Moved(newer)) if newer.epoch() > electorate.epoch() => {
-                            electorate = newer.clone();
-                            proposer.moved(newer)
-                        }
-                        Err(Missed::Moved(_)) => proposer.failed(news.from),
-                        Err(Missed::Failed(why)) => {
-                            notes.voters.insert(news.from, why);
-                            proposer.failed(news.from)
-                        }
-                    }
-                }
-                Step::Done(mut outcome) => {
-                    if let Outcome::Chosen { warm, .. } = &mut outcome
-                        && let Some(warm) = warm.take()
-                    {
-                        self.state().keep_warm(&id, warm, self.host().env().monotonic());
-                    }
-                    return Ok((outcome, proposer.accepted_by().clone()));
-                }
-            };
-        }
-    }
-
-    /// The bodies that ride in a value that is offered: the operation's own, what voters gave, or
-    /// what is on this disk.
-    async fn bodies_of(
-        &self,
-        ask: &Ask<Record>,
-        operation: &Operation,
-        notes: &Notes,
-    ) -> Result<Bodies, Unavailable> {
-        let Ask::Accept { value, .. } = ask else { return Ok(Vec::new()) };
-        let mut bodies = Vec::new();
-        for blob in riding(&value.state) {
-            let own = operation.bodies.iter().find(|(id, _)| *id == blob.id);
-            let known = own.map(|(_, bytes)| bytes).or_else(|| notes.bodies.get(&blob.id));
-            let bytes = match known {
-                Some(bytes) => Some(bytes.clone()),
-                None => self.host().store().chunk(&blob, 0).await?.map(|(bytes, _)| bytes),
-            };
-            bodies.extend(bytes.map(|bytes| (blob.id, bytes)));
-        }
-        Ok(bodies)
-    }
-
-    /// Each voter is asked by a task of its own, so that one who is slower than a majority gets the
-    /// question all the same.
-    fn ask_everyone(
-        &self,
-        id: &RecordId,
-        (ask, bodies): (&Ask<Record>, &Bodies),
-        electorate: &Electorate,
-        round: u64,
-        tell: &mpsc::Sender<Heard>,
-    ) {
-        let voters: Vec<RegionId> = electorate.everyone().into_iter().collect();
-        for from in voters.clone() {
-            let (this, tell, epoch) = (self.clone(), tell.clone(), electorate.epoch());
-            let (id, ask, bodies) = (id.clone(), ask.clone(), bodies.clone());
-            let voters = voters.clone();
-            self.host().env().spawn("register-ask", async move {
-                let request = RegisterRequest::Record { epoch, voters, id, ask, bodies };
-                let answer = this.ask_one(from, epoch, request).await;
-                // Nobody listens once the operation has its outcome.
-                let _ = tell.send(Heard { round, from, answer }).await;
-            });
-        }
+        rounds.drive().await
     }
 
     async fn ask_one(
@@ -223,5 +137,193 @@ impl Registers {
         let needed = members.majority() - usize::from(members.is_voter(own));
         let farthest = needed.checked_sub(1).and_then(|at| others.get(at));
         farthest.and_then(|region| peers.rtt(*region)).unwrap_or_default()
+    }
+}
+
+/// One operation on its way.
+struct Rounds<'a> {
+    registers: &'a Registers,
+    operation: Operation,
+    offer: Option<&'a mut Offer>,
+    electorate: Electorate,
+    proposer: Proposer<Record>,
+    /// Of the question that was asked last.
+    round: u64,
+    tell: mpsc::Sender<Heard>,
+    heard: mpsc::Receiver<Heard>,
+    notes: &'a mut Notes,
+}
+
+impl Rounds<'_> {
+    async fn drive(mut self) -> Result<(Outcome<Record>, BTreeSet<RegionId>), Unavailable> {
+        let registers = self.registers;
+        let (state, env) = (registers.state(), registers.host().env());
+        let warm = match self.operation.judge {
+            Some(_) => state.take_warm(&self.operation.id, env.monotonic()),
+            None => None,
+        };
+        let (mut step, mut attempt) = (self.proposer.start(warm), 0);
+        loop {
+            self.notes.may_have_happened = self.proposer.may_have_happened();
+            step = match step {
+                Step::Ask(ask) => self.ask(ask).await?,
+                Step::Judge { current, floor } => {
+                    if let Some(offer) = &mut self.offer {
+                        offer.name_holders(&self.electorate).await?;
+                    }
+                    let floor = (floor, self.electorate.epoch());
+                    let current = current.as_ref();
+                    registers.judge(&self.operation, &mut self.proposer, current, floor)
+                }
+                Step::Retry => {
+                    attempt += 1;
+                    registers.host().metrics().register_retries.inc();
+                    registers.pause(attempt).await;
+                    self.proposer.retry()
+                }
+                Step::Wait => self.hear().await,
+                Step::Done(mut outcome) => {
+                    if let Outcome::Chosen { warm, .. } = &mut outcome
+                        && let Some(warm) = warm.take()
+                    {
+                        state.keep_warm(&self.operation.id, warm, env.monotonic());
+                    }
+                    return Ok((outcome, self.proposer.accepted_by().clone()));
+                }
+            };
+        }
+    }
+
+    async fn ask(&mut self, ask: Ask<Record>) -> Result<Step<Record>, Unavailable> {
+        self.round += 1;
+        let bodies = self.bodies_of(&ask).await?;
+        if let Some(offer) = &mut self.offer {
+            if let (Ask::Accept { .. }, Some(first)) = (&ask, offer.first()) {
+                return Ok(Box::pin(self.ask_first(first, ask, bodies)).await);
+            }
+            offer.begin();
+        }
+        self.ask_all(&ask, &bodies, None);
+        Ok(Step::Wait)
+    }
+
+    /// One voter gets the value together with the bytes that it names; the others when it has both.
+    async fn ask_first(
+        &mut self,
+        first: RegionId,
+        ask: Ask<Record>,
+        bodies: Bodies,
+    ) -> Step<Record> {
+        let (epoch, voters) = self.epoch_and_voters();
+        let Some(offer) = &mut self.offer else { return Step::Wait };
+        let (registers, id) = (self.registers, self.operation.id.clone());
+        let (its_ask, its_bodies) = (ask.clone(), bodies.clone());
+        let asked = offer.hold_with(first, |change| async move {
+            let (change, ask, bodies) = (Box::new(change), its_ask, its_bodies);
+            let request = RegisterRequest::Offer { change, epoch, voters, id, ask, bodies };
+            // Apart from failures of the way: those are said by the inner one.
+            Ok(registers.ask_of_epoch(first, epoch, request).await)
+        });
+        let answer = match asked.await {
+            Some(Ok(answer)) => answer,
+            Some(Err(why)) => Err(Missed::Failed(why)),
+            None => Err(Missed::Failed("made no progress".to_owned())),
+        };
+        let step = match answer {
+            Ok(RegisterResponse::Record { answer, .. }) => {
+                offer.held_by(vec![first]);
+                let accepted = matches!(*answer, Answer::Accepted { .. });
+                let step = self.proposer.handle(first, *answer);
+                if accepted {
+                    self.ask_all(&ask, &bodies, Some(first));
+                    return step;
+                }
+                step
+            }
+            Ok(other) => {
+                offer.begin();
+                self.notes.voters.insert(first, odd(other));
+                self.proposer.withheld(first)
+            }
+            Err(missed) => {
+                offer.begin();
+                self.missed(first, missed)
+            }
+        };
+        // Nobody else gets what one voter did not take.
+        let others = self.electorate.everyone().into_iter().filter(|voter| *voter != first);
+        others.fold(step, |step, voter| match step {
+            Step::Wait => self.proposer.withheld(voter),
+            step => step,
+        })
+    }
+
+    /// Each voter is asked by a task of its own, so that one who is slower than a majority gets the
+    /// question all the same.
+    fn ask_all(&self, ask: &Ask<Record>, bodies: &Bodies, but: Option<RegionId>) {
+        let (epoch, voters) = self.epoch_and_voters();
+        for from in voters.iter().copied().filter(|voter| Some(*voter) != but) {
+            let (this, tell, round) = (self.registers.clone(), self.tell.clone(), self.round);
+            let (id, ask, bodies) = (self.operation.id.clone(), ask.clone(), bodies.clone());
+            let voters = voters.clone();
+            self.registers.host().env().spawn("register-ask", async move {
+                let request = RegisterRequest::Record { epoch, voters, id, ask, bodies };
+                let answer = this.ask_one(from, epoch, request).await;
+                // Nobody listens once the operation has its outcome.
+                let _ = tell.send(Heard { round, from, answer }).await;
+            });
+        }
+    }
+
+    fn epoch_and_voters(&self) -> (u64, Vec<RegionId>) {
+        (self.electorate.epoch(), self.electorate.everyone().into_iter().collect())
+    }
+
+    /// The next answer to the question that was asked last.
+    async fn hear(&mut self) -> Step<Record> {
+        let news = self.heard.recv().await.expect("this end holds a sender too");
+        match news.answer {
+            _ if news.round != self.round => Step::Wait,
+            Ok((answer, bodies)) => {
+                self.notes.voters.remove(&news.from);
+                self.notes.bodies.extend(bodies);
+                self.proposer.handle(news.from, answer)
+            }
+            Err(missed) => self.missed(news.from, missed),
+        }
+    }
+
+    fn missed(&mut self, voter: RegionId, missed: Missed) -> Step<Record> {
+        match missed {
+            Missed::Moved(newer) if newer.epoch() > self.electorate.epoch() => {
+                self.electorate = newer.clone();
+                self.proposer.moved(newer)
+            }
+            Missed::Moved(_) => self.proposer.failed(voter),
+            Missed::Failed(why) => {
+                self.notes.voters.insert(voter, why);
+                self.proposer.failed(voter)
+            }
+        }
+    }
+
+    /// The bodies that ride in a value that is offered: the operation's own, what voters gave, or
+    /// what is on this disk.
+    async fn bodies_of(&self, ask: &Ask<Record>) -> Result<Bodies, Unavailable> {
+        let Ask::Accept { value, .. } = ask else { return Ok(Vec::new()) };
+        let mut bodies = Vec::new();
+        for blob in riding(&value.state) {
+            let own = self.operation.bodies.iter().find(|(id, _)| *id == blob.id);
+            let known = own.map(|(_, bytes)| bytes).or_else(|| self.notes.bodies.get(&blob.id));
+            let bytes = match known {
+                Some(bytes) => Some(bytes.clone()),
+                None => {
+                    let store = self.registers.host().store();
+                    store.chunk(&blob, 0).await?.map(|(bytes, _)| bytes)
+                }
+            };
+            bodies.extend(bytes.map(|bytes| (blob.id, bytes)));
+        }
+        Ok(bodies)
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::limits;
 use crate::net::message::PendingChange;
-use crate::store::{self, BlobWriter, SealedBlob};
+use crate::store::{self, BlobWriter, SealedBlob, Tx};
 use crate::types::id::BlobId;
 use crate::types::object::BlobRef;
 use crate::types::region::RegionId;
@@ -20,6 +20,7 @@ use crate::types::region::RegionId;
 use super::Cluster;
 use super::hold::Holding;
 use super::pending::{self, PendingEntry};
+use super::register::attach;
 
 struct Stage {
     /// `None` once the bytes were sealed.
@@ -55,6 +56,43 @@ impl Stages {
 
     fn take(&self, from: RegionId, blob: BlobId) -> Option<Arc<tokio::sync::Mutex<Stage>>> {
         Some(self.entries().remove(&(from, blob))?.stage)
+    }
+}
+
+/// A change all of whose bytes are here, sealed but named by nothing.
+pub(super) struct Arrived {
+    change: PendingChange,
+    sealed: Vec<SealedBlob>,
+    /// Nobody else takes the same bytes in meanwhile.
+    _stages: Vec<tokio::sync::OwnedMutexGuard<Stage>>,
+}
+
+impl Arrived {
+    /// Keeps bytes and change; false where the change was refused for ever.
+    pub(super) fn keep(
+        self,
+        tx: &mut Tx<'_>,
+        how: Holding,
+        now_ms: u64,
+    ) -> Result<bool, store::Error> {
+        let change = self.change;
+        match pending::load(tx, change.stamp)? {
+            Some(PendingEntry::Refused { .. }) => return Ok(false),
+            Some(PendingEntry::Held { .. } | PendingEntry::Offered { .. }) => return Ok(true),
+            None => {}
+        }
+        attach(tx, self.sealed)?;
+        match how {
+            Holding::Offered => {
+                pending::note(tx, &PendingEntry::Offered { change, since_ms: now_ms })?;
+            }
+            Holding::Pending => {
+                if !pending::is_settled(&change.records, |id| tx.record(id))? {
+                    pending::note(tx, &PendingEntry::held(change, now_ms))?;
+                }
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -112,14 +150,28 @@ impl Cluster {
         Ok(())
     }
 
-    /// Holds a change with its bytes, durably; those that are still on their way here are waited
-    /// for. An error says why it is not held.
+    /// Holds a change with its bytes, durably. An error says why it is not held.
     pub(super) async fn hold(
         &self,
         from: RegionId,
         change: PendingChange,
         how: Holding,
     ) -> Result<(), String> {
+        let arrived = self.gather(from, change).await?;
+        let now_ms = self.env().now_ms();
+        let kept = self.inner.store.write(move |tx| arrived.keep(tx, how, now_ms)).await;
+        match kept.map_err(|why| why.to_string())? {
+            true => Ok(()),
+            false => Err("it was given up before".to_owned()),
+        }
+    }
+
+    /// Waits for the bytes of a change that are still on their way here.
+    pub(super) async fn gather(
+        &self,
+        from: RegionId,
+        change: PendingChange,
+    ) -> Result<Arrived, String> {
         if change.origin != from {
             return Err("only its origin may ask to hold a change".to_owned());
         }
@@ -137,38 +189,7 @@ impl Cluster {
             }
             stages.push(stage);
         }
-        let now_ms = self.env().now_ms();
-        let kept = self
-            .inner
-            .store
-            .write(move |tx| {
-                match pending::load(tx, change.stamp)? {
-                    Some(PendingEntry::Refused { .. }) => return Ok(false),
-                    Some(PendingEntry::Held { .. } | PendingEntry::Offered { .. }) => {
-                        return Ok(true);
-                    }
-                    None => {}
-                }
-                for sealed in sealed {
-                    tx.attach(sealed)?;
-                }
-                match how {
-                    Holding::Offered => {
-                        let since_ms = now_ms;
-                        pending::note(tx, &PendingEntry::Offered { change, since_ms })?;
-                    }
-                    Holding::Pending => {
-                        if !pending::is_settled(&change.records, |id| tx.record(id))? {
-                            pending::note(tx, &PendingEntry::held(change, now_ms))?;
-                        }
-                    }
-                }
-                Ok::<_, store::Error>(true)
-            })
-            .await
-            .map_err(|why| why.to_string())?;
-        drop(stages);
-        if kept { Ok(()) } else { Err("it was given up before".to_owned()) }
+        Ok(Arrived { change, sealed, _stages: stages })
     }
 
     fn holds_blob(&self, blob: &BlobRef) -> Result<bool, String> {

@@ -361,7 +361,7 @@ pub struct LogHead {
 }
 
 /// A change that waits for its publication.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PendingChange {
     pub stamp: Stamp,
     pub origin: RegionId,

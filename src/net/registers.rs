@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::logic::lease::LeaseNo;
 use crate::logic::register::{Answer, Ask};
+use crate::net::message::PendingChange;
 use crate::types::id::{BlobId, BucketId, Incarnation};
 use crate::types::members::Members;
 use crate::types::name::{AccessKeyId, BucketName, ObjectKey};
@@ -20,7 +21,6 @@ pub type Bodies = Vec<(BlobId, Bytes)>;
 
 /// A question about registers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "one a question, and never kept")]
 pub enum RegisterRequest {
     /// To the acceptor of a record's register, by one who counts these voters.
     Record {
@@ -61,6 +61,16 @@ pub enum RegisterRequest {
     Recall { id: RecordId },
     /// I have let go what I asked for up to this.
     Release { id: RecordId, upto: LeaseNo },
+    /// The same as [`RegisterRequest::Record`], of a value whose bytes come too: hold them, and in
+    /// the same write answer the question. `Record` is answered only where the bytes are held.
+    Offer {
+        change: Box<PendingChange>,
+        epoch: u64,
+        voters: Vec<RegionId>,
+        id: RecordId,
+        ask: Ask<Record>,
+        bodies: Bodies,
+    },
 }
 
 /// Keys of one bucket.

@@ -324,6 +324,15 @@ impl<V: State> Proposer<V> {
         Step::Retry
     }
 
+    /// A voter never gets the question that was asked last: what it offers goes to others first,
+    /// who did not take it.
+    pub fn withheld(&mut self, from: RegionId) -> Step<V> {
+        if let Phase::Offering { refused, .. } = &mut self.phase {
+            refused.insert(from);
+        }
+        self.failed(from)
+    }
+
     /// Answers `Step::Judge`: the change makes `state`, under a stamp above the floor.
     pub fn propose(&mut self, state: V, stamp: Stamp) -> Step<V> {
         let Phase::Judging(judged) = std::mem::replace(&mut self.phase, Phase::Idle) else {
