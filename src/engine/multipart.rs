@@ -6,7 +6,7 @@
 //! nobody from then on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ use crate::types::encryption::{SecretBytes, Sse};
 use crate::types::id::{BlobId, Hash, OpId, UploadId};
 use crate::types::name::{AccountId, BucketName, ObjectKey};
 use crate::types::object::{
-    BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, Content, ETag, ObjectMeta, PartRef,
+    BlobRef, Checksum, ChecksumAlgorithm, ChecksumKind, Content, ETag, ObjectMeta, PartRef, Row,
 };
 use crate::types::range::ByteRange;
 use crate::types::record::{PartRecord, Record, RecordId, UploadRecord, UploadState};
@@ -220,20 +220,62 @@ impl Engine {
         let numbers = self.gather_parts(&complete).await?;
         let (config, subject) = (place.config.clone(), place.row_id(&complete.key));
         let (complete, keeping, room) = (Arc::new(complete), place.keeping, place.room);
-        let judged = complete.clone();
+        let (judged, listed) = (complete.clone(), numbers.clone());
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
-            completion(&place, &judged, &numbers, view, stamp)
+            completion(&place, &judged, &listed, view, stamp)
         });
         let write = Write { subject, bodies: Vec::new(), decide };
-        let written = if complete.conditions.is_empty() && !self.is_linearizable(&config) {
-            self.write(&config, write).await?
+        let stamp = if complete.conditions.is_empty() && !self.is_linearizable(&config) {
+            self.write(&config, write).await?.stamp
         } else {
             // Asked for again, it is the same change.
-            let op = Some(op_of(complete.upload));
-            self.write_linearizable(&config, write, op).await?
+            let op = op_of(complete.upload);
+            match self.write_linearizable(&config, write, Some(op)).await {
+                Ok(written) => written.stamp,
+                Err(Error::ConditionalConflict) => {
+                    Box::pin(self.recover_completion(&config, &complete, numbers)).await?
+                }
+                Err(why) => return Err(why),
+            }
         };
         let place = Place { name: complete.bucket.clone(), config, keeping, room };
-        self.completed(&place, &complete, written.stamp).await
+        self.completed(&place, &complete, stamp).await
+    }
+
+    /// A crash may have come between a completion's choice and its record here: then the object is
+    /// made, and the upload is ended now. The stamp of the object.
+    async fn recover_completion(
+        &self,
+        config: &Arc<BucketConfig>,
+        complete: &Arc<CompleteUpload>,
+        numbers: Vec<u16>,
+    ) -> Result<Stamp, Error> {
+        let (upload, row) = (complete.upload, RecordId::Row(config.id, complete.key.clone()));
+        let took_effect = self.cluster.took_effect(&row, op_of(upload)).await?;
+        let Some(latest) = took_effect else { return Err(Error::ConditionalConflict) };
+        let (judged, made) = (complete.clone(), Arc::new(Mutex::new(latest)));
+        let found = made.clone();
+        let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
+            let record = open_record(view, upload)?;
+            let stored = part_records(view, upload, &numbers)?;
+            let whole =
+                parts::assemble(&judged.parts, &stored, record.checksum).map_err(refused)?;
+            // Where it was overwritten since, nothing shows its stamp any more.
+            let stamps = match view.record(&row)? {
+                Some(Record::Row(row)) => made_of(&row, &whole.parts),
+                Some(other) => return Err(mismatch(&other)),
+                None => None,
+            };
+            let object = stamps.unwrap_or(latest);
+            *found.lock().expect("no holder of this lock panics") = object;
+            let mut records = end_parts(view, upload, &numbers, stamp)?;
+            let ended = UploadRecord { stamp, state: UploadState::Completed(object), ..record };
+            records.push((RecordId::Upload(upload), Record::Upload(Box::new(ended))));
+            Ok(records)
+        });
+        let subject = RecordId::Upload(upload);
+        self.write(config, Write { subject, bodies: Vec::new(), decide }).await?;
+        Ok(*made.lock().expect("no holder of this lock panics"))
     }
 
     pub async fn abort_upload(
@@ -426,6 +468,17 @@ fn op_of(upload: UploadId) -> OpId {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&Hash::of(&upload.0.to_bytes()).0[..16]);
     OpId(u128::from_le_bytes(bytes))
+}
+
+/// The version that has these parts.
+fn made_of(row: &Row, parts: &[PartRef]) -> Option<Stamp> {
+    let blobs = |parts: &[PartRef]| parts.iter().map(|part| part.blob).collect::<Vec<_>>();
+    let wanted = blobs(parts);
+    let made = row.versions.iter().find(|version| match &version.content {
+        Content::Object(meta) => blobs(&meta.parts) == wanted,
+        Content::Marker | Content::Tombstone => false,
+    });
+    made.map(|version| version.stamp)
 }
 
 /// Everything that a completion changes.

@@ -15,6 +15,7 @@
 )]
 #![allow(unreachable_pub, reason = "modules of a test program")]
 
+mod completions;
 mod conditional;
 #[allow(dead_code, reason = "faults that the store's own tests inject")]
 mod disk;
