@@ -278,6 +278,9 @@ pub const REGISTER_ROUND_TIMEOUT: Duration = Duration::from_secs(2);
 pub const REGISTER_PAUSE_MIN: Duration = Duration::from_millis(20);
 pub const REGISTER_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// Deleted buckets whose registers are looked for at once.
+pub const GONE_BUCKETS_PAGE: usize = 64;
+
 /// An acceptor that hears no outcome of what it accepted for this long reads the register itself.
 pub const REGISTER_SILENCE: Duration = Duration::from_secs(5);
 

@@ -36,6 +36,26 @@ pub(super) struct Open {
     pub(super) since_ms: u64,
 }
 
+/// Lets registers of a bucket go, up to a page of them; how many.
+pub(super) fn drop_some(tx: &mut Tx<'_>, bucket: BucketId) -> Result<usize, store::Error> {
+    let prefix = |kind| [kind, store::row_prefix(bucket).as_slice()].concat();
+    let cells: Vec<(Vec<u8>, Cell<Record>)> =
+        tx.scan(Table::Register, &prefix(CELL), None, PAGE)?;
+    let notes: Vec<(Vec<u8>, Open)> = tx.scan(Table::Register, &prefix(OPEN), None, PAGE)?;
+    let keys = cells.iter().map(|(key, _)| key).chain(notes.iter().map(|(key, _)| key));
+    for key in keys {
+        tx.delete(Table::Register, key)?;
+    }
+    Ok(cells.len() + notes.len())
+}
+
+/// Whether anything is kept of a bucket's registers.
+pub(super) fn has_some(view: &Snapshot, bucket: BucketId) -> Result<bool, store::Error> {
+    let prefix = [CELL, store::row_prefix(bucket).as_slice()].concat();
+    let first: Vec<(Vec<u8>, Cell<Record>)> = view.scan(Table::Register, &prefix, None, 1)?;
+    Ok(!first.is_empty())
+}
+
 pub(super) fn cell_key(id: &RecordId) -> Vec<u8> {
     [CELL, store::record_key(id).as_slice()].concat()
 }

@@ -99,8 +99,11 @@ fn name_row(record: Option<Record>) -> Option<RowValue<NameState>> {
     }
 }
 
+/// Prefix of [`Table::Local`]: [`Closed`] by bucket.
+const CLOSED: &[u8] = b"closed/";
+
 fn closed_key(bucket: BucketId) -> Vec<u8> {
-    [&b"closed/"[..], &bucket.0].concat()
+    [CLOSED, &bucket.0].concat()
 }
 
 /// Whether this region takes no writes for the bucket: to be asked in the same change as the write.
@@ -116,6 +119,37 @@ pub(super) fn closed(tx: &Tx<'_>, bucket: BucketId) -> Result<bool, store::Error
         None => false,
     };
     Ok(!reopened)
+}
+
+/// The next buckets, in order of their ids, that this region closed, and which of them are gone: of
+/// those the name stands for nothing, or for another bucket. Whoever freed the name had it from
+/// every member that it closed the bucket durably, and ids are used once, so that no change of a
+/// bucket that is gone is ever accepted again.
+pub(super) fn next_gone(
+    view: &store::Snapshot,
+    after: &mut Option<BucketId>,
+) -> Result<Vec<BucketId>, store::Error> {
+    let from = after.map(closed_key);
+    let page: Vec<(Vec<u8>, Closed)> =
+        view.scan(Table::Local, CLOSED, from.as_deref(), limits::GONE_BUCKETS_PAGE)?;
+    let (mut gone, mut last) = (Vec::new(), None);
+    for (key, note) in page {
+        let id = key.strip_prefix(CLOSED).and_then(|id| id.try_into().ok());
+        let Some(bucket) = id.map(BucketId) else { continue };
+        last = Some(bucket);
+        let Some(row) = name_row(view.record(&RecordId::Name(note.name))?) else { continue };
+        let is_gone = match row.state {
+            NameState::Free => row.stamp > note.stamp,
+            NameState::Active(config)
+            | NameState::Deleting(config)
+            | NameState::SoftDeleted(SoftDeleted { config, .. }) => {
+                config.id != bucket && row.stamp > note.stamp
+            }
+        };
+        gone.extend(is_gone.then_some(bucket));
+    }
+    *after = last;
+    Ok(gone)
 }
 
 /// A deletion under way is told from a stuck one by the time in its stamp.

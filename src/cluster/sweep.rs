@@ -1,5 +1,6 @@
 //! Looks after what this voter accepted: a value of which nothing more is heard is brought to its
-//! end, and a name that is being deleted for too long is set back.
+//! end, a name that is being deleted for too long is set back, and registers of a bucket that is
+//! gone are dropped.
 
 use std::sync::atomic::Ordering;
 
@@ -8,10 +9,11 @@ use tokio::sync::watch;
 
 use crate::limits;
 use crate::store::{self, Table};
+use crate::types::id::BucketId;
 use crate::types::record::RecordId;
 
-use super::cells::{OPEN, Open, PAGE, reduce};
-use super::names::{NameAge, name_age, name_value};
+use super::cells::{OPEN, Open, PAGE, drop_some, has_some, reduce};
+use super::names::{self, NameAge, name_age, name_value};
 use super::register::Registers;
 use super::standing::Standing;
 
@@ -32,8 +34,12 @@ impl Registers {
         if self.state().acceptor.standing() != Standing::Serving {
             return;
         }
+        let mut after = None;
         loop {
             host.env().sleep(limits::REGISTER_SILENCE).await;
+            if let Err(why) = self.drop_gone(&mut after).await {
+                tracing::error!(%why, "registers of deleted buckets cannot be dropped");
+            }
             if let Err(why) = self.sweep().await {
                 tracing::error!(%why, "registers cannot be looked after");
             }
@@ -71,6 +77,23 @@ impl Registers {
             .await;
         }
         self.state().acceptor.open.store(open, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Lets registers of buckets go that are gone: of each a page at a time.
+    async fn drop_gone(&self, after: &mut Option<BucketId>) -> Result<(), store::Error> {
+        let gone: Vec<BucketId> = {
+            let view = self.host().store().read()?;
+            let mut gone = names::next_gone(&view, after)?;
+            let has_some = gone.iter().map(|bucket| has_some(&view, *bucket));
+            let has_some = has_some.collect::<Result<Vec<bool>, _>>()?;
+            let mut has_some = has_some.into_iter();
+            gone.retain(|_| has_some.next() == Some(true));
+            gone
+        };
+        for bucket in gone {
+            while self.host().store().write(move |tx| drop_some(tx, bucket)).await? > 0 {}
+        }
         Ok(())
     }
 

@@ -6,11 +6,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::world::{self, World};
+use crate::cluster::cells::CELL;
 use crate::cluster::{Cluster, CreateOutcome, DeleteOutcome, RestoreOutcome, Unavailable};
 use crate::limits;
+use crate::logic::register::acceptor::Cell;
+use crate::store::{self, Table};
 use crate::types::bucket::{Ack, BucketConfig, Consistency, Location, Versioning};
 use crate::types::id::BucketId;
 use crate::types::name::{AccountId, BucketName};
+use crate::types::record::Record;
 
 const THREE: [&str; 3] = ["fra", "iad", "nrt"];
 
@@ -235,6 +239,62 @@ async fn of_bringing_back_and_ending_early_at_the_same_time_one_is_done() {
             assert_eq!(id_at(&world.at(code), "photos").await.is_some(), back, "seed {seed}");
         }
     }
+}
+
+/// Registers of keys that a region keeps, of one bucket.
+fn registers(world: &World, code: &str, config: &BucketConfig) -> usize {
+    let prefix = [CELL, store::row_prefix(config.id).as_slice()].concat();
+    let view = world.at(code).store().read().unwrap();
+    let cells: Vec<(Vec<u8>, Cell<Record>)> =
+        view.scan(Table::Register, &prefix, None, 1000).unwrap();
+    cells.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn registers_go_with_their_bucket_and_stay_where_it_was_not_deleted() {
+    let mut world = World::new(&THREE).await;
+    let fra = world.at("fra");
+    let (gone, kept) = (Arc::new(config(1)), Arc::new(config(2)));
+    fra.create_bucket(&name("gone"), config(1)).await.unwrap();
+    fra.create_bucket(&name("kept"), config(2)).await.unwrap();
+    for n in 0..100 {
+        let key = format!("k{n}");
+        world::put_if(&fra, &gone, &key, None, ("1", b"x")).await.unwrap();
+        world::delete_if(&fra, &gone, &key, "1").await.unwrap();
+    }
+    world::put_if(&fra, &kept, "k", None, ("1", b"x")).await.unwrap();
+    let quiet = |w: &World| THREE.iter().all(|code| registers(w, code, &gone) >= 100);
+    world.until("every voter keeps the registers", quiet).await;
+    world
+        .until("the deletions are everywhere", |w| {
+            let rows = |code| w.row(code, &gone, "k99");
+            THREE.iter().all(|code| rows(code).is_some_and(|row| row.object().is_none()))
+        })
+        .await;
+    let kept_one = fra.delete_bucket(&name("kept"), kept.id, None).await.unwrap();
+    assert_eq!(kept_one, DeleteOutcome::NotEmpty);
+    assert_eq!(
+        fra.delete_bucket(&name("gone"), gone.id, None).await.unwrap(),
+        DeleteOutcome::Deleted
+    );
+    // One that is down meanwhile has closed the bucket before, and hears of it later.
+    world.kill("nrt");
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!([registers(&world, "fra", &gone), registers(&world, "iad", &gone)], [0, 0]);
+    world.boot("nrt").await;
+    world.until("it dropped them too", |w| registers(w, "nrt", &gone) == 0).await;
+    let late = world::put_if(&fra, &gone, "k1", None, ("2", b"late")).await;
+    assert!(late.is_err(), "a write of a bucket that is gone was answered {late:?}");
+    for code in THREE {
+        assert_eq!(registers(&world, code, &kept), 1);
+    }
+    // Its name is there for another one, whose keys begin anew.
+    let again = config(3);
+    fra.create_bucket(&name("gone"), again.clone()).await.unwrap();
+    let again = Arc::new(again);
+    world::put_if(&fra, &again, "k1", None, ("1", b"x")).await.unwrap();
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(registers(&world, "fra", &again), 1);
 }
 
 #[tokio::test(start_paused = true)]
