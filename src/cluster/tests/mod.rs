@@ -7,6 +7,7 @@
 
 mod chaos;
 mod conditional;
+mod cost;
 mod event_chaos;
 mod events;
 mod gossip;
@@ -16,6 +17,7 @@ mod leases;
 mod lists;
 mod name_chaos;
 mod names;
+mod offers;
 mod place;
 mod placement;
 mod reads;

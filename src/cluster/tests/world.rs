@@ -238,6 +238,7 @@ pub struct Net {
     /// Changes answers on their way from the first to the second.
     tamper: Mutex<Option<Tamper>>,
     loss: Mutex<Loss>,
+    asked: Mutex<Option<Vec<Bytes>>>,
 }
 
 /// Messages that get lost, and how late the others are; by a seed.
@@ -268,6 +269,11 @@ impl Net {
         let (from, to) = (region(a), region(b));
         self.measured_ms.lock().unwrap().extend([((from, to), rtt), ((to, from), rtt)]);
         self.set_delay_ms(a, b, one_way_ms);
+    }
+
+    /// Begins to keep what is asked, or ends it; what there was until now.
+    pub fn keep_asked(&self, on: bool) -> Vec<Bytes> {
+        std::mem::replace(&mut *self.asked.lock().unwrap(), on.then(Vec::new)).unwrap_or_default()
     }
 
     pub fn tamper(
@@ -318,6 +324,7 @@ impl Peers for Links {
     ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
         assert!(request.len() <= limits::MESSAGE_BYTES_MAX, "{} bytes", request.len());
         let (net, own) = (self.net.clone(), self.own);
+        net.asked.lock().unwrap().iter_mut().for_each(|asked| asked.push(request.clone()));
         let exchange = async move {
             net.reach(own, to).ok_or(PeerError::Unreachable)?;
             tokio::time::sleep(net.delay(own, to)).await;
