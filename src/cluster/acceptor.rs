@@ -377,8 +377,7 @@ enum Asked {
         /// Its outcome is to be found out.
         opened: bool,
     },
-    /// The bucket takes no writes, the bytes were given up, or a lease was granted since it was looked
-    /// at.
+    /// Nothing was promised, and why.
     Declined(&'static str),
     /// The epoch changed meanwhile.
     Turned,

@@ -2,8 +2,8 @@
 //! consistency is asked for.
 //!
 //! A body that does not ride is held by `ack` regions before a value that names it can be chosen
-//! (`offer` says how); a body that rides goes with the value. Then the register decides, the chosen row is merged here,
-//! and it is answered.
+//! (`offer` says how); a body that rides goes with the value. Then the register decides, the chosen
+//! row is merged here, and it is answered.
 //!
 //! Invariants: the row is merged only when it is known to be chosen; what is refused was judged by
 //! a full round, never on what this region remembers. Bytes that were offered are let go only after
