@@ -90,7 +90,8 @@ async fn cut_after(after_ms: u64, overwritten: bool) -> bool {
     let engine = world.engine(fra);
     let stored = complete(&engine, &asked).await;
     let stored = stored.unwrap_or_else(|why| panic!("cut after {after_ms} ms: {why:?}"));
-    if let Some(Ok(told)) = told.lock().unwrap().take() {
+    let told = told.lock().unwrap().take();
+    if let Some(Ok(told)) = told {
         assert_eq!((told.version, &told.etag), (stored.version, &stored.etag));
     }
     let again = complete(&engine, &asked).await.unwrap();

@@ -90,7 +90,7 @@ async fn count_up(world: &World) -> Vec<(u64, u64, u64)> {
     let clients = join_all(clients).await;
     let total: u64 = clients.iter().map(|(made, ..)| made).sum();
     let doubtful: u64 = clients.iter().map(|(_, doubtful, starved)| doubtful + starved).sum();
-    let counted: u64 = tag_at(&world, "fra", &config, "counter").await.unwrap().parse().unwrap();
+    let counted: u64 = tag_at(world, "fra", &config, "counter").await.unwrap().parse().unwrap();
     println!("(made, doubtful, starved) in 60 s: {clients:?}");
     assert!((total..=total + doubtful).contains(&counted), "{counted}: {clients:?}");
     assert!(total >= 60, "too slow: {clients:?}");
