@@ -12,7 +12,7 @@ use crate::limits;
 use crate::logic::register::acceptor::{Cell, Handled};
 use crate::logic::register::{Answer, Ask, Value, row_value};
 use crate::net::registers::{Bodies, Counters, RegisterRequest, RegisterResponse};
-use crate::store::{self, SealedBlob, Table};
+use crate::store::{self, SealedBlob, Table, Tx};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
@@ -208,29 +208,11 @@ impl Registers {
                 {
                     return Ok(Asked::Declined("its bytes were given up before"));
                 }
-                let mut cell = load_cell(tx, &id)?;
+                let cell = load_cell(tx, &id)?;
                 if this.is_leased(&id, &cell, &ask) {
                     return Ok(Asked::Declined("a region reads the key by a lease"));
                 }
-                let row = tx.record(&id)?.as_ref().map(row_value);
-                let handled = cell.handle(&ask, row);
-                if handled.changed && matches!(ask, Ask::Accept { .. }) {
-                    attach(tx, sealed)?;
-                    let blobs = held_blobs(tx, &cell)?;
-                    tx.put_holding(Table::Register, &cell_key(&id), &cell, &blobs)?;
-                    let known = reduce(tx, &id)?;
-                    if !known {
-                        let key = open_key(&id);
-                        tx.put(Table::Register, &key, &Open { id, since_ms: now_ms })?;
-                    }
-                    let handled = Box::new(handled);
-                    return Ok(Asked::Answered { handled, opened: !known });
-                }
-                if handled.changed {
-                    save_cell(tx, &id, &cell)?;
-                }
-                let handled = Box::new(handled);
-                Ok::<_, store::Error>(Asked::Answered { handled, opened: false })
+                handle(tx, (id, cell), &ask, sealed, now_ms)
             })
             .await?;
         match asked {
@@ -390,6 +372,31 @@ struct Question {
     bodies: Bodies,
     /// Other bytes of the value: held in the same write that answers the question.
     arrived: Option<Arrived>,
+}
+
+/// Answers a question from a register's cell, and keeps what the answer says.
+fn handle(
+    tx: &mut Tx<'_>,
+    (id, mut cell): (RecordId, Cell<Record>),
+    ask: &Ask<Record>,
+    sealed: Vec<SealedBlob>,
+    now_ms: u64,
+) -> Result<Asked, store::Error> {
+    let row = tx.record(&id)?.as_ref().map(row_value);
+    let handled = Box::new(cell.handle(ask, row));
+    let mut opened = false;
+    if handled.changed && matches!(ask, Ask::Accept { .. }) {
+        attach(tx, sealed)?;
+        let blobs = held_blobs(tx, &cell)?;
+        tx.put_holding(Table::Register, &cell_key(&id), &cell, &blobs)?;
+        opened = !reduce(tx, &id)?;
+        if opened {
+            tx.put(Table::Register, &open_key(&id), &Open { id, since_ms: now_ms })?;
+        }
+    } else if handled.changed {
+        save_cell(tx, &id, &cell)?;
+    }
+    Ok(Asked::Answered { handled, opened })
 }
 
 /// A row of a deleted bucket shows nothing; it is still rewritten when the voters change.
