@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::limits;
 use crate::logic::register::acceptor::{Cell, Handled};
 use crate::logic::register::{Answer, Ask, Value, row_value};
+use crate::net::message::PendingChange;
 use crate::net::registers::{Bodies, Counters, RegisterRequest, RegisterResponse};
 use crate::store::{self, SealedBlob, Table, Tx};
 use crate::types::record::{Record, RecordId};
@@ -66,31 +67,12 @@ impl Registers {
     ) -> Result<RegisterResponse, store::Error> {
         match request {
             RegisterRequest::Record { epoch, voters, id, ask, bodies } => {
-                if let Some(turned) = self.turned(epoch) {
-                    return Ok(turned);
-                }
-                match self.may_serve(&voters).and_then(|()| self.may_take(&id, &ask)) {
-                    Ok(()) => {
-                        let question = Question { ask, bodies, arrived: None };
-                        self.answer_in_turn(from, epoch, id, question).await
-                    }
-                    Err(why) => Ok(RegisterResponse::Declined(why)),
-                }
+                let question = Question { ask, bodies, arrived: None };
+                self.answer_one(from, (epoch, &voters), id, question, None).await
             }
             RegisterRequest::Offer { change, epoch, voters, id, ask, bodies } => {
-                if let Some(turned) = self.turned(epoch) {
-                    return Ok(turned);
-                }
-                if let Err(why) = self.may_serve(&voters).and_then(|()| self.may_take(&id, &ask)) {
-                    return Ok(RegisterResponse::Declined(why));
-                }
-                match self.host().gather(from, *change).await {
-                    Ok(arrived) => {
-                        let question = Question { ask, bodies, arrived: Some(arrived) };
-                        self.answer_in_turn(from, epoch, id, question).await
-                    }
-                    Err(why) => Ok(RegisterResponse::Declined(why)),
-                }
+                let question = Question { ask, bodies, arrived: None };
+                self.answer_one(from, (epoch, &voters), id, question, Some(*change)).await
             }
             RegisterRequest::Range { epoch, voters, range } => {
                 if let Some(turned) = self.turned(epoch) {
@@ -139,6 +121,31 @@ impl Registers {
             RegisterRequest::Recall { id } => Ok(self.recalled(from, &id)),
             RegisterRequest::Release { id, upto } => Ok(self.released(from, &id, upto)),
         }
+    }
+
+    /// Answers a question about one register; the bytes of a `change` are waited for before.
+    async fn answer_one(
+        &self,
+        from: RegionId,
+        (epoch, voters): (u64, &[RegionId]),
+        id: RecordId,
+        mut question: Question,
+        change: Option<PendingChange>,
+    ) -> Result<RegisterResponse, store::Error> {
+        if let Some(turned) = self.turned(epoch) {
+            return Ok(turned);
+        }
+        let may_take = self.may_serve(voters).and_then(|()| self.may_take(&id, &question.ask));
+        if let Err(why) = may_take {
+            return Ok(RegisterResponse::Declined(why));
+        }
+        if let Some(change) = change {
+            match self.host().gather(from, change).await {
+                Ok(arrived) => question.arrived = Some(arrived),
+                Err(why) => return Ok(RegisterResponse::Declined(why)),
+            }
+        }
+        self.answer_in_turn(from, epoch, id, question).await
     }
 
     async fn answer_in_turn(
