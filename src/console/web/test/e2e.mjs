@@ -283,7 +283,7 @@ const about = async (bucket) => JSON.parse((await ask('GET', `api/s3/${bucket}?m
 
 await step('copies, order, quota and soft delete of a bucket are set', async () => {
   await settings('location');
-  await dialog().getByText('every region').waitFor();
+  await dialog().getByText('May be kept in every region').waitFor();
   await page.getByLabel('A write is answered when').selectOption('1');
   await page.getByLabel('Copies soon after').fill('2');
   await page.getByLabel('Strong: one order').check();
