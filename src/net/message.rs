@@ -443,7 +443,8 @@ mod tests {
         );
         assert_eq!(
             variants::<RegisterRequest>(),
-            "Record Confirm Close Range KeyNews Members Adopt List Remains Lease Recall Release"
+            "Record Confirm Close Range KeyNews Members Adopt List Remains Lease Recall Release \
+             Offer"
         );
         assert_eq!(
             variants::<RegisterResponse>(),

@@ -152,6 +152,14 @@ enum Effect {
 }
 
 impl Effect {
+    /// It changes nothing, wherever it takes place.
+    fn only_looks(self) -> bool {
+        match self {
+            Self::Not(_) | Self::Is(_) | Self::Present | Self::Nothing => true,
+            Self::Write(_) | Self::WriteIf { .. } | Self::Clear => false,
+        }
+    }
+
     /// The state after it, or `None` where it cannot take place.
     fn on(self, state: State) -> Option<State> {
         match self {
@@ -232,8 +240,9 @@ impl<'a, V: Clone + Debug + Eq + Hash> Search<'a, V> {
     }
 
     /// What may come next: no other operation that is left has ended before it began. Of open
-    /// operations with one effect only the first to begin: it can stand wherever the others can.
-    fn choices(&self) -> Vec<usize> {
+    /// operations with one effect only the first to begin: it can stand wherever the others can. What
+    /// only looks and fits now is the only choice: put first, it leaves any order of the others right.
+    fn choices(&self, state: State) -> Vec<usize> {
         let left = || (0..self.calls.len()).filter(|c| !self.is_done(*c));
         let first_end = left().map(|c| self.calls[c].end).min().unwrap_or(usize::MAX);
         let mut open = HashSet::new();
@@ -241,6 +250,13 @@ impl<'a, V: Clone + Debug + Eq + Hash> Search<'a, V> {
             .take_while(|c| self.calls[*c].start <= first_end)
             .filter(|c| self.calls[*c].end != usize::MAX || open.insert(self.calls[*c].effect))
             .collect();
+        let fits = |c: &&usize| {
+            let effect = self.calls[**c].effect;
+            effect.only_looks() && effect.on(state).is_some()
+        };
+        if let Some(look) = choices.iter().find(fits) {
+            return vec![*look];
+        }
         // What must come soon first: open ones only where they are needed.
         choices.sort_by_key(|c| self.calls[*c].end);
         choices
@@ -253,7 +269,7 @@ impl<'a, V: Clone + Debug + Eq + Hash> Search<'a, V> {
     fn run(mut self) -> Result<Explained, Fault> {
         let mut tried: HashSet<(Vec<u64>, State)> = HashSet::new();
         let mut longest: Vec<usize> = Vec::new();
-        let mut frames = vec![Frame { state: NOTHING, choices: self.choices(), tried: 0 }];
+        let mut frames = vec![Frame { state: NOTHING, choices: self.choices(NOTHING), tried: 0 }];
         while let Some(frame) = frames.last_mut() {
             if self.steps >= STEPS_MAX {
                 return Err(Fault::TooHard(self.story(&longest)));
@@ -280,7 +296,7 @@ impl<'a, V: Clone + Debug + Eq + Hash> Search<'a, V> {
             if self.all_definite_done() {
                 break;
             }
-            frames.push(Frame { state, choices: self.choices(), tried: 0 });
+            frames.push(Frame { state, choices: self.choices(state), tried: 0 });
         }
         if self.all_definite_done() {
             return Ok(Explained { operations: self.events.len(), steps: self.steps });
