@@ -27,29 +27,17 @@ impl Cluster {
     ) -> Result<Option<BucketConfig>, Unavailable> {
         let registers = self.registers();
         let op = registers.fresh_op();
-        let judge = move |current: Option<&Value<NameState>>| match current.map(|v| &v.state) {
-            Some(NameState::Active(config)) if config.id == id => {
-                let mut config = config.clone();
-                change(&mut config);
-                assert!(config.id == id, "a change keeps the bucket");
-                Some(NameState::Active(config))
-            }
-            Some(
-                NameState::Active(_)
-                | NameState::Deleting(_)
-                | NameState::Free
-                | NameState::SoftDeleted(_),
-            )
-            | None => None,
+        let judge = move |current: Option<&Value<NameState>>| {
+            let config = current?.state.clone().into_active();
+            let mut config = config.filter(|config| config.id == id)?;
+            change(&mut config);
+            assert!(config.id == id, "a change keeps the bucket");
+            Some(NameState::Active(config))
         };
         match registers.change(name, op, Arc::new(judge)).await? {
-            Outcome::Chosen { value, .. } => match value.state {
-                NameState::Active(config) if config.id == id => Ok(Some(config)),
-                NameState::Active(_)
-                | NameState::Deleting(_)
-                | NameState::Free
-                | NameState::SoftDeleted(_) => Ok(None),
-            },
+            Outcome::Chosen { value, .. } => {
+                Ok(value.state.into_active().filter(|config| config.id == id))
+            }
             Outcome::Refused { .. } | Outcome::Read { .. } => Ok(None),
             Outcome::Conflict { .. } => Err(Unavailable::new(format!(
                 "the bucket {name} is changed by others at the same time; ask again"

@@ -30,20 +30,7 @@ pub(super) static FIRST_NAME: LazyLock<BucketName> = LazyLock::new(|| {
 impl Engine {
     /// Active buckets, as this region knows them, by name.
     pub(super) async fn local_buckets(&self) -> Result<Vec<(BucketName, BucketConfig)>, Error> {
-        self.look(|snapshot| {
-            let mut buckets = Vec::new();
-            walk(snapshot, RecordId::Name(FIRST_NAME.clone()), |id, record| {
-                let (RecordId::Name(name), Record::Name(record)) = (id, record) else {
-                    return ControlFlow::Break(());
-                };
-                if let NameState::Active(config) = record.state {
-                    buckets.push((name, config));
-                }
-                ControlFlow::Continue(())
-            })?;
-            Ok(buckets)
-        })
-        .await
+        self.look(|snapshot| names(snapshot, NameState::into_active)).await
     }
 
     /// The open uploads of a bucket, in the order of their beginnings.
@@ -105,6 +92,22 @@ impl Engine {
         let store = self.cluster.store().clone();
         self.env().blocking(move || read(&store.read().map_err(store_error)?)).await
     }
+}
+
+/// What is picked of the states of all names, by name.
+pub(super) fn names<T>(
+    snapshot: &Snapshot,
+    pick: impl Fn(NameState) -> Option<T>,
+) -> Result<Vec<(BucketName, T)>, Error> {
+    let mut found = Vec::new();
+    walk(snapshot, RecordId::Name(FIRST_NAME.clone()), |id, record| {
+        let (RecordId::Name(name), Record::Name(record)) = (id, record) else {
+            return ControlFlow::Break(());
+        };
+        found.extend(pick(record.state).map(|picked| (name, picked)));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
 /// Walks records in the order of the table, from the one after `after`.

@@ -2,15 +2,12 @@
 //!
 //! Invariant: only the account that owned a bucket sees it here, has it back or ends it early.
 
-use std::ops::ControlFlow;
-
 use crate::cluster::RestoreOutcome;
 use crate::types::bucket::{NameState, SoftDeleted};
 use crate::types::name::{AccountId, BucketName};
-use crate::types::record::{Record, RecordId};
 
 use super::bucket::info;
-use super::index::{FIRST_NAME, walk};
+use super::index::names;
 use super::{BucketInfo, Engine, Error};
 
 /// A deleted bucket that can be brought back.
@@ -86,19 +83,6 @@ impl Engine {
     }
 
     async fn local_soft_deleted(&self) -> Result<Vec<(BucketName, SoftDeleted)>, Error> {
-        self.look(|snapshot| {
-            let mut found = Vec::new();
-            walk(snapshot, RecordId::Name(FIRST_NAME.clone()), |id, record| {
-                let (RecordId::Name(name), Record::Name(record)) = (id, record) else {
-                    return ControlFlow::Break(());
-                };
-                if let NameState::SoftDeleted(kept) = record.state {
-                    found.push((name, kept));
-                }
-                ControlFlow::Continue(())
-            })?;
-            Ok(found)
-        })
-        .await
+        self.look(|snapshot| names(snapshot, NameState::into_soft_deleted)).await
     }
 }

@@ -35,6 +35,24 @@ pub enum NameState {
     SoftDeleted(SoftDeleted),
 }
 
+impl NameState {
+    /// The bucket that is there under the name.
+    pub fn into_active(self) -> Option<BucketConfig> {
+        match self {
+            Self::Active(config) => Some(config),
+            Self::Deleting(_) | Self::Free | Self::SoftDeleted(_) => None,
+        }
+    }
+
+    /// The bucket that was deleted and is kept.
+    pub fn into_soft_deleted(self) -> Option<SoftDeleted> {
+        match self {
+            Self::SoftDeleted(kept) => Some(kept),
+            Self::Active(_) | Self::Deleting(_) | Self::Free => None,
+        }
+    }
+}
+
 /// A bucket that was deleted and is kept with its settings and what its keys keep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SoftDeleted {

@@ -11,7 +11,6 @@ mod rows;
 mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::cluster::Horizon;
 use crate::limits;
 use crate::logic::lifecycle::{self, Deed};
 use crate::store::Snapshot;
-use crate::types::bucket::{NameState, SettingKind};
+use crate::types::bucket::{BucketConfig, NameState, SettingKind};
 use crate::types::event::Cause;
 use crate::types::id::{BucketId, UploadId};
 use crate::types::name::{BucketName, ObjectKey};
@@ -27,7 +26,7 @@ use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
-use super::index::{FIRST_NAME, store_error, walk};
+use super::index::{names, store_error};
 use super::{Engine, Error};
 use change::Clock;
 pub use metrics::ExpiryMetrics;
@@ -288,18 +287,8 @@ impl Engine {
 
 /// The buckets that have rules, by name.
 fn ruled_buckets(snapshot: &Snapshot) -> Result<VecDeque<(BucketName, BucketId)>, Error> {
-    let mut buckets = Vec::new();
-    walk(snapshot, RecordId::Name(FIRST_NAME.clone()), |id, record| {
-        let (RecordId::Name(name), Record::Name(record)) = (id, record) else {
-            return ControlFlow::Break(());
-        };
-        if let NameState::Active(config) = record.state {
-            buckets.push((name, config.id));
-        }
-        ControlFlow::Continue(())
-    })?;
     let mut ruled = VecDeque::new();
-    for (name, id) in buckets {
+    for (name, BucketConfig { id, .. }) in names(snapshot, NameState::into_active)? {
         let record = snapshot.record(&RecordId::Bucket(id)).map_err(store_error)?;
         let Some(Record::Bucket(record)) = record else { continue };
         if record.setting(SettingKind::Lifecycle).is_some() {
