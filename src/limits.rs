@@ -600,6 +600,22 @@ pub const MESH_IDLE_MAX: Duration = Duration::from_secs(6);
 /// One attempt at one address, with the greeting; a few lost packets on the longest path.
 pub const MESH_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a node's certificate holds. Source: shared practice of short-lived certificates that
+/// renew themselves; a month is left for whoever has to look when that fails.
+pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// The shortest that can be set: below, clocks and looks are too coarse.
+pub const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(3600);
+
+/// Certificates hold from so long before they were made, for clocks that are behind.
+pub const CERTIFICATE_SKEW: Duration = Duration::from_secs(3600);
+
+/// Between two looks at a node's own certificate.
+pub const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long one node may take to make another's certificate.
+pub const CERTIFICATE_ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// First and largest pause between attempts.
 pub const MESH_PAUSE_MIN: Duration = Duration::from_millis(50);
 pub const MESH_PAUSE_MAX: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ use godwit::env::{BoxFuture, Class, Env, PeerError, PeerHandler, Peers};
 use godwit::limits;
 use godwit::net::link::{Link, Path};
 use godwit::net::tls::{Authority, Certificate};
-use godwit::net::{Mesh, MeshError, MeshOptions, PeerStatus};
+use godwit::net::{Mesh, MeshError, MeshOptions, PeerStatus, Validity};
 use godwit::node::env;
 use godwit::obs::Metrics;
 use godwit::types::id::ClusterId;
@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 const OURS: ClusterId = ClusterId([1; 16]);
 const THEIRS: ClusterId = ClusterId([2; 16]);
+const LIFE: Validity = Validity { from_ms: 0, until_ms: 253_402_300_799_000 };
 const SOON: Duration = Duration::from_secs(20);
 const CLASSES: [Class; 5] =
     [Class::Register, Class::Log, Class::Read, Class::Repair, Class::Migration];
@@ -157,7 +158,7 @@ fn ports() -> (u16, u16) {
 async fn pair() -> (Peer, Peer, (u16, u16)) {
     let authority = Authority::new(OURS).unwrap();
     let (a, b) = ports();
-    let certificate = |code: &str| authority.issue(OURS, region(code)).unwrap();
+    let certificate = |code: &str| authority.issue(OURS, region(code), LIFE).unwrap();
     let fra = Peer::start(options(certificate("fra"), a, &[("iad", b)])).await;
     let iad = Peer::start(options(certificate("iad"), b, &[("fra", a)])).await;
     (fra, iad, (a, b))
@@ -246,10 +247,10 @@ async fn calls_that_wait_in_bulk_do_not_hold_up_a_register() {
 async fn a_peer_that_comes_back_is_connected_again() {
     let authority = Authority::new(OURS).unwrap();
     let (a, b) = ports();
-    let certificate = authority.issue(OURS, region("fra")).unwrap();
+    let certificate = authority.issue(OURS, region("fra"), LIFE).unwrap();
     let fra = Peer::start(options(certificate, a, &[("iad", b)])).await;
     assert_eq!(fra.call("iad", Class::Log, "x".into()).await, Err(PeerError::Unreachable));
-    let certificate = authority.issue(OURS, region("iad")).unwrap();
+    let certificate = authority.issue(OURS, region("iad"), LIFE).unwrap();
     for _ in 0..2 {
         let iad = Peer::start(options(certificate.clone(), b, &[])).await;
         fra.until_connected("iad").await;
@@ -264,7 +265,7 @@ async fn a_peer_that_comes_back_is_connected_again() {
 async fn a_peer_that_crashed_and_came_back_is_known_before_the_silence_is_noticed() {
     let authority = Authority::new(OURS).unwrap();
     let (a, b) = ports();
-    let certificate = |code: &str| authority.issue(OURS, region(code)).unwrap();
+    let certificate = |code: &str| authority.issue(OURS, region(code), LIFE).unwrap();
     let fra = Peer::start(options(certificate("fra"), a, &[("iad", b)])).await;
     let again = options(certificate("iad"), b, &[("fra", a)]);
     let iad = Peer::start(again.clone()).await;
@@ -307,9 +308,9 @@ async fn a_stop_lets_the_calls_that_are_being_served_finish() {
 async fn a_node_with_another_authority_is_refused_by_both() {
     let (ours, theirs) = (Authority::new(OURS).unwrap(), Authority::new(OURS).unwrap());
     let (a, b) = ports();
-    let certificate = ours.issue(OURS, region("fra")).unwrap();
+    let certificate = ours.issue(OURS, region("fra"), LIFE).unwrap();
     let fra = Peer::start(options(certificate, a, &[("iad", b)])).await;
-    let certificate = theirs.issue(OURS, region("iad")).unwrap();
+    let certificate = theirs.issue(OURS, region("iad"), LIFE).unwrap();
     let iad = Peer::start(options(certificate, b, &[("fra", a)])).await;
     for (peer, other) in [(&fra, "iad"), (&iad, "fra")] {
         let error = peer.until_failed(other).await;
@@ -322,9 +323,9 @@ async fn a_node_with_another_authority_is_refused_by_both() {
 async fn a_node_of_another_cluster_is_refused_although_its_authority_is_known() {
     let authority = Authority::new(OURS).unwrap();
     let (a, b) = ports();
-    let certificate = authority.issue(OURS, region("fra")).unwrap();
+    let certificate = authority.issue(OURS, region("fra"), LIFE).unwrap();
     let fra = Peer::start(options(certificate, a, &[("iad", b)])).await;
-    let certificate = authority.issue(THEIRS, region("iad")).unwrap();
+    let certificate = authority.issue(THEIRS, region("iad"), LIFE).unwrap();
     let iad = Peer::start(options(certificate, b, &[("fra", a)])).await;
     for (peer, other) in [(&fra, "iad"), (&iad, "fra")] {
         let error = peer.until_failed(other).await;
@@ -337,9 +338,9 @@ async fn a_node_of_another_cluster_is_refused_although_its_authority_is_known() 
 async fn a_node_of_another_region_than_the_one_called_is_refused() {
     let authority = Authority::new(OURS).unwrap();
     let (a, b) = ports();
-    let certificate = authority.issue(OURS, region("fra")).unwrap();
+    let certificate = authority.issue(OURS, region("fra"), LIFE).unwrap();
     let fra = Peer::start(options(certificate, a, &[("iad", b)])).await;
-    let certificate = authority.issue(OURS, region("nrt")).unwrap();
+    let certificate = authority.issue(OURS, region("nrt"), LIFE).unwrap();
     let nrt = Peer::start(options(certificate, b, &[("fra", a)])).await;
     let error = fra.until_failed("iad").await;
     assert!(error.contains("certificate"), "{error}");
@@ -399,7 +400,7 @@ async fn calls_survive_lost_packets() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_in_use_and_a_payload_below_quics_are_told_at_start() {
     let (fra, _iad, (a, _)) = pair().await;
-    let certificate = Authority::new(OURS).unwrap().issue(OURS, region("fra")).unwrap();
+    let certificate = Authority::new(OURS).unwrap().issue(OURS, region("fra"), LIFE).unwrap();
     let start = |options| {
         Mesh::start(
             fra.env.clone(),

@@ -9,6 +9,7 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::feed::Feed;
 use crate::types::name::AccountId;
 
+use super::certs::Certificates;
 use super::dev::EmulatedWires;
 use super::elsewhere::Listeners;
 use super::regions::MakeToken;
@@ -27,6 +28,8 @@ pub struct AdminOptions {
     pub tokens: Option<MakeToken>,
     /// Between the regions of `godwit dev`.
     pub wires: EmulatedWires,
+    /// Of this node.
+    pub certificates: Arc<dyn Certificates>,
 }
 
 /// Handed to every route.
@@ -46,6 +49,7 @@ pub(crate) struct Api {
     pub(super) tokens: Option<MakeToken>,
     /// Between the regions of `godwit dev`.
     pub(super) wires: EmulatedWires,
+    pub(super) certificates: Arc<dyn Certificates>,
 }
 
 impl Api {

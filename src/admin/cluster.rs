@@ -25,7 +25,8 @@ async fn status(api: &Api, _: &Call<'_>, (): ()) -> Result<Status, Error> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let replication = replication(api)?;
     let disk = disk(api);
-    Ok(Status { version, region: api.engine.region(), regions, replication, disk })
+    let certificate = api.certificates.trouble();
+    Ok(Status { version, region: api.engine.region(), regions, replication, disk, certificate })
 }
 
 fn disk(api: &Api) -> Option<String> {

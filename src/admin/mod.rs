@@ -8,6 +8,7 @@
 mod api;
 mod audited;
 mod backup;
+pub mod certs;
 mod cluster;
 pub mod dev;
 mod elsewhere;
@@ -68,7 +69,8 @@ pub struct Admin(Arc<Api>);
 
 impl Admin {
     pub fn new(engine: Engine, options: AdminOptions) -> Self {
-        let AdminOptions { endpoint, operator, metrics, feed, audit, tokens, wires } = options;
+        let AdminOptions { endpoint, operator, metrics, feed, audit, tokens, wires, certificates } =
+            options;
         let counts = AdminMetrics::default();
         metrics.add(&counts);
         let listeners = elsewhere::Listeners::default();
@@ -84,6 +86,7 @@ impl Admin {
             operator,
             tokens,
             wires,
+            certificates,
         };
         let api = Arc::new(api);
         let weak = Arc::downgrade(&api);

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::types::record::BucketRole;
 use crate::types::region::{RegionId, Role};
 
+mod certs;
 mod dev;
 mod events;
 mod place;
 mod traffic;
 
+pub use certs::{AuthorityCertificate, NodeCertificate};
 pub use dev::{CutRegion, Wires};
 pub use events::{Event, Events};
 pub use traffic::{OpSums, Traffic};
@@ -38,6 +40,9 @@ pub struct Status {
     /// What is wrong with the disk of the node that answers: it failed, does not answer, or is full.
     #[serde(default)]
     pub disk: Option<String>,
+    /// What is wrong with the certificate of the node that answers.
+    #[serde(default)]
+    pub certificate: Option<String>,
 }
 
 /// What is not everywhere yet where it should be, as the node that answers knows it.

@@ -8,14 +8,15 @@ use crate::s3::error::{Code, S3Error};
 use super::api::Api;
 use super::route::{Answer, Call, Role, Route, Shape, Verb};
 use super::{
-    backup, cluster, dev, elsewhere, events, keys, place, regions, storage, tokens, trace, traffic,
-    undo, upkeep, whereabouts,
+    backup, certs, cluster, dev, elsewhere, events, keys, place, regions, storage, tokens, trace,
+    traffic, undo, upkeep, whereabouts,
 };
 
 /// All rows, by subject. Their order is that of the documents.
 pub(super) const GROUPS: &[(&str, &[Route])] = &[
     ("cluster", cluster::ROUTES),
     ("regions", regions::ROUTES),
+    ("certificates", certs::ROUTES),
     ("objects", whereabouts::ROUTES),
     ("places", place::ROUTES),
     ("deleted", undo::ROUTES),

@@ -10,7 +10,7 @@ use super::{Common, files, output};
 use crate::env::Env;
 use crate::node;
 use crate::node::NodeError;
-use crate::node::identity::{Charter, FirstKey};
+use crate::node::identity::{self, Charter, FirstKey};
 use crate::types::region::{RegionId, RegionInfo};
 
 #[derive(Subcommand)]
@@ -60,7 +60,10 @@ pub(super) fn run(common: &Common, command: Cluster) -> Result<Exit, CliError> {
                 CliError::new(Exit::NotFound, "NoCluster", message)
                     .hint("run this where `godwit cluster init` was run")
             })?;
-            let token = charter.identity(region).map_err(failed)?.to_text();
+            let token = charter
+                .identity(region, identity::validity(&env, settings.cluster.certificate_life.0))
+                .map_err(failed)?
+                .to_text();
             if common.json {
                 output::json(&json!({ "region": region, "token": token }));
             } else {

@@ -10,8 +10,8 @@ use super::client::{Client, Endpoint, admin_ask, decode};
 use super::error::{CliError, Exit};
 use super::link::Ask;
 use super::output::Colour;
-use super::{Common, files, output};
-use crate::admin::model::{PeerState, Status};
+use super::{Common, cert, files, output};
+use crate::admin::model::{NodeCertificate, PeerState, Status};
 use crate::config::Config;
 use crate::node;
 
@@ -207,6 +207,7 @@ async fn cluster(client: &Client, found: &mut Vec<Finding>) {
     found.push(ok("key", "it may use the admin API"));
     found.push(version(&status));
     found.extend(peers(&status));
+    found.push(certificates(client).await);
     if let Some(skew) = skew(link).await {
         found.push(skew);
     }
@@ -250,6 +251,31 @@ fn peers(status: &Status) -> Vec<Finding> {
         ),
     });
     found
+}
+
+/// Those of all regions that answer.
+async fn certificates(client: &Client) -> Finding {
+    let told = match cert::all(client).await {
+        Ok(told) => told,
+        Err(why) => {
+            let hint = "godwit cert ls";
+            return not("certificates", Verdict::Warning, why.message(), hint);
+        }
+    };
+    let wrong: Vec<&NodeCertificate> =
+        told.iter().filter_map(cert::held).filter(|held| held.trouble.is_some()).collect();
+    match (wrong.first(), told.iter().filter_map(cert::held).map(|held| held.days_left).min()) {
+        (Some(first), _) => {
+            let trouble = first.trouble.as_deref().unwrap_or_default();
+            let what = format!("that of {}: {trouble}", first.region);
+            let verdict = if first.days_left == 0 { Verdict::Wrong } else { Verdict::Warning };
+            not("certificates", verdict, what, format!("godwit cert renew {}", first.region))
+        }
+        (None, Some(days)) => ok("certificates", format!("they hold for {days} days and more")),
+        (None, None) => {
+            not("certificates", Verdict::Warning, "no region shows its own", "godwit cert ls")
+        }
+    }
 }
 
 /// The node's clock against this machine's, by the date of an answer.

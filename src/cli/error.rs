@@ -63,7 +63,7 @@ impl Exit {
             Self::Throttled => "too many requests; try again later",
             Self::Partial => "some of many things failed; each was told",
             Self::Degraded => {
-                "`status --check`, `doctor`, `health`: the cluster works, but not all of it"
+                "`status --check`, `doctor`, `health`, `cert`: the cluster works, but not all of it"
             }
             Self::Interrupted => "Ctrl-C or SIGTERM",
         }

@@ -5,6 +5,7 @@
 
 mod backup;
 mod bucket;
+mod cert;
 mod client;
 mod cluster;
 mod config;
@@ -88,6 +89,9 @@ enum Command {
     Bucket(bucket::Bucket),
     /// Write an object to standard output
     Cat(objects::Cat),
+    /// Show and renew the certificates of nodes
+    #[command(subcommand)]
+    Cert(cert::Cert),
     /// Make a cluster, or a token with which a region joins it
     #[command(subcommand)]
     Cluster(cluster::Cluster),
@@ -225,6 +229,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Stat(command) => objects::stat(&common, &command),
         Command::Sync(command) => objects::sync(&common, &command),
         Command::Backup(command) => backup::run(&common, command),
+        Command::Cert(command) => cert::run(&common, command),
         Command::Cluster(command) => cluster::run(&common, command),
         Command::Conflicts(command) => undo::conflicts(&common, command),
         Command::Context(command) => context::run(&common, command),

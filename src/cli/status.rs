@@ -10,7 +10,7 @@ use crate::admin::model::{self, PeerState, RegionStatus};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  godwit status\n  godwit status --check --json")]
 pub(super) struct Status {
-    /// Exit with 10 when a region is away or behind, or the node's disk is in trouble
+    /// Exit with 10 when a region is away or behind, or the node's disk or certificate is in trouble
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -27,12 +27,19 @@ pub(super) fn run(common: &Common, command: &Status) -> Result<Exit, CliError> {
         if let Some(trouble) = &status.disk {
             output::line(&format!("disk of {}: {trouble}", status.region));
         }
+        if let Some(trouble) = &status.certificate {
+            let region = status.region;
+            output::line(&format!(
+                "certificate of {region}: {trouble}; godwit cert renew {region}"
+            ));
+        }
         for line in replication(&status.replication) {
             output::line(&line);
         }
     }
     let away = |region: &RegionStatus| region.state == PeerState::Away || region.behind > 0;
-    let degraded = command.check && (status.regions.iter().any(away) || status.disk.is_some());
+    let trouble = status.disk.is_some() || status.certificate.is_some();
+    let degraded = command.check && (status.regions.iter().any(away) || trouble);
     Ok(if degraded { Exit::Degraded } else { Exit::Ok })
 }
 

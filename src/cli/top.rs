@@ -321,6 +321,7 @@ mod tests {
                 buckets: Vec::new(),
             },
             disk: None,
+            certificate: None,
         };
         let look = |gets, seconds, far, at| Look {
             status: status.clone(),

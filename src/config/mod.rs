@@ -116,6 +116,8 @@ pub struct Cluster {
     /// The cluster's state as `godwit cluster init --print` gives it, for platforms that hand the
     /// same secrets to every node: a node without an identity makes its own from it.
     pub secret: Option<String>,
+    /// How long certificates hold that this node makes, for others and for itself.
+    pub certificate_life: Seconds,
 }
 
 /// Disk and memory.
@@ -273,10 +275,10 @@ impl Default for Mesh {
     }
 }
 
-#[allow(clippy::derivable_impls, reason = "beside its siblings, where defaults are looked for")]
 impl Default for Cluster {
     fn default() -> Self {
-        Self { token: None, secret: None }
+        let certificate_life = Seconds(crate::limits::CERTIFICATE_LIFE);
+        Self { token: None, secret: None, certificate_life }
     }
 }
 
@@ -358,6 +360,7 @@ impl Config {
         let config: Self =
             table.try_into().map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
         config.validate()?;
+        config.validate_cluster()?;
         Ok(config)
     }
 
@@ -375,6 +378,14 @@ impl Config {
                 field: "console.listen",
                 why: "is the S3 or the operations port too; the console has an origin of its own",
             });
+        }
+        Ok(())
+    }
+
+    fn validate_cluster(&self) -> Result<(), ConfigError> {
+        if self.cluster.certificate_life.0 < crate::limits::CERTIFICATE_LIFE_MIN {
+            let field = "cluster.certificate_life";
+            return Err(ConfigError::Field { field, why: "is at least an hour" });
         }
         Ok(())
     }
@@ -526,6 +537,7 @@ mod tests {
             ("[mesh]\nmtu = 500", "mesh.mtu"),
             ("[s3]\nkeys_heard_within = 4", "s3.keys_heard_within"),
             ("[lifecycle]\nday = 0", "lifecycle.day"),
+            ("[cluster]\ncertificate_life = \"59m\"", "cluster.certificate_life"),
             ("[mesh]\npeers = [\"fra\"]", "CODE=HOST:PORT"),
             ("region = \"Frankfurt\"", "Frankfurt"),
             ("region = ", "expected"),

@@ -128,6 +128,13 @@ pub const SETTINGS: &[Setting] = &[
     )
     .secret(),
     row(
+        "GODWIT_CERTIFICATE_LIFE",
+        "cluster.certificate_life",
+        Kind::Text,
+        "How long certificates of nodes hold that this node makes, an hour at least; they are \
+         renewed when a third of it is left",
+    ),
+    row(
         "GODWIT_MEMORY_CACHE",
         "store.memory_cache",
         Kind::Text,

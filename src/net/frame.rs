@@ -29,6 +29,8 @@ pub(super) const TEXT_BYTES_MAX: usize = 1024;
 pub(super) enum Kind {
     /// A message for the handler.
     Call(Class),
+    /// A request for the caller's next certificate, to a node with the cluster's authority.
+    Certify,
     /// The first request on a connection: is this certificate welcome?
     Hello,
 }
@@ -76,6 +78,7 @@ const CLASSES: [(u8, Class); 5] = [
     (3, Class::Repair),
     (4, Class::Migration),
 ];
+const CERTIFY: u8 = 254;
 const HELLO: u8 = 255;
 
 impl Kind {
@@ -85,22 +88,26 @@ impl Kind {
                 let row = CLASSES.iter().find(|(_, known)| *known == class);
                 row.expect("a test looks every class up").0
             }
+            Self::Certify => CERTIFY,
             Self::Hello => HELLO,
         }
     }
 
     fn of(number: u8) -> Result<Self, BadFrame> {
-        if number == HELLO {
-            return Ok(Self::Hello);
+        match number {
+            CERTIFY => Ok(Self::Certify),
+            HELLO => Ok(Self::Hello),
+            _ => {
+                let row = CLASSES.iter().find(|(known, _)| *known == number);
+                row.map(|(_, class)| Self::Call(*class)).ok_or(BadFrame::Kind(number))
+            }
         }
-        let row = CLASSES.iter().find(|(known, _)| *known == number);
-        row.map(|(_, class)| Self::Call(*class)).ok_or(BadFrame::Kind(number))
     }
 
     fn bytes_max(self) -> usize {
         match self {
             Self::Call(_) => limits::MESSAGE_BYTES_MAX,
-            Self::Hello => TEXT_BYTES_MAX,
+            Self::Certify | Self::Hello => TEXT_BYTES_MAX,
         }
     }
 }
@@ -212,7 +219,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_request_comes_back_from_its_head() {
-        let kinds = ALL.map(Kind::Call).into_iter().chain([Kind::Hello]);
+        let kinds = ALL.map(Kind::Call).into_iter().chain([Kind::Certify, Kind::Hello]);
         for kind in kinds {
             let body = Bytes::from_static(b"question");
             let [head, body] = request(kind, Duration::from_millis(1500), body).unwrap();
@@ -225,7 +232,7 @@ mod tests {
     #[test]
     fn numbers_of_kinds_do_not_change() {
         assert_eq!(ALL.map(|class| Kind::Call(class).number()), [0, 1, 2, 3, 4]);
-        assert_eq!(Kind::Hello.number(), 255);
+        assert_eq!((Kind::Certify.number(), Kind::Hello.number()), (254, 255));
         let [head, _] = request(Kind::Hello, Duration::from_millis(258), Bytes::new()).unwrap();
         assert_eq!(bytes(&head), [1, 255, 2, 1, 0, 0, 0, 0, 0, 0]);
     }

@@ -16,6 +16,7 @@ use crate::env::{Class, PeerHandler};
 use crate::limits;
 use crate::types::region::RegionId;
 
+use super::certify::Wish;
 use super::frame::{self, HEAD_BYTES, Kind};
 use super::mesh::Shared;
 use super::{pool, tls};
@@ -51,17 +52,25 @@ pub(super) async fn run(shared: Arc<Shared>, handler: Arc<dyn PeerHandler>) {
 
 /// Finishes the handshake, and tells who it is.
 async fn accept(shared: &Shared, incoming: Incoming) -> Result<(Connection, RegionId), String> {
+    let at = incoming.remote_address();
     let connecting = incoming.accept().map_err(|error| error.to_string())?;
     let connection = match shared.env.timeout(limits::MESH_CONNECT_TIMEOUT, connecting).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Err(error.to_string()),
+        Ok(Err(error)) => {
+            if pool::is_over(&error) {
+                warn!(own = %shared.region, %at,
+                    "a node whose certificate is not valid now was turned away; `godwit cert ls` \
+                     shows whose");
+            }
+            return Err(error.to_string());
+        }
         Err(_) => return Err("the handshake took too long".to_owned()),
     };
     let refused = |why: &str| {
         connection.close(VarInt::from_u32(CLOSE_REFUSED), why.as_bytes());
         Err(why.to_owned())
     };
-    match tls::region_of(&connection, shared.certificate.cluster) {
+    match tls::region_of(&connection, shared.cluster) {
         None => refused("the certificate names no region of this cluster"),
         Some(region) if region == shared.region => {
             warn!(%region, at = %connection.remote_address(),
@@ -170,6 +179,7 @@ impl Served {
         };
         let class = match head.kind {
             Kind::Call(class) => class,
+            Kind::Certify => return Ok((self.certify(recv, head.len).await?, None)),
             Kind::Hello => return Ok((self.welcome(recv, head.len).await?, None)),
         };
         let _ = send.set_priority(pool::priority(class));
@@ -188,6 +198,21 @@ impl Served {
         };
         self.shared.metrics.calls_served.inc();
         Ok((self.handler.handle(self.region, body?).await, Some(serving)))
+    }
+
+    /// The next certificate of the peer, of its own region alone.
+    async fn certify(&self, recv: &mut RecvStream, len: usize) -> Result<Outcome, String> {
+        let limit = limits::MESH_CONNECT_TIMEOUT;
+        let body = self.shared.env.timeout(limit, read_body(recv, len)).await;
+        let body = body.map_err(|_| "the request did not arrive in time".to_owned())??;
+        let Some(certifier) = self.shared.certifier.get() else {
+            return Ok(Err("this node has not the cluster's authority".to_owned()));
+        };
+        let wish: Wish = match serde_json::from_slice(&body) {
+            Ok(wish) => wish,
+            Err(why) => return Ok(Err(why.to_string())),
+        };
+        Ok(certifier.renew(self.region, &wish).map(Bytes::from))
     }
 
     /// The peer's certificate was taken. It can be reached now, so what was given up is tried again.

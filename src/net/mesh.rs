@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,8 +19,10 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::env::{BoxFuture, Class, Env, PeerError, PeerHandler, Peers};
 use crate::limits;
+use crate::types::id::ClusterId;
 use crate::types::region::RegionId;
 
+use super::certify::{Certifier, Wish};
 use super::error::MeshError;
 use super::link::{Link, canonical};
 use super::metrics::MeshMetrics;
@@ -63,9 +65,12 @@ pub struct PeerStatus {
 pub(super) struct Shared {
     pub(super) env: Env,
     pub(super) region: RegionId,
-    pub(super) certificate: Certificate,
+    pub(super) cluster: ClusterId,
     pub(super) endpoint: Endpoint,
-    pub(super) client: ClientConfig,
+    client: RwLock<ClientConfig>,
+    mtu: Option<u16>,
+    /// Makes certificates, where this node has the cluster's authority.
+    pub(super) certifier: OnceLock<Arc<dyn Certifier>>,
     pub(super) metrics: MeshMetrics,
     peers: RwLock<BTreeMap<RegionId, Arc<Peer>>>,
     /// Regions whose nodes may call.
@@ -86,6 +91,11 @@ impl Shared {
 
     pub(super) fn may_call(&self, region: RegionId) -> bool {
         self.callers.read().unwrap_or_else(PoisonError::into_inner).contains(&region)
+    }
+
+    /// With the certificate of now.
+    pub(super) fn client(&self) -> ClientConfig {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps connections to these, and to nobody else.
@@ -150,9 +160,11 @@ impl Mesh {
         let shared = Arc::new(Shared {
             env,
             region,
-            certificate,
+            cluster: certificate.cluster,
             endpoint,
-            client: setup.client,
+            client: RwLock::new(setup.client),
+            mtu,
+            certifier: OnceLock::new(),
             metrics: MeshMetrics::default(),
             peers: RwLock::default(),
             callers: RwLock::new(members.iter().copied().collect()),
@@ -192,6 +204,32 @@ impl Mesh {
             }
         };
         self.0.peers.read().unwrap_or_else(PoisonError::into_inner).values().map(status).collect()
+    }
+
+    /// Shows this certificate from now on. Connections that stand go on as they are; attempts that
+    /// failed are made again at once.
+    pub fn renew(&self, certificate: &Certificate) -> Result<(), MeshError> {
+        let shared = &self.0;
+        let setup = Setup::new(&shared.env, certificate, shared.mtu)?;
+        shared.endpoint.set_server_config(Some(setup.server));
+        *shared.client.write().unwrap_or_else(PoisonError::into_inner) = setup.client;
+        let peers = shared.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.values().for_each(|peer| peer.wake());
+        Ok(())
+    }
+
+    /// Says who makes certificates here. The first one stays.
+    pub fn certify_by(&self, certifier: Arc<dyn Certifier>) {
+        self.0.certifier.get_or_init(|| certifier);
+    }
+
+    /// Asks another region's node for this node's next certificate, as PEM.
+    pub async fn ask_certificate(&self, of: RegionId, wish: &Wish) -> Result<String, PeerError> {
+        let refused = |why: &dyn fmt::Display| PeerError::Refused(why.to_string());
+        let peer = self.0.peer(of).ok_or(PeerError::Unreachable)?;
+        let wish = serde_json::to_vec(wish).map_err(|why| refused(&why))?;
+        let pem = peer.ask_certificate(&self.0.env, wish.into()).await?;
+        String::from_utf8(pem.into()).map_err(|why| refused(&why))
     }
 
     /// Finishes the calls that are being served, then closes all connections. Own calls that are

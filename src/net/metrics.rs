@@ -23,6 +23,13 @@ pub struct MeshMetrics {
     pub(super) datagrams_dropped: Counter,
 }
 
+impl MeshMetrics {
+    /// Connections that stood and ended.
+    pub fn lost(&self) -> u64 {
+        self.connections_lost.get()
+    }
+}
+
 impl Group for MeshMetrics {
     fn register(&self, entries: &mut Entries) {
         let rows = [

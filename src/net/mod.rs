@@ -3,9 +3,11 @@
 //! * [`message`], [`registers`]: what is said.
 //! * [`Mesh`]: [`crate::env::Peers`] over QUIC, mutual TLS, one UDP port.
 //! * [`tls`]: the cluster's authority and the nodes' certificates.
+//! * [`certify`]: how a node gets the next one.
 //! * [`link`]: delays, loss and cuts of a wide area between nodes of one machine.
 
 mod address;
+pub mod certify;
 mod error;
 mod frame;
 mod kinds;
@@ -18,8 +20,10 @@ mod pool;
 mod quic;
 pub mod registers;
 pub mod tls;
+mod validity;
 mod wire;
 
 pub use error::MeshError;
 pub use mesh::{Mesh, MeshOptions, PeerStatus};
 pub use metrics::MeshMetrics;
+pub use validity::Validity;

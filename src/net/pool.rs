@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt, WriteError};
+use quinn::{
+    Connection, ConnectionError, RecvStream, SendStream, TransportErrorCode, VarInt, WriteError,
+};
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
@@ -20,6 +22,7 @@ use crate::types::region::RegionId;
 use super::address::Addresses;
 use super::frame::{self, HEAD_BYTES, Kind, Status};
 use super::mesh::Shared;
+use super::tls;
 
 /// Which of the two connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +159,16 @@ impl Peer {
         let connection = self.connection(class).ok_or(PeerError::Unreachable)?;
         let exchange = exchange(&connection, Kind::Call(class), request, deadline);
         env.timeout(deadline, exchange).await.unwrap_or(Err(PeerError::Timeout))
+    }
+}
+
+impl Peer {
+    /// Asks for this node's next certificate.
+    pub(super) async fn ask_certificate(&self, env: &Env, wish: Bytes) -> Result<Bytes, PeerError> {
+        let connection = self.connection(Class::Register).ok_or(PeerError::Unreachable)?;
+        let limit = limits::CERTIFICATE_ASK_TIMEOUT;
+        let exchange = exchange(&connection, Kind::Certify, wish, limit);
+        env.timeout(limit, exchange).await.unwrap_or(Err(PeerError::Timeout))
     }
 }
 
@@ -312,9 +325,9 @@ impl Keeper<'_> {
 
     async fn dial(&self, address: SocketAddr) -> Result<Connection, String> {
         let shared = self.shared;
-        let name = shared.certificate.name_of(self.peer.region);
-        let connecting = shared.endpoint.connect_with(shared.client.clone(), address, &name);
-        let connection = connecting.map_err(text)?.await.map_err(text)?;
+        let name = tls::name(shared.cluster, self.peer.region);
+        let connecting = shared.endpoint.connect_with(shared.client(), address, &name);
+        let connection = connecting.map_err(text)?.await.map_err(|why| self.explain(&why))?;
         let hello = Bytes::copy_from_slice(self.kind.name().as_bytes());
         let limit = limits::MESH_CONNECT_TIMEOUT;
         match exchange(&connection, Kind::Hello, hello, limit).await {
@@ -323,11 +336,44 @@ impl Keeper<'_> {
                 Some(ConnectionError::ApplicationClosed(close)) => {
                     format!("refused: {}", String::from_utf8_lossy(&close.reason))
                 }
-                Some(reason) => reason.to_string(),
+                Some(reason) => self.explain(&reason),
                 None => error.to_string(),
             }),
         }
     }
+
+    /// Why a connection ended; where a certificate has run out, whose, and what to type.
+    fn explain(&self, why: &ConnectionError) -> String {
+        if !is_over(why) {
+            return why.to_string();
+        }
+        let ours = matches!(why, ConnectionError::ConnectionClosed(_));
+        let region = if ours { self.shared.region } else { self.peer.region };
+        let whose = if ours { "this node's" } else { "its" };
+        format!(
+            "{whose} certificate has run out, or a clock is wrong: compare the clocks; then run \
+             `godwit cluster token {region}` where the cluster's authority is, and start the node \
+             of {region} once with GODWIT_TOKEN=..."
+        )
+    }
+}
+
+/// The alert of a certificate whose time is over, or has not come. Source: RFC 8446, section 6.2.
+const CERTIFICATE_EXPIRED: u8 = 45;
+
+/// Whether a handshake failed because of the times of a certificate.
+pub(super) fn is_over(why: &ConnectionError) -> bool {
+    let code = match why {
+        ConnectionError::ConnectionClosed(close) => close.error_code,
+        ConnectionError::TransportError(error) => error.code,
+        ConnectionError::VersionMismatch
+        | ConnectionError::ApplicationClosed(_)
+        | ConnectionError::Reset
+        | ConnectionError::TimedOut
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => return false,
+    };
+    code == TransportErrorCode::crypto(CERTIFICATE_EXPIRED)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -42,11 +42,11 @@ impl Setup {
         mtu: Option<u16>,
     ) -> Result<Self, MeshError> {
         let transport = Arc::new(transport(mtu)?);
-        let server = QuicServerConfig::try_from(certificate.server()?).map_err(TlsError::new)?;
+        let server = QuicServerConfig::try_from(certificate.server(env)?).map_err(TlsError::new)?;
         let mut server = ServerConfig::with_crypto(Arc::new(server));
         server.transport_config(transport.clone());
         server.max_incoming(limits::MESH_HANDSHAKES_MAX);
-        let client = QuicClientConfig::try_from(certificate.client()?).map_err(TlsError::new)?;
+        let client = QuicClientConfig::try_from(certificate.client(env)?).map_err(TlsError::new)?;
         let mut client = ClientConfig::new(Arc::new(client));
         client.transport_config(transport);
         Ok(Self { endpoint: endpoint(env.clone(), certificate), server, client })
@@ -84,8 +84,8 @@ fn transport(mtu: Option<u16>) -> Result<TransportConfig, MeshError> {
 /// A node that was killed and started again tells its peers so at once (a stateless reset) instead
 /// of leaving them to their idle timeout: for that its keys must be those of before.
 fn endpoint(env: Env, certificate: &Certificate) -> EndpointConfig {
-    let reset = certificate.derive("godwit 2026 mesh stateless reset");
-    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &reset)));
+    let reset = hmac::Key::new(hmac::HMAC_SHA256, &certificate.reset_key());
+    let mut config = EndpointConfig::new(Arc::new(reset));
     config.cid_generator(move || Box::new(Ids(env.clone())));
     config
 }

@@ -21,6 +21,7 @@ use crate::config::{self, Regions};
 use crate::console::Console;
 use crate::engine;
 use crate::env::Env;
+use crate::limits;
 use crate::logic::keyring::Keyring;
 use crate::logic::placement::PlacementConfig;
 use crate::net::MeshOptions;
@@ -30,6 +31,7 @@ use crate::types::region::{RegionId, RegionInfo};
 
 use super::anycast::{Anycast, Site};
 use super::audit::{AuditOptions, AuditTo};
+use super::certs::CertOptions;
 use super::identity::{self, Charter, FirstKey};
 use super::otlp::TraceOptions;
 use super::shutdown::Stopper;
@@ -328,6 +330,7 @@ fn node(
     s3.auth.regions = plan.regions.iter().map(ToString::to_string).collect();
     Ok(NodeOptions {
         charter: Some(charter.clone()),
+        certs: CertOptions { home: dir.clone(), life: limits::CERTIFICATE_LIFE },
         store: store::Options::new(dir.join("store"), region),
         mesh,
         identity,

@@ -3,20 +3,24 @@
 //! `godwit cluster init` makes a [`Charter`]: the cluster's authority and first members. From it
 //! come [`Identity`]s, one a region: put into a token, or made by each node for itself where a
 //! platform hands the same secret to all of them. An identity lies in the data directory and is
-//! used from then on; whatever is handed in later is ignored.
+//! used from then on; whatever is handed in later is ignored, until its certificate has run out.
 //!
 //! Invariant: a charter or an identity is a secret; neither shows in a log or an error.
 
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::cluster::Members;
 use crate::env::Env;
-use crate::net::tls;
+use crate::limits;
+use crate::net::certify::Wish;
+use crate::net::{Validity, tls};
 use crate::types::id::ClusterId;
 use crate::types::name::{AccessKeyId, AccountId, SecretKey};
 use crate::types::record::{AccessKeyRecord, KeyScope};
@@ -77,8 +81,21 @@ pub struct Identity {
     #[serde(with = "stated")]
     pub members: Members,
     pub certificate: tls::Certificate,
+    /// Whose node made the certificate, where it was another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_by: Option<RegionId>,
     /// Handed in by the node until a majority knows it.
     pub first_key: Option<FirstKey>,
+}
+
+/// A certificate that is made now holds so long.
+pub fn validity(env: &Env, life: Duration) -> Validity {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let now_ms = env.now_ms();
+    Validity {
+        from_ms: now_ms.saturating_sub(ms(limits::CERTIFICATE_SKEW)),
+        until_ms: now_ms.saturating_add(ms(life)),
+    }
 }
 
 impl Charter {
@@ -102,18 +119,38 @@ impl Charter {
     }
 
     /// The identity of a member.
-    pub fn identity(&self, region: RegionId) -> Result<Identity, NodeError> {
+    pub fn identity(&self, region: RegionId, validity: Validity) -> Result<Identity, NodeError> {
         if !self.members.contains(region) {
             return Err(NodeError::Identity(format!("region {region} is no member")));
         }
-        let certificate = self.authority.issue(self.members.cluster(), region).map_err(wrong)?;
+        let certificate = self.renewal(region, validity)?;
         let first_key = Some(self.first_key.clone());
-        Ok(Identity { region, members: self.members.clone(), certificate, first_key })
+        let members = self.members.clone();
+        Ok(Identity { region, members, certificate, issued_by: None, first_key })
+    }
+
+    /// A key with a certificate, for a node that has this charter itself.
+    pub fn renewal(
+        &self,
+        region: RegionId,
+        validity: Validity,
+    ) -> Result<tls::Certificate, NodeError> {
+        self.authority.issue(self.members.cluster(), region, validity).map_err(wrong)
+    }
+
+    /// The certificate, as PEM, for a key that another node made.
+    pub fn certify(&self, wish: &Wish, validity: Validity) -> Result<String, NodeError> {
+        self.authority.certify(self.members.cluster(), wish, validity).map_err(wrong)
     }
 
     /// The identity of a region that was added later, with the members as they are now.
-    pub fn identity_among(&self, region: RegionId, now: Members) -> Result<Identity, NodeError> {
-        Self { members: now, ..self.clone() }.identity(region)
+    pub fn identity_among(
+        &self,
+        region: RegionId,
+        now: Members,
+        validity: Validity,
+    ) -> Result<Identity, NodeError> {
+        Self { members: now, ..self.clone() }.identity(region, validity)
     }
 
     /// As one word, for the environment of a platform.
@@ -159,37 +196,68 @@ impl Identity {
 }
 
 /// Where a node may get its identity from when its directory has none.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Offered<'a> {
     pub token: Option<&'a str>,
     pub charter: Option<&'a str>,
+    /// Of a certificate that is made from a charter.
+    pub life: Duration,
 }
 
-/// The identity in `dir`; a directory without one takes what is offered, and keeps it.
+/// The identity in `dir`; a directory without one, or with one whose certificate has run out, takes
+/// what is offered, and keeps it.
 pub fn establish(
     env: &Env,
     dir: &Path,
     region: RegionId,
     offered: &Offered<'_>,
 ) -> Result<Identity, NodeError> {
-    let (identity, new) = match (Identity::load(env, dir)?, offered) {
-        (Some(identity), _) => (identity, false),
-        (None, Offered { token: Some(token), .. }) => (Identity::from_text(token)?, true),
-        (None, Offered { charter: Some(charter), .. }) => {
-            (Charter::from_text(charter)?.identity(region)?, true)
+    let kept = Identity::load(env, dir)?;
+    let over = kept.as_ref().is_some_and(|kept| has_run_out(env, kept));
+    let new = match &kept {
+        Some(_) if !over => None,
+        Some(_) | None => offer(env, dir, region, offered)?,
+    };
+    let identity = match (&new, &kept) {
+        (Some(new), Some(kept)) if new.members.cluster() != kept.members.cluster() => {
+            return Err(wrong("the token or secret is of another cluster than the data directory"));
         }
-        (None, Offered { token: None, charter: None }) => match Charter::load(env, dir)? {
-            Some(charter) => (charter.identity(region)?, true),
-            None => return Err(NodeError::Identity(NOWHERE.to_owned())),
-        },
+        (Some(identity), _) => identity,
+        (None, Some(identity)) => identity,
+        (None, None) => return Err(NodeError::Identity(NOWHERE.to_owned())),
     };
     if identity.region != region {
         return Err(NodeError::OtherRegion { found: identity.region, wanted: region });
     }
-    if new {
+    if over && new.is_none() {
+        warn!(%region, "the certificate of this node has run out, the other regions turn it away: \
+            run `godwit cluster token {region}` where the cluster's authority is, and start this \
+            node once with GODWIT_TOKEN=...");
+    }
+    if new.is_some() {
         identity.save(env, dir)?;
     }
-    Ok(identity)
+    Ok(identity.clone())
+}
+
+/// A new identity from what there is, if anything.
+fn offer(
+    env: &Env,
+    dir: &Path,
+    region: RegionId,
+    offered: &Offered<'_>,
+) -> Result<Option<Identity>, NodeError> {
+    let validity = validity(env, offered.life);
+    let charter = match offered {
+        Offered { token: Some(token), .. } => return Identity::from_text(token).map(Some),
+        Offered { charter: Some(charter), .. } => Some(Charter::from_text(charter)?),
+        Offered { token: None, charter: None, .. } => Charter::load(env, dir)?,
+    };
+    charter.map(|charter| charter.identity(region, validity)).transpose()
+}
+
+fn has_run_out(env: &Env, identity: &Identity) -> bool {
+    identity.certificate.validity().is_ok_and(|validity| validity.is_over(env.now_ms()))
 }
 
 /// The identity in `dir`, or a new one of this charter, which is kept.
@@ -199,10 +267,10 @@ pub(super) fn of_charter(
     region: RegionId,
     charter: &Charter,
 ) -> Result<Identity, NodeError> {
-    if let Some(identity) = Identity::load(env, dir)? {
+    if let Some(identity) = Identity::load(env, dir)?.filter(|kept| !has_run_out(env, kept)) {
         return Ok(identity);
     }
-    let identity = charter.identity(region)?;
+    let identity = charter.identity(region, validity(env, limits::CERTIFICATE_LIFE))?;
     identity.save(env, dir)?;
     Ok(identity)
 }

@@ -7,6 +7,7 @@
 
 mod anycast;
 pub mod audit;
+mod certs;
 pub mod dev;
 pub mod env;
 mod error;
@@ -49,6 +50,9 @@ use crate::store::{self, Store, Trouble};
 use crate::types::region::RegionId;
 
 pub use audit::AuditOptions;
+pub use certs::CertOptions;
+use certs::Certs;
+pub(crate) use certs::in_directory as certificate_in;
 pub use error::NodeError;
 use figures::Figures;
 use http::Handler;
@@ -65,6 +69,7 @@ pub struct NodeOptions {
     pub identity: Identity,
     /// The cluster's authority, on a node that has it.
     pub charter: Option<Charter>,
+    pub certs: CertOptions,
     pub mesh: MeshOptions,
     pub cluster: ClusterOptions,
     pub engine: engine::Options,
@@ -165,10 +170,11 @@ impl Node {
         let engine = Engine::new(cluster.clone(), options.engine).with_keyring(options.keyring);
         let engine = engine.with_courier(Arc::new(options.webhooks));
 
-        let address = listeners.s3.local_addr().map(|address| address.to_string());
-        let endpoint = options.endpoint.unwrap_or_else(|| {
-            format!("http://{}", address.unwrap_or_else(|_| "127.0.0.1:8080".to_owned()))
-        });
+        let (charter, identity) = (options.charter.clone(), options.identity.clone());
+        let certs = Certs::new(&env, options.certs, mesh.clone(), charter, identity)?;
+        certs.show(&metrics);
+
+        let endpoint = options.endpoint.unwrap_or_else(|| endpoint_of(&listeners.s3));
         let feed = options.s3.feed.clone();
         let audit = start_audit(&env, &options.audit, &metrics, jobs.stop())?;
         let told = AdminOptions {
@@ -177,8 +183,9 @@ impl Node {
             metrics: metrics.clone(),
             feed: feed.clone(),
             audit: audit.clone(),
-            tokens: options.charter.map(tokens),
+            tokens: options.charter.map(|charter| tokens(&env, charter, certs.life())),
             wires: options.wires,
+            certificates: certs.clone(),
         };
         let s3 = s3::Options { audit: audit.clone(), tracer, ..options.s3 };
         let s3 = front(&engine, s3, Admin::new(engine.clone(), told), readiness.clone());
@@ -192,10 +199,7 @@ impl Node {
         }
         env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
         start_jobs(&store, &engine, &s3, options.identity.first_key, &jobs);
-        let [lifecycle, undo] = walks(&engine, &metrics);
-        let membership = membership(cluster.clone(), readiness.clone());
-        let watch = watch_disk(store.clone(), readiness.clone());
-        tasks::start(&env, vec![lifecycle, undo, membership, watch], &jobs.stop());
+        start_looks(&engine, &metrics, &readiness, &certs, &jobs);
         readiness.set_ready();
         info!(%region, "ready");
         Ok(Self {
@@ -282,6 +286,12 @@ async fn join(
     Ok((mesh, cluster))
 }
 
+/// What clients are told where the settings do not say it.
+fn endpoint_of(s3: &TcpListener) -> String {
+    let address = s3.local_addr().map(|address| address.to_string());
+    format!("http://{}", address.unwrap_or_else(|_| "127.0.0.1:8080".to_owned()))
+}
+
 fn handler_of(s3: s3::Service) -> Handler {
     Arc::new(move |request, client| {
         let s3 = s3.clone();
@@ -290,9 +300,11 @@ fn handler_of(s3: s3::Service) -> Handler {
 }
 
 /// Makes tokens for new regions by the cluster's authority.
-fn tokens(charter: Charter) -> MakeToken {
+fn tokens(env: &Env, charter: Charter, life: Duration) -> MakeToken {
+    let env = env.clone();
     Arc::new(move |region, members| {
-        let identity = charter.identity_among(region, members);
+        let validity = identity::validity(&env, life);
+        let identity = charter.identity_among(region, members, validity);
         identity.map(|identity| identity.to_text()).map_err(|why| why.to_string())
     })
 }
@@ -381,6 +393,22 @@ fn start_jobs(
     if let Some(key) = first_key {
         env.spawn("first key", hand_in(env.clone(), engine.clone(), key, jobs.stop()));
     }
+}
+
+/// Everything that is looked at again and again.
+fn start_looks(
+    engine: &Engine,
+    metrics: &Metrics,
+    readiness: &Readiness,
+    certs: &Arc<Certs>,
+    jobs: &Stopper,
+) {
+    let cluster = engine.cluster();
+    let [lifecycle, undo] = walks(engine, metrics);
+    let membership = membership(cluster.clone(), readiness.clone());
+    let watch = watch_disk(cluster.store().clone(), readiness.clone());
+    let looks = vec![lifecycle, undo, membership, watch, certs.job()];
+    tasks::start(engine.env(), looks, &jobs.stop());
 }
 
 /// Delivers events until the node stops.

@@ -12,6 +12,7 @@ use crate::store;
 use crate::types::region::RegionId;
 
 use super::audit::AuditOptions;
+use super::certs::CertOptions;
 use super::identity::{self, Charter, Offered};
 use super::otlp::TraceOptions;
 use super::webhooks::Webhooks;
@@ -29,6 +30,7 @@ impl NodeOptions {
         let offered = Offered {
             token: config.cluster.token.as_deref(),
             charter: config.cluster.secret.as_deref(),
+            life: config.cluster.certificate_life.0,
         };
         let code = region.code;
         let identity = identity::establish(env, &config.data, code, &offered)?;
@@ -57,6 +59,7 @@ impl NodeOptions {
             mesh,
             identity,
             charter,
+            certs: CertOptions::of(config),
             cluster: ClusterOptions {
                 scrub_every: config.repair.scrub_every.0,
                 scrub_rate: config.repair.scrub_rate.bytes(),

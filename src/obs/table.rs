@@ -98,6 +98,9 @@ metrics! {
             "1 while the node wants requests, 0 while it starts or stops";
         RESIDENT: Gauge "godwit_process_resident_bytes" []
             "Memory of the process; with `godwit dev` that of all its regions";
+        CERTIFICATE_LEFT: Gauge "godwit_certificate_left_seconds" ["kind"]
+            "Until a certificate runs out: `mesh` is the node's own for the other regions, which it \
+             renews by itself when a third of its life is left";
         ADMIN_REQUESTS: Counter "godwit_admin_requests_total" ["status"]
             "Requests of the admin API, by status of the answer";
     }

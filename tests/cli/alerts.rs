@@ -82,6 +82,15 @@ pub const ALERTS: &[Alert] = &[
         "Make the volume larger, or `store.disk_cache` smaller; `godwit bucket ls` shows which \
          buckets grow. At 95 % the node takes no new bodies.",
     ),
+    ticket(
+        "GodwitCertificateRunsOut",
+        "1h",
+        "godwit_certificate_left_seconds < 1728000",
+        "The {{ $labels.kind }} certificate of {{ $labels.instance }} runs out in less than 20 days",
+        "A node renews its own a month before its end; `godwit cert ls` says why it did not: is a \
+         node with the cluster's authority there (where `cluster init` was run, or with \
+         GODWIT_CLUSTER)? Start it, then `godwit cert renew REGION`.",
+    ),
     page(
         "GodwitRegionAway",
         "10m",

@@ -6,6 +6,7 @@ mod admin;
 mod alerts;
 mod audit;
 mod backup;
+mod certs;
 mod cluster;
 mod contexts;
 mod dashboard;
