@@ -29,7 +29,7 @@ impl Cluster {
     }
 
     /// The same of one moment.
-    pub(super) fn positions_in(&self, snapshot: &Snapshot) -> Result<Positions, store::Error> {
+    pub fn positions_in(&self, snapshot: &Snapshot) -> Result<Positions, store::Error> {
         let own = (self.region(), self.inner.incarnation);
         let mut known: Positions =
             snapshot.heads()?.into_iter().filter(|(log, _)| *log == own).collect();

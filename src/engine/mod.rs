@@ -34,6 +34,7 @@ mod rename;
 mod scope;
 mod soft_delete;
 mod tidy;
+mod token;
 mod undo;
 mod uploads;
 mod version;
@@ -46,7 +47,6 @@ use crate::env::Env;
 use crate::limits;
 use crate::logic::keyring::Keyring;
 use crate::logic::precondition::{Conditions, Current, Refusal};
-use crate::logic::token;
 use crate::types::bucket::{Ack, BucketConfig, Location, NameState};
 use crate::types::event::{Because, By, Cause};
 use crate::types::id::OpId;
@@ -124,6 +124,8 @@ pub struct Engine {
     backups: backup::Backups,
     /// Of access keys.
     policies: scope::Policies,
+    /// The last answer's token.
+    token: token::LastToken,
     /// Why it makes changes, for those who are told of them.
     because: Because,
     /// Reads and changes keys in the one order that all regions see, whatever the bucket says.
@@ -142,6 +144,7 @@ impl Engine {
         let (keyring, buckets, because) = (Arc::default(), Arc::default(), Because::default());
         let (policies, prefetches) = (scope::Policies::default(), prefetch::Prefetches::default());
         let (courier, linearizable, backups) = (None, false, backup::Backups::default());
+        let token = token::LastToken::default();
         Self {
             cluster,
             options,
@@ -150,6 +153,7 @@ impl Engine {
             prefetches,
             backups,
             policies,
+            token,
             because,
             linearizable,
             courier,
@@ -216,21 +220,6 @@ impl Engine {
         let config = self.bucket(bucket).await?;
         let found = self.cluster.whereabouts(&config, key).await.map_err(index::store_error)?;
         found.ok_or(Error::NoSuchKey)
-    }
-
-    /// What a client hands back to have another region know as much as this one does now.
-    pub fn token(&self) -> Result<String, Error> {
-        Ok(token::encode(&self.cluster.known_positions().map_err(index::store_error)?))
-    }
-
-    /// Waits until this region knows what a token names.
-    pub async fn reach(&self, token: &str) -> Result<(), Error> {
-        let wanted = token::parse(token);
-        let mut wanted = wanted.map_err(|_| Error::InvalidArgument("it is no token".into()))?;
-        // What a region that left had changed was everywhere before it went.
-        let members = self.cluster.members();
-        wanted.retain(|(region, _), _| members.contains(*region));
-        Ok(self.cluster.reach(&wanted, limits::TOKEN_WAIT).await?)
     }
 
     async fn bucket(&self, name: &BucketName) -> Result<Arc<BucketConfig>, Error> {

@@ -13,32 +13,33 @@ use crate::types::action::Action;
 use super::intake::Head;
 use super::request::Query;
 
-/// Headers and the condition keys whose values they are.
-const HEADERS: [(&str, &str); 17] = [
-    ("referer", "aws:referer"),
-    ("user-agent", "aws:useragent"),
-    ("x-amz-acl", "s3:x-amz-acl"),
-    ("x-amz-content-sha256", "s3:x-amz-content-sha256"),
-    ("x-amz-copy-source", "s3:x-amz-copy-source"),
-    ("x-amz-grant-full-control", "s3:x-amz-grant-full-control"),
-    ("x-amz-grant-read", "s3:x-amz-grant-read"),
-    ("x-amz-grant-read-acp", "s3:x-amz-grant-read-acp"),
-    ("x-amz-grant-write", "s3:x-amz-grant-write"),
-    ("x-amz-grant-write-acp", "s3:x-amz-grant-write-acp"),
-    ("x-amz-metadata-directive", "s3:x-amz-metadata-directive"),
-    ("x-amz-object-ownership", "s3:x-amz-object-ownership"),
-    ("x-amz-server-side-encryption", "s3:x-amz-server-side-encryption"),
-    (
-        "x-amz-server-side-encryption-aws-kms-key-id",
-        "s3:x-amz-server-side-encryption-aws-kms-key-id",
-    ),
-    (
-        "x-amz-server-side-encryption-customer-algorithm",
-        "s3:x-amz-server-side-encryption-customer-algorithm",
-    ),
-    ("x-amz-storage-class", "s3:x-amz-storage-class"),
-    ("x-amz-website-redirect-location", "s3:x-amz-website-redirect-location"),
-];
+/// The condition key whose value a header is.
+fn condition_key(header: &str) -> Option<&'static str> {
+    Some(match header {
+        "referer" => "aws:referer",
+        "user-agent" => "aws:useragent",
+        "x-amz-acl" => "s3:x-amz-acl",
+        "x-amz-content-sha256" => "s3:x-amz-content-sha256",
+        "x-amz-copy-source" => "s3:x-amz-copy-source",
+        "x-amz-grant-full-control" => "s3:x-amz-grant-full-control",
+        "x-amz-grant-read" => "s3:x-amz-grant-read",
+        "x-amz-grant-read-acp" => "s3:x-amz-grant-read-acp",
+        "x-amz-grant-write" => "s3:x-amz-grant-write",
+        "x-amz-grant-write-acp" => "s3:x-amz-grant-write-acp",
+        "x-amz-metadata-directive" => "s3:x-amz-metadata-directive",
+        "x-amz-object-ownership" => "s3:x-amz-object-ownership",
+        "x-amz-server-side-encryption" => "s3:x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id" => {
+            "s3:x-amz-server-side-encryption-aws-kms-key-id"
+        }
+        "x-amz-server-side-encryption-customer-algorithm" => {
+            "s3:x-amz-server-side-encryption-customer-algorithm"
+        }
+        "x-amz-storage-class" => "s3:x-amz-storage-class",
+        "x-amz-website-redirect-location" => "s3:x-amz-website-redirect-location",
+        _ => return None,
+    })
+}
 
 /// Query parameters and the condition keys whose values they are.
 const QUERIES: [(&str, &str); 4] = [
@@ -50,11 +51,15 @@ const QUERIES: [(&str, &str); 4] = [
 
 pub(super) fn of(head: &Head, peer: SocketAddr, now_ms: u64) -> Circumstances {
     let (headers, query) = (head.headers(), &head.query);
-    let of_headers = HEADERS.iter().map(|(name, key)| (*key, text(headers, name)));
-    let of_query = QUERIES.iter().map(|(name, key)| (*key, query.get(name)));
+    // A request has few headers: each is looked up once, and the first of a name counts.
+    let of_headers = headers.keys().filter_map(|name| {
+        let key = condition_key(name.as_str())?;
+        Some((key, text(headers, name.as_str())?))
+    });
+    let of_query = QUERIES.iter().filter_map(|(name, key)| Some((*key, query.get(name)?)));
     let given = of_headers.chain(of_query);
     let mut values: Vec<(Cow<'static, str>, Cow<'static, str>)> =
-        given.filter_map(|(key, value)| Some((key.into(), value?.to_owned().into()))).collect();
+        given.map(|(key, value)| (key.into(), value.to_owned().into())).collect();
     if let Some((version, kind)) = signature(head) {
         let signed = [("s3:signatureversion", version), ("s3:authtype", kind)];
         values.extend(signed.map(|(key, value)| (key.into(), value.into())));

@@ -1,6 +1,7 @@
 //! The engine behind the pipeline: keys, access decisions, and everything that operations do.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
@@ -56,7 +57,7 @@ impl Gate for Engine {
         })
     }
 
-    fn token(&self) -> Option<String> {
+    fn token(&self) -> Option<Arc<str>> {
         Self::token(self)
             .inspect_err(|why| tracing::error!(%why, "what this region knows cannot be read"))
             .ok()

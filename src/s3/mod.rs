@@ -101,7 +101,7 @@ pub trait Gate: Send + Sync {
     }
 
     /// What is known here now; a gate without an engine knows nothing.
-    fn token(&self) -> Option<String> {
+    fn token(&self) -> Option<Arc<str>> {
         None
     }
 

@@ -8,7 +8,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::{error, info};
+use tracing::{debug, error};
 
 use crate::env::Env;
 use crate::limits;
@@ -365,7 +365,7 @@ impl Line {
         if status == StatusCode::INTERNAL_SERVER_ERROR.as_u16() {
             error!(op, caller, target, status, bytes, ms, source, cause, cut, id, trace, "request");
         } else {
-            info!(op, caller, target, status, bytes, ms, source, cause, cut, id, trace, "request");
+            debug!(op, caller, target, status, bytes, ms, source, cause, cut, id, trace, "request");
         }
     }
 }

@@ -9,8 +9,8 @@ use std::fmt;
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use redb::{
     AccessGuard, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
@@ -169,6 +169,10 @@ const INSPECT_CACHE_BYTES: usize = 4 << 20;
 /// The index of one data directory.
 pub(crate) struct Index {
     database: Database,
+    /// The snapshot of the last commit, which all share who read before the next one.
+    latest: RwLock<Option<Arc<View>>>,
+    /// Snapshots that were taken since the start.
+    views: AtomicU64,
     /// Commits since the last durable one.
     ahead: AtomicBool,
     frozen: Arc<AtomicBool>,
@@ -182,6 +186,7 @@ pub(crate) type BadRecords = Arc<Mutex<BTreeSet<Vec<u8>>>>;
 
 impl Drop for Index {
     fn drop(&mut self) {
+        self.pass_over();
         if self.ahead.load(Ordering::SeqCst) {
             self.frozen.store(true, Ordering::SeqCst);
         }
@@ -220,19 +225,50 @@ impl Index {
             .create_with_backend(backend)
             .map_err(Error::index)?;
         let bad = BadRecords::default();
-        let mut index = Self { database, ahead: AtomicBool::new(false), frozen, bad, mixed: false };
-        let view = index.view()?;
+        let mut index = Self {
+            database,
+            latest: RwLock::default(),
+            views: AtomicU64::new(0),
+            ahead: AtomicBool::new(false),
+            frozen,
+            bad,
+            mixed: false,
+        };
+        let view = index.fresh_view()?;
         // Of a file that has nothing yet, all that comes is sealed.
         let begun = view.get(Space::Own, seal::FORMAT_KEY, |_| ())?.is_some();
         index.mixed = begun && view.get(Space::Own, seal::SEALED_KEY, |_| ())?.is_none();
         Ok(index)
     }
 
-    /// A snapshot.
-    pub(crate) fn view(&self) -> Result<View, Error> {
+    /// A snapshot that shows every commit which has returned. Whoever asks before the next one has
+    /// the same: its tables are opened once.
+    pub(crate) fn view(&self) -> Result<Arc<View>, Error> {
+        if let Some(view) = &*self.latest.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Arc::clone(view));
+        }
+        // Taken under the lock: a commit that returns meanwhile waits here to pass over it.
+        let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = &*latest {
+            return Ok(Arc::clone(view));
+        }
+        let view = Arc::new(self.fresh_view()?);
+        *latest = Some(Arc::clone(&view));
+        Ok(view)
+    }
+
+    fn fresh_view(&self) -> Result<View, Error> {
         let transaction = self.database.begin_read().map_err(Error::index)?;
         let (bad, mixed) = (Arc::clone(&self.bad), self.mixed);
-        Ok(View { transaction, tables: Default::default(), bad, mixed })
+        let number = self.views.fetch_add(1, Ordering::Relaxed);
+        Ok(View { transaction, number, tables: Default::default(), bad, mixed })
+    }
+
+    /// Whoever asks for a snapshot from now on takes a new one.
+    fn pass_over(&self) {
+        let before = self.latest.write().unwrap_or_else(PoisonError::into_inner).take();
+        // Its pages are given back after the lock.
+        drop(before);
     }
 
     /// What was found not to fit its digest.
@@ -268,7 +304,9 @@ impl Index {
             }
         }
         self.ahead.store(true, Ordering::SeqCst);
-        transaction.commit().map_err(Error::index)?;
+        let committed = transaction.commit().map_err(Error::index);
+        self.pass_over();
+        committed?;
         self.ahead.store(!durable, Ordering::SeqCst);
         Ok(())
     }
@@ -291,19 +329,27 @@ impl Index {
             taken.transpose().map_err(Error::index)?;
         }
         self.ahead.store(true, Ordering::SeqCst);
-        transaction.commit().map_err(Error::index)
+        let committed = transaction.commit().map_err(Error::index);
+        self.pass_over();
+        committed
     }
 }
 
 /// A snapshot of every table; tables are opened when first read.
 pub(crate) struct View {
     transaction: ReadTransaction,
+    number: u64,
     tables: [OnceLock<Option<Opened>>; Space::ALL.len()],
     bad: BadRecords,
     mixed: bool,
 }
 
 impl View {
+    /// Another one than that of any snapshot of other content.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// `None` for a table that nothing was ever put in.
     fn table(&self, space: Space) -> Result<Option<&Opened>, Error> {
         let slot = &self.tables[space.slot()];

@@ -65,7 +65,7 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     let spares = tidy_log(&shared, state.segment, &generations, spares).map_err(failed)?;
     let mut replay = Replay {
         shared: &shared,
-        view: Arc::new(view),
+        view,
         waiting: Vec::new(),
         waiting_bytes: 0,
         kept: Overlay::default(),
@@ -316,7 +316,7 @@ impl Replay<'_> {
         let kept = std::mem::take(&mut self.kept);
         if !kept.is_empty() {
             self.shared.index.apply(&kept, false)?;
-            self.view = Arc::new(self.shared.index.view()?);
+            self.view = self.shared.index.view()?;
         }
         writer::publish(self.shared, std::mem::take(&mut self.effects));
         Ok(())

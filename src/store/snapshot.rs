@@ -31,8 +31,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn new(shared: Arc<Shared>, view: View) -> Self {
-        Self { shared, view: Arc::new(view) }
+    pub(crate) fn new(shared: Arc<Shared>, view: Arc<View>) -> Self {
+        Self { shared, view }
+    }
+
+    /// What was made of one snapshot is true of any with the same number, until the next start.
+    pub fn number(&self) -> u64 {
+        self.view.number()
     }
 
     pub fn record(&self, id: &RecordId) -> Result<Option<Record>, Error> {

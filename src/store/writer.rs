@@ -198,7 +198,7 @@ impl Writer {
 
     /// Goes on in a new segment where the current one is full. A full disk does not stop the
     /// current one.
-    fn prepare(&mut self) -> Result<View, Error> {
+    fn prepare(&mut self) -> Result<Arc<View>, Error> {
         self.shared.check()?;
         let segment_bytes = self.shared.options.segment_bytes;
         if self.log.position().offset >= segment_bytes - self.batch_bytes_max() {
