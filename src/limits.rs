@@ -127,6 +127,12 @@ pub const FENCE_INTERVAL: Duration = Duration::from_secs(2);
 pub const FENCE_MEMBERS_MIN: usize = 3;
 pub const FENCE_MS: u64 = 250;
 
+/// A node that was just started takes no plain writes before its clock was compared, or for so long
+/// nobody could be asked.
+pub const FENCE_PATIENCE: Duration = Duration::from_secs(5);
+/// Between its tries until then.
+pub const FENCE_RETRY: Duration = Duration::from_millis(100);
+
 /// Remote stamps further ahead than this are quarantined.
 pub const CLOCK_AHEAD_MAX_MS: u64 = 500;
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_millis(CLOCK_AHEAD_MAX_MS);
@@ -296,6 +302,12 @@ pub const DRAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// A change of voters that is not over after this, once for each reachable member before it by
 /// code, is driven by the next member too.
 pub const CHANGE_PATIENCE: Duration = Duration::from_secs(10);
+/// A change of voters that does not move for this long, because too few of the new ones are there, is
+/// given up: the old ones go on alone, and the change begins again when the new ones answer.
+pub const CHANGE_GIVEN_UP_AFTER: Duration = Duration::from_secs(30);
+/// Members that an operator makes without a majority, and their voters, are so many versions and
+/// epochs later: what the lost ones may have decided by themselves never comes to that.
+pub const RECOVERY_LEAP: u64 = 1 << 32;
 /// Keys of a list that voters have accepted and that no row shows yet: of more the list is answered
 /// 503. How many of them are read at a time, how long a list waits for all that, and how often it
 /// asks again because the page became longer.

@@ -41,6 +41,7 @@ mod power;
 mod space;
 
 mod sim {
+    #[allow(dead_code, reason = "what the simulation of whole nodes does to disks")]
     pub(crate) mod disk;
     pub(crate) mod doors;
 }

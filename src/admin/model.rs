@@ -177,6 +177,14 @@ pub struct RemoveRegion {
     pub lost: bool,
 }
 
+/// `POST regions/recover`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LostRegions {
+    /// They will never come back, and what only they had is given up.
+    #[schemars(with = "Vec<String>")]
+    pub lost: Vec<RegionId>,
+}
+
 /// `GET regions/remains`: what a region still has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Remaining {

@@ -26,6 +26,8 @@ pub(super) const ROUTES: &[Route] = &[
         "Takes that back."),
     route!(POST "regions/remove", Operator, remove, RemoveRegion => Regions, [],
         "Removes a drained region, or one that is lost for good; its node is turned away then."),
+    route!(POST "regions/recover", Operator, recover, model::LostRegions => Regions, [],
+        "Goes on without regions that are lost for good, though most voters are among them."),
     route!(GET "regions/remains", Operator, remains, () => Remaining,
         [required("region", "the region")],
         "What a region still has that is lost with it, as it says itself."),
@@ -111,6 +113,11 @@ async fn undrain(api: &Api, _: &Call<'_>, asked: model::OneRegion) -> Result<Reg
 async fn remove(api: &Api, _: &Call<'_>, asked: RemoveRegion) -> Result<Regions, Error> {
     let RemoveRegion { region, lost } = asked;
     api.engine.cluster().remove_region(region, lost).await.map_err(refused)?;
+    Ok(shown(api))
+}
+
+async fn recover(api: &Api, _: &Call<'_>, asked: model::LostRegions) -> Result<Regions, Error> {
+    api.engine.cluster().recover(&asked.lost).await.map_err(refused)?;
     Ok(shown(api))
 }
 

@@ -9,7 +9,7 @@ use super::client::{Client, Endpoint};
 use super::error::{CliError, Exit};
 use super::{Common, files, output};
 use crate::admin::model::{
-    AddRegion, JoinToken, MemberState, OneRegion, Regions, Remaining, RemoveRegion,
+    AddRegion, JoinToken, LostRegions, MemberState, OneRegion, Regions, Remaining, RemoveRegion,
 };
 use crate::types::region::RegionId;
 
@@ -68,7 +68,24 @@ pub(super) enum Region {
         lost: bool,
         /// With --lost, instead of typing the code: the code once more
         #[arg(long, value_name = "CODE", requires = "lost")]
-        confirm: Option<RegionId>,
+        confirm: Option<String>,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// DANGEROUS: go on without regions that are lost for good, when most voters are among them
+    ///
+    /// The regions that are left decide alone from then on. What only the lost ones had is gone: also
+    /// conditional writes, buckets and access keys that were answered 200 and had not arrived here. A
+    /// lost region that lives on somewhere would be a second cluster until both meet: make sure that
+    /// its machines never start again. While most voters are left, use `godwit region remove --lost`.
+    #[command(after_help = "Examples:\n  godwit region recover --lost iad --lost nrt")]
+    Recover {
+        /// A region that will never come back; all of them, once each
+        #[arg(long, value_name = "CODE", required = true)]
+        lost: Vec<RegionId>,
+        /// Instead of typing the codes: the codes once more, by code, with commas
+        #[arg(long, value_name = "CODES")]
+        confirm: Option<String>,
         #[command(flatten)]
         endpoint: Endpoint,
     },
@@ -97,9 +114,25 @@ pub(super) fn run(common: &Common, command: Region) -> Result<Exit, CliError> {
             show(common, &client.post("regions/undrain", &OneRegion { region })?);
         }
         Region::Remove { region, lost, confirm, endpoint } => {
-            confirm_removal(common, region, lost, confirm)?;
+            match lost {
+                false => output::confirm(common, &format!("remove {region} from the cluster"))?,
+                true => {
+                    let code = region.to_string();
+                    typed(&code, &format!("what only {region} has"), confirm.as_deref())?;
+                }
+            }
             let client = Client::signed(&endpoint)?;
             show(common, &client.post("regions/remove", &RemoveRegion { region, lost })?);
+        }
+        Region::Recover { mut lost, confirm, endpoint } => {
+            lost.sort_by_key(ToString::to_string);
+            lost.dedup();
+            let codes: Vec<String> = lost.iter().map(ToString::to_string).collect();
+            let codes = codes.join(",");
+            let what = format!("what only {codes} have, also of what was answered 200,");
+            typed(&codes, &what, confirm.as_deref())?;
+            let client = Client::signed(&endpoint)?;
+            show(common, &client.post("regions/recover", &LostRegions { lost })?);
         }
     }
     Ok(Exit::Ok)
@@ -204,31 +237,22 @@ fn told(left: &Remaining) -> String {
     )
 }
 
-/// What is lost for good is named by whoever says so.
-fn confirm_removal(
-    common: &Common,
-    region: RegionId,
-    lost: bool,
-    confirmed: Option<RegionId>,
-) -> Result<(), CliError> {
-    if !lost {
-        return output::confirm(common, &format!("remove {region} from the cluster"));
-    }
-    if confirmed == Some(region) {
+/// What is lost for good is named by whoever says so: `codes`, typed or in `confirmed`.
+fn typed(codes: &str, what: &str, confirmed: Option<&str>) -> Result<(), CliError> {
+    if confirmed == Some(codes) {
         return Ok(());
     }
     let refused = |message: String| {
         CliError::new(Exit::Usage, "NotConfirmed", message)
-            .hint(format!("--confirm {region} does it without asking"))
+            .hint(format!("--confirm {codes} does it without asking"))
     };
     if confirmed.is_some() || !io::stdin().is_terminal() {
-        return Err(refused(format!("what only {region} has would be given up")));
+        return Err(refused(format!("{what} would be given up")));
     }
-    let ask = format!("What only {region} has is given up. Type {region} to remove it: ");
-    let _ = write!(io::stderr().lock(), "{ask}");
+    let _ = write!(io::stderr().lock(), "{what} is given up. Type {codes} to go on: ");
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
-    if read.is_ok() && answer.trim() == region.to_string() {
+    if read.is_ok() && answer.trim() == codes {
         return Ok(());
     }
     Err(refused("nothing was done".to_owned()))
@@ -237,6 +261,12 @@ fn confirm_removal(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_given_up_that_was_not_named_once_more() {
+        assert!(typed("iad,nrt", "what only they have", Some("iad,nrt")).is_ok());
+        assert!(typed("iad,nrt", "what only they have", Some("iad")).is_err());
+    }
 
     #[test]
     fn what_is_left_is_told_in_a_line() {

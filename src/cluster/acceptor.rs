@@ -4,7 +4,7 @@
 //! peers have confirmed that this disk did not go back in time (`standing`). What was accepted is
 //! looked after by `sweep`.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
@@ -12,7 +12,7 @@ use crate::limits;
 use crate::logic::register::acceptor::{Cell, Handled};
 use crate::logic::register::{Answer, Ask, Value, row_value};
 use crate::net::message::PendingChange;
-use crate::net::registers::{Bodies, Counters, RegisterRequest, RegisterResponse};
+use crate::net::registers::{Bodies, Counters, LogEnd, RegisterRequest, RegisterResponse};
 use crate::store::{self, SealedBlob, Table, Tx};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
@@ -30,6 +30,10 @@ use super::turns::Turns;
 /// The voter's own memory; registers are in the store.
 pub(super) struct Acceptor {
     pub(super) counters: Counters,
+    /// The end of this disk's log at the start.
+    pub(super) opened: LogEnd,
+    /// Promises and acceptances since.
+    pub(super) changes: AtomicU64,
     pub(super) standing: watch::Sender<Standing>,
     /// About how many registers are open; exact after each sweep.
     pub(super) open: AtomicUsize,
@@ -37,10 +41,10 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(counters: Counters) -> Self {
-        let standing = Standing::Waiting { confirmed: 0, needed: 0 };
+    pub(super) fn new(counters: Counters, opened: LogEnd) -> Self {
+        let standing = watch::Sender::new(Standing::Waiting { confirmed: 0, needed: 0 });
         let (open, turns) = (AtomicUsize::new(0), Turns::default());
-        Self { counters, standing: watch::Sender::new(standing), open, turns }
+        Self { counters, opened, changes: AtomicU64::new(0), standing, open, turns }
     }
 
     /// Names this start.
@@ -95,7 +99,10 @@ impl Registers {
                 Ok(remains) => RegisterResponse::Remains(remains),
                 Err(why) => RegisterResponse::Declined(why.to_string()),
             }),
-            RegisterRequest::Confirm(counters) => self.confirm_for(from, counters).await,
+            RegisterRequest::Confirm(counters) => self.confirm_for(from, counters, None).await,
+            RegisterRequest::Reached { counters, opened, now } => {
+                self.confirm_for(from, counters, Some((opened, now))).await
+            }
             RegisterRequest::Close { name, bucket, stamp } => {
                 let live = self.close(name, bucket, stamp).await?;
                 Ok(RegisterResponse::Closed { live })
@@ -226,12 +233,20 @@ impl Registers {
             Asked::Declined(why) => Ok(RegisterResponse::Declined(why.to_owned())),
             Asked::Turned => Ok(self.turned(epoch).unwrap_or(RegisterResponse::Behind)),
             Asked::Answered { handled, opened } => {
-                if let (Some(stamp), true) = (offered, handled.changed) {
-                    self.state().accepted_keys.note(&subject, stamp);
+                if handled.changed {
+                    self.note_change(&subject, offered);
                 }
                 self.state().acceptor.open.fetch_add(usize::from(opened), Ordering::Relaxed);
                 self.with_bodies(handled.answer).await
             }
+        }
+    }
+
+    /// Something was promised, or accepted with this stamp.
+    fn note_change(&self, subject: &RecordId, accepted: Option<Stamp>) {
+        self.state().acceptor.changes.fetch_add(1, Ordering::Relaxed);
+        if let Some(stamp) = accepted {
+            self.state().accepted_keys.note(subject, stamp);
         }
     }
 

@@ -70,13 +70,13 @@ pub struct BodySink {
 impl Cluster {
     /// Begins a body of `len` bytes, where that is known. Refuses at once when a promise of the
     /// bucket could not be kept.
-    #[expect(clippy::unused_async, reason = "choosing followers may ask them for room")]
     pub async fn body(
         &self,
         config: &Arc<BucketConfig>,
         len: Option<u64>,
     ) -> Result<BodySink, Unavailable> {
         self.quorum(config).check()?;
+        self.await_clock().await;
         let mut sink = BodySink {
             cluster: self.clone(),
             config: config.clone(),

@@ -71,7 +71,7 @@ impl Cluster {
     where
         E: From<Unavailable> + Send + 'static,
     {
-        self.check_clock()?;
+        self.check_clock().await?;
         let quorum = self.quorum(config);
         quorum.check()?;
         if write.bodies.iter().any(Body::needs_holders) && quorum.followers_needed() > 0 {

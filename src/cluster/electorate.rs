@@ -176,6 +176,7 @@ impl Cluster {
         let (mut found, mut rewritten) = (0, 0);
         // Leases that were granted before a quorum took the joint epoch are over by then.
         let mut leases_over = self.env().monotonic() + Term::DEFAULT.granted;
+        let mut moved_at = self.env().monotonic();
         loop {
             if self.members().electorate().epoch() != joint.epoch() {
                 return;
@@ -208,10 +209,34 @@ impl Cluster {
                     self.settle_voters(&joint, settled).await
                 }
             };
-            if let Err(why) = step {
-                tracing::info!(phase, why, "the change of voters waits");
-                self.env().sleep(limits::MEMBERS_INTERVAL).await;
+            let now = self.env().monotonic();
+            let Err(why) = step else {
+                moved_at = now;
+                continue;
+            };
+            tracing::info!(phase, why, "the change of voters waits");
+            let waited = now.saturating_sub(moved_at);
+            let is_there = |region| region == self.region() || self.is_connected(region);
+            if waited >= limits::CHANGE_GIVEN_UP_AFTER && !joint.may_settle(is_there) {
+                self.give_up(&joint).await;
             }
+            self.env().sleep(limits::MEMBERS_INTERVAL).await;
+        }
+    }
+
+    /// Too few of the new voters are there: the old ones go on, until the new ones answer again.
+    async fn give_up(&self, joint: &Electorate) {
+        let of = joint.clone();
+        let change = move |members: &Members| {
+            let back = of.abandoned().filter(|_| members.electorate == of);
+            Ok(back.map(|electorate| Members { electorate, ..members.clone() }))
+        };
+        match self.change_members(Arc::new(change)).await {
+            Ok(members) if members.electorate() != joint => {
+                tracing::warn!(epoch = joint.epoch(), "the change of voters was given up");
+            }
+            Ok(_) => {}
+            Err(why) => tracing::info!(?why, "the change of voters cannot be given up yet"),
         }
     }
 

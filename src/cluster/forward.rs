@@ -100,7 +100,8 @@ impl Cluster {
         }
     }
 
-    /// Takes in records as another region has them, ahead of its log.
+    /// Takes in records as another region has them, ahead of its log. Ends well only when what it has
+    /// is here then.
     pub async fn learn_from(
         &self,
         region: RegionId,
@@ -109,8 +110,9 @@ impl Cluster {
         let limit = limits::ACK_TIMEOUT;
         match self.call(region, Class::Read, &Request::Known(ids), limit).await {
             Ok(Response::Known { records, positions }) => {
-                self.take_in(records.into_iter().flatten().collect(), positions).await?;
-                Ok(())
+                let taken =
+                    self.take_in(records.into_iter().flatten().collect(), positions).await?;
+                taken.all().map(|_| ())
             }
             Ok(other) => {
                 Err(Unavailable::new(format!("region {region} answered {}", other.name())))

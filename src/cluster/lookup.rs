@@ -21,10 +21,33 @@ use crate::types::object::Row;
 use crate::types::position::Positions;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
 
 use super::Cluster;
 use super::batch::{carried_bytes, decode, encode};
 use super::error::Unavailable;
+
+/// What came of records that a peer gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Records that are others now.
+    pub(super) changed: usize,
+    /// A stamp that is too far ahead of this node's time: what the peer knows of that record is not
+    /// known here, for now.
+    pub(super) too_new: Option<Stamp>,
+}
+
+impl Taken {
+    /// Refuses to go on as if all that was given were known.
+    pub(super) fn all(self) -> Result<usize, Unavailable> {
+        match self.too_new {
+            None => Ok(self.changed),
+            Some(stamp) => Err(Unavailable::new(format!(
+                "what another region has is stamped {stamp}, too far ahead of the clock here"
+            ))),
+        }
+    }
+}
 
 /// What was not found a moment ago, and until when that counts.
 #[derive(Default)]
@@ -148,12 +171,16 @@ impl Cluster {
         &self,
         records: Vec<Carried>,
         giver: Positions,
-    ) -> Result<usize, store::Error> {
+    ) -> Result<Taken, store::Error> {
         let mut ready = Vec::with_capacity(records.len());
+        let mut too_new = None;
         for carried in records {
             match self.ready(&carried)? {
                 Ok(record) => ready.push(record),
-                Err(why) => tracing::error!(why, "a peer gave a bad record"),
+                Err(why) => {
+                    tracing::error!(%why, "a peer gave a record that is not taken");
+                    too_new = too_new.or_else(|| why.too_new());
+                }
             }
         }
         let cluster = self.clone();
@@ -172,7 +199,7 @@ impl Cluster {
                 if changed > 0 {
                     cluster.note_ahead(tx, &giver)?;
                 }
-                Ok::<_, store::Error>(changed)
+                Ok::<_, store::Error>(Taken { changed, too_new })
             })
             .await
     }

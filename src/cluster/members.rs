@@ -136,11 +136,13 @@ impl Members {
         choose_voters(&active, &self.voters())
     }
 
-    /// How many peers must confirm an acceptor's counters before it serves again: two, one in a
-    /// cluster of two, none in a cluster of one.
+    /// How many peers must confirm an acceptor's counters before it serves again: most of them, so
+    /// that one of those that are asked remembers what was said at the start before. Two where there
+    /// are two or three, one in a cluster of two, none in a cluster of one.
     pub fn confirmations(&self) -> usize {
-        let counts = self.members.iter().filter(|m| m.state != MemberState::Joining).count();
-        counts.saturating_sub(1).min(2)
+        let settled = self.members.iter().filter(|m| m.state != MemberState::Joining).count();
+        let peers = settled.saturating_sub(1);
+        peers / 2 + usize::from(peers > 0)
     }
 
     /// The members besides `own`, nearest first; unmeasured ones last, by code.
@@ -325,6 +327,19 @@ mod tests {
         assert_eq!(voters(&four), ["ams", "fra", "iad"]);
         let eight = ["ams", "cdg", "fra", "gru", "iad", "lhr", "nrt", "syd"].map(full);
         assert_eq!(voters(&eight).len(), 7);
+    }
+
+    #[test]
+    fn so_many_confirm_a_start_that_one_of_them_confirmed_the_one_before() {
+        let codes = ["ams", "cdg", "fra", "gru", "iad", "lhr", "nrt", "syd"];
+        for count in 1..=codes.len() {
+            let regions = codes[..count].iter().map(|code| info(code, true, Role::Full)).collect();
+            let members = Members::new(ClusterId([1; 16]), regions).unwrap();
+            let (peers, needed) = (count - 1, members.confirmations());
+            assert!(needed <= peers && (peers == 0 || 2 * needed > peers), "{count}: {needed}");
+            // Also where one region came or left between the two starts.
+            assert!(peers == 0 || needed + peers.div_ceil(2) > peers, "{count}");
+        }
     }
 
     #[test]

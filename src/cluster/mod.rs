@@ -71,6 +71,7 @@ mod positions;
 mod race;
 mod range;
 mod receive;
+mod recover;
 mod register;
 mod repair;
 mod replicate;
@@ -172,6 +173,8 @@ struct Inner {
     roster: roster::Roster,
     clock: Mutex<Clock>,
     fence: Mutex<Fence>,
+    /// The own clock was compared with others'.
+    compared: Notify,
     acks: acks::Acks,
     active: active::Active,
     stages: stage::Stages,
@@ -237,12 +240,12 @@ impl Cluster {
         options: ClusterOptions,
     ) -> Result<Self, store::Error> {
         let region = store.region();
-        let incarnation = store.incarnation();
+        let (incarnation, opened) = (store.incarnation(), store.log_end());
         let (running, ended) = mpsc::channel(1);
         let (clock, new_disk) = kept_clock(&store)?;
         let own_head = own_head(&store)?;
         let (members, since) = Members::open(&store, members).await?;
-        let registers = register::RegisterState::open(&env, &store).await?;
+        let registers = register::RegisterState::open(&env, &store, opened).await?;
         let fence = Fence::new(env.now_ms(), env.monotonic());
         let stop = watch::channel(false).0;
         let (tell, events) = mpsc::channel(limits::GOSSIP_QUEUE_MAX);
@@ -263,6 +266,7 @@ impl Cluster {
                 members: Mutex::new(Arc::new(members)),
                 clock: Mutex::new(clock),
                 fence: Mutex::new(fence),
+                compared: Notify::new(),
                 acks: acks::Acks::default(),
                 active: active::Active::default(),
                 stages: stage::Stages::default(),
@@ -437,6 +441,12 @@ fn kept_clock(store: &Store) -> Result<(Clock, bool), store::Error> {
         clock.stamp(0, last);
     }
     Ok((clock, last.is_none()))
+}
+
+/// Where this node's own log ends.
+fn own_head(store: &Store) -> Result<u64, store::Error> {
+    let (heads, own) = (store.read()?.heads()?, (store.region(), store.incarnation()));
+    Ok(heads.iter().find(|(log, _)| *log == own).map_or(0, |(_, last)| *last))
 }
 
 /// Waits for the end of the node.

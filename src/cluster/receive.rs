@@ -4,6 +4,8 @@
 //! Invariants: a log's cursor moves only over positions whose changes were merged or put into
 //! quarantine in the same write; a bad change never stops a log.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -13,6 +15,7 @@ use crate::types::id::Incarnation;
 use crate::types::position::Positions;
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
+use crate::types::stamp::Stamp;
 
 use super::Cluster;
 use super::batch::{decode, riding, stamps};
@@ -53,6 +56,32 @@ impl Ready {
     /// A record that came without bytes.
     pub(super) fn without_bodies(id: RecordId, record: Record) -> Self {
         Self { id, record, sealed: Vec::new() }
+    }
+}
+
+/// Why a record is not taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// Its stamp is too far ahead of this node's time; later it is not.
+    TooNew(Stamp),
+    Bad(String),
+}
+
+impl Unfit {
+    pub(super) fn too_new(&self) -> Option<Stamp> {
+        match self {
+            Self::TooNew(stamp) => Some(*stamp),
+            Self::Bad(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooNew(stamp) => write!(f, "its stamp {stamp} is too far ahead"),
+            Self::Bad(why) => f.write_str(why),
+        }
     }
 }
 
@@ -183,7 +212,7 @@ impl Cluster {
         Ok(match self.ready(&carried)? {
             Ok(ready) => Step::Merge(ready),
             Err(why) => {
-                let since_ms = self.env().now_ms();
+                let (since_ms, why) = (self.env().now_ms(), why.to_string());
                 Step::Quarantine(Quarantined { carried, why, since_ms })
             }
         })
@@ -191,14 +220,14 @@ impl Cluster {
 
     /// Decodes, checks and prepares one record; the inner error is about the record, the outer one
     /// about this disk.
-    pub(super) fn ready(&self, carried: &Carried) -> Result<Result<Ready, String>, store::Error> {
+    pub(super) fn ready(&self, carried: &Carried) -> Result<Result<Ready, Unfit>, store::Error> {
         let (id, record) = match decode(&carried.entry) {
             Ok(decoded) => decoded,
-            Err(why) => return Ok(Err(why)),
+            Err(why) => return Ok(Err(Unfit::Bad(why))),
         };
         for stamp in stamps(&record) {
             if self.observe(stamp).is_err() {
-                return Ok(Err(format!("its stamp {stamp} is too far ahead")));
+                return Ok(Err(Unfit::TooNew(stamp)));
             }
         }
         let mut sealed = Vec::new();
@@ -213,12 +242,14 @@ impl Cluster {
                 // The row, and the deletions after it, must come nevertheless.
                 Err(store::Error::DiskFull) => continue,
                 Err(store::Error::TooLarge { bytes }) => {
-                    return Ok(Err(format!("a body of {bytes} bytes does not ride")));
+                    let why = format!("a body of {bytes} bytes does not ride");
+                    return Ok(Err(Unfit::Bad(why)));
                 }
                 Err(error) => return Err(error),
             };
             if body.blob() != blob {
-                return Ok(Err(format!("the body of blob {} fails its checksum", blob.id)));
+                let why = format!("the body of blob {} fails its checksum", blob.id);
+                return Ok(Err(Unfit::Bad(why)));
             }
             sealed.push(body);
         }

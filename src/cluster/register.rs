@@ -19,7 +19,7 @@ use crate::limits;
 use crate::logic::register::acceptor::Cell;
 use crate::logic::register::proposer::{Kind, Plan, Proposer, Step, Warm};
 use crate::logic::register::{Outcome, RowValue, Value, row_value};
-use crate::net::registers::{Bodies, Counters};
+use crate::net::registers::{Bodies, Counters, LogEnd};
 use crate::store::{self, SealedBlob, Source, Store, Table, Tx};
 use crate::types::id::{BlobId, OpId};
 use crate::types::record::{Record, RecordId};
@@ -51,8 +51,12 @@ pub(super) struct RegisterState {
 }
 
 impl RegisterState {
-    /// Counts a start of this data directory.
-    pub(super) async fn open(env: &Env, store: &Store) -> Result<Self, store::Error> {
+    /// Counts a start of this data directory, whose log ended there.
+    pub(super) async fn open(
+        env: &Env,
+        store: &Store,
+        opened: (u64, u64),
+    ) -> Result<Self, store::Error> {
         let (boot, may_have_granted) = store
             .write(|tx| {
                 let boot = tx.get::<u64>(Table::Meta, BOOT_KEY)?.unwrap_or(0) + 1;
@@ -61,7 +65,8 @@ impl RegisterState {
             })
             .await?;
         let (incarnation, nonce) = (store.incarnation(), env.random_u64());
-        let acceptor = Acceptor::new(Counters { incarnation, boot, nonce });
+        let opened = LogEnd(opened.0, opened.1);
+        let acceptor = Acceptor::new(Counters { incarnation, boot, nonce }, opened);
         Ok(Self {
             acceptor,
             accepted_keys: Accepted::default(),

@@ -144,7 +144,9 @@ impl Cluster {
                 other => return Err(odd(&other)),
             };
             wanted.drain(..records.len().min(wanted.len()));
-            changed += self.take_in(records.into_iter().flatten().collect(), positions).await?;
+            let taken = self.take_in(records.into_iter().flatten().collect(), positions).await?;
+            // Else a gap of a log would count as filled.
+            changed += taken.all().map_err(|why| Halt::Peer(why.reason))?;
         }
         Ok(changed)
     }

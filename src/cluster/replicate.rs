@@ -262,10 +262,9 @@ impl Cluster {
         }
         let heads = self.inner.store.read().and_then(|snapshot| snapshot.heads());
         let last = heads.ok().and_then(|heads| heads.into_iter().find(|(log, _)| *log == own));
-        if last.map_or(0, |(_, last)| last) < applied
-            && !self.inner.rolled_back.swap(true, Ordering::Relaxed)
-        {
-            tracing::error!(%peer, applied, "this data directory is older than what peers know");
+        if last.map_or(0, |(_, last)| last) < applied {
+            let acceptor = &self.inner.registers.acceptor;
+            self.went_back(peer, acceptor.counters);
         }
     }
 

@@ -118,8 +118,18 @@ impl Cluster {
         gone.then(|| self.members().why_gone(self.region()))
     }
 
-    /// Members say what they want; others hear who the members are, and nothing else.
+    /// Members say what they want; others hear who the members are, and nothing else. An old copy of
+    /// a data directory answers nothing of what it has: that may have been deleted since.
     pub(super) fn admit(&self, from: RegionId, request: &Request) -> Result<(), String> {
+        let about_members = match request {
+            Request::Register(register) => {
+                matches!(**register, RegisterRequest::Members | RegisterRequest::Adopt(_))
+            }
+            request => matches!(request, Request::Ping | Request::Time),
+        };
+        if !about_members && let Some(why) = self.outdated() {
+            return Err(why);
+        }
         let members = self.members();
         if members.contains(from) {
             return Ok(());
@@ -202,6 +212,8 @@ impl Cluster {
     pub(super) fn follow_members(&self) {
         let members = self.members();
         let own = self.region();
+        // What is decided of them next is stamped above them.
+        self.clock().stamp(0, members.stamp);
         let others = members.members.iter().filter(|member| member.info.id != own);
         let reached = others.clone().map(|m| (m.info.id, m.address.clone())).collect();
         let askers = members.gone.iter().map(|gone| gone.region).collect();

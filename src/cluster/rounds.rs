@@ -56,6 +56,14 @@ struct Heard {
     answer: Result<(Answer<Record>, Bodies), Missed>,
 }
 
+/// Whose answers count for a register: the members' own is decided by the voters before a change.
+fn deciders(id: &RecordId, electorate: &Electorate) -> Electorate {
+    match id == &RecordId::Members {
+        true => electorate.deciders(),
+        false => electorate.clone(),
+    }
+}
+
 impl Registers {
     pub(super) async fn run_kind(
         &self,
@@ -64,6 +72,9 @@ impl Registers {
         offer: Option<&mut Offer>,
         limit: Duration,
     ) -> Result<Ended, Unavailable> {
+        if operation.judge.is_some() {
+            self.host().await_clock().await;
+        }
         let id = operation.id.clone();
         let mut notes = Notes::default();
         let rounds = Box::pin(self.run_rounds(operation, kind, offer, &mut notes));
@@ -89,7 +100,7 @@ impl Registers {
         let row = self.host().store().read()?.record(&operation.id)?.as_ref().map(row_value);
         let electorate = self.host().members().electorate().clone();
         let plan = self.plan(&operation, kind, row);
-        let proposer = Proposer::new(plan).among(electorate.clone());
+        let proposer = Proposer::new(plan).among(deciders(&operation.id, &electorate));
         let (tell, heard) = mpsc::channel(limits::VOTERS_MAX * 4);
         let registers = self;
         let rounds = Rounds {
@@ -297,7 +308,7 @@ impl Rounds<'_> {
         match missed {
             Missed::Moved(newer) if newer.epoch() > self.electorate.epoch() => {
                 self.electorate = newer.clone();
-                self.proposer.moved(newer)
+                self.proposer.moved(deciders(&self.operation.id, &newer))
             }
             Missed::Moved(_) => self.proposer.failed(voter),
             Missed::Failed(why) => {

@@ -15,7 +15,7 @@ use crate::types::record::RecordId;
 use super::cells::{OPEN, Open, PAGE, drop_some, has_some, reduce};
 use super::names::{self, NameAge, name_age, name_value};
 use super::register::Registers;
-use super::standing::Standing;
+use super::standing::{Standing, Told};
 
 impl Registers {
     /// Runs until `stop`: gets this voter confirmed, then sweeps.
@@ -35,7 +35,11 @@ impl Registers {
             return;
         }
         let mut after = None;
+        let mut told = Told::new();
         loop {
+            if let Err(why) = self.tell_reached(&mut told).await {
+                tracing::error!(%why, "peers do not hear how far this disk is");
+            }
             host.env().sleep(limits::REGISTER_SILENCE).await;
             if let Err(why) = self.drop_gone(&mut after).await {
                 tracing::error!(%why, "registers of deleted buckets cannot be dropped");

@@ -32,8 +32,21 @@ impl Cluster {
         self.env().now_ms().saturating_add_signed(self.clock_wrong_ms().saturating_neg())
     }
 
+    /// After a start it is known only when others were asked whether the clock is right: no stamp is
+    /// made before.
+    pub async fn await_clock(&self) {
+        while self.members().regions().count() >= limits::FENCE_MEMBERS_MIN {
+            let compared = self.inner.compared.notified();
+            let patience = self.fence().patience(self.env().monotonic());
+            let Some(patience) = patience else { break };
+            // Out of patience is seen by the next turn.
+            let _ = self.env().timeout(patience, compared).await;
+        }
+    }
+
     /// Refuses plain writes while the clock is wrong.
-    pub(super) fn check_clock(&self) -> Result<(), Unavailable> {
+    pub(super) async fn check_clock(&self) -> Result<(), Unavailable> {
+        self.await_clock().await;
         let wrong_ms = self.clock_wrong_ms();
         if wrong_ms == 0 {
             return Ok(());
@@ -63,6 +76,7 @@ impl Cluster {
             let samples: Vec<Sample> = join_all(asked).await.into_iter().flatten().collect();
             if let Some(ahead_ms) = judge(&samples, members) {
                 self.fence().compared(own_ms, monotonic, ahead_ms);
+                self.inner.compared.notify_waiters();
             }
             let wrong_ms = self.clock_wrong_ms();
             if (wrong_ms != 0) != was_wrong {
@@ -74,7 +88,9 @@ impl Cluster {
                     false => tracing::info!("this node's clock is right again"),
                 }
             }
-            self.env().sleep(limits::FENCE_INTERVAL).await;
+            let is_awaited = self.fence().patience(self.env().monotonic()).is_some();
+            let pause = if is_awaited { limits::FENCE_RETRY } else { limits::FENCE_INTERVAL };
+            self.env().sleep(pause).await;
         }
     }
 

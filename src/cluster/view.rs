@@ -16,6 +16,7 @@ use crate::types::region::{RegionId, RegionInfo};
 use super::Cluster;
 use super::acks::Wanted;
 use super::error::Unavailable;
+use super::standing::why_outdated;
 
 /// What one peer said last.
 #[derive(Clone, Debug, Default)]
@@ -71,10 +72,7 @@ impl Quorum {
     /// Refuses before anything is stored what could not be acknowledged.
     pub(super) fn check(&self) -> Result<(), Unavailable> {
         if self.rolled_back {
-            return Err(Unavailable::new(format!(
-                "the data directory of {} is older than what its peers know; it must join anew",
-                self.own
-            )));
+            return Err(Unavailable::new(why_outdated(self.own)));
         }
         if let Some(why) = &self.gone {
             return Err(Unavailable::new(why.clone()));

@@ -281,21 +281,33 @@ impl Engine {
     ) -> Result<Row, Error> {
         let row = self.row(config, key).await?;
         let VersionRef::Exact(stamp) = version else { return Ok(row) };
+        let known = |row: &Row| version.find(row).is_some() || row.erased.contains_key(&stamp);
         let (origin, own) = (stamp.region, self.region());
-        if version.find(&row).is_some() || row.erased.contains_key(&stamp) || origin == own {
+        // What was made here is here, unless the disk was another then.
+        let here = origin == own && stamp.hlc.0 >= self.cluster.store().incarnation().0;
+        if known(&row) || here {
             return Ok(row);
         }
         let age_ms = self.env().now_ms().saturating_sub(stamp.hlc.ms());
         let old = Duration::from_millis(age_ms) > limits::VERSION_ASKED_AGE_MAX;
-        if old || !self.cluster.members().contains(origin) {
+        if old {
             return Ok(row);
         }
-        let ids = vec![RecordId::Row(config.id, key.clone())];
-        self.cluster.learn_from(origin, ids).await.map_err(|why| {
+        let id = RecordId::Row(config.id, key.clone());
+        let not_here = |why: Unavailable| {
             let reason =
                 format!("this version is not here yet, and where it was made: {}", why.reason);
             Error::from(Unavailable { reason, ..why })
-        })?;
+        };
+        if origin != own && self.cluster.members().contains(origin) {
+            self.cluster.learn_from(origin, vec![id.clone()]).await.map_err(not_here)?;
+            let row = self.row(config, key).await?;
+            if known(&row) {
+                return Ok(row);
+            }
+        }
+        // The region that made it may have lost its disk since.
+        self.cluster.catch_up(config, &id).await.map_err(not_here)?;
         self.row(config, key).await
     }
 

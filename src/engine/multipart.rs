@@ -111,6 +111,7 @@ impl Engine {
         let encrypting = self.encrypting(&create.bucket, &create.attributes.encryption)?;
         let encryption = encrypting.map(|e| e.record);
         let sse = encryption.as_ref().map(|e| e.sse.clone());
+        self.cluster.await_clock().await;
         let upload = UploadId(self.cluster.stamp(Stamp::ZERO));
         let record = UploadRecord {
             stamp: upload.0,

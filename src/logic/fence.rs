@@ -47,17 +47,26 @@ pub struct Fence {
     own_ms: u64,
     monotonic: Duration,
     ahead_ms: i64,
+    is_compared: bool,
 }
 
 impl Fence {
-    /// Without a comparison the clock is believed.
+    /// Nobody was asked yet.
     pub fn new(own_ms: u64, monotonic: Duration) -> Self {
-        Self { own_ms, monotonic, ahead_ms: 0 }
+        Self { own_ms, monotonic, ahead_ms: 0, is_compared: false }
     }
 
     /// Others say how far the clock is ahead now.
     pub fn compared(&mut self, own_ms: u64, monotonic: Duration, ahead_ms: i64) {
-        *self = Self { own_ms, monotonic, ahead_ms };
+        *self = Self { own_ms, monotonic, ahead_ms, is_compared: true };
+    }
+
+    /// How long to wait before the clock is believed without a comparison, as nobody seems to be
+    /// there to be asked; `None`: that need not be waited for.
+    pub fn patience(&self, monotonic: Duration) -> Option<Duration> {
+        let waited = monotonic.saturating_sub(self.monotonic);
+        let left = limits::FENCE_PATIENCE.saturating_sub(waited);
+        (!self.is_compared && !left.is_zero()).then_some(left)
     }
 
     /// How far the clock is ahead of the right time; 0 as long as that is within what is tolerated.
@@ -96,6 +105,16 @@ mod tests {
     fn half_of_the_way_is_no_difference() {
         assert_eq!(judge(&[sample(100, 300), sample(-100, 300)], 3), Some(0));
         assert_eq!(judge(&[sample(-500, 300), sample(-500, 300)], 3), Some(-350));
+    }
+
+    #[test]
+    fn a_new_clock_is_believed_after_a_comparison_or_when_nobody_came_to_be_asked() {
+        let start = Duration::from_secs(100);
+        let mut fence = Fence::new(50_000, start);
+        assert_eq!(fence.patience(start), Some(limits::FENCE_PATIENCE));
+        assert_eq!(fence.patience(start + limits::FENCE_PATIENCE), None);
+        fence.compared(50_000, start, 9000);
+        assert_eq!((fence.patience(start), fence.wrong_ms(50_000, start)), (None, 9000));
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub enum RegisterRequest {
         ask: Ask<Record>,
         bodies: Bodies,
     },
+    /// [`RegisterRequest::Confirm`], and how far the log of my disk was when I started, and is now.
+    Reached { counters: Counters, opened: LogEnd, now: LogEnd },
 }
 
 /// Keys of one bucket.
@@ -189,6 +191,10 @@ pub struct Counters {
     /// Of this start: a directory that went back counts to the same number again.
     pub nonce: u64,
 }
+
+/// Segment and offset of the end of a disk's log: one that comes back with less went back in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LogEnd(pub u64, pub u64);
 
 impl Counters {
     /// Whether a node with these counters continues the life of one that said `known`.

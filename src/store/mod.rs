@@ -200,6 +200,13 @@ impl Store {
         self.shared.own.region
     }
 
+    /// Segment and offset up to which the log is on stable storage. Of one data directory it only
+    /// grows, over restarts too; one that is found with less is an old copy.
+    pub fn log_end(&self) -> (u64, u64) {
+        let segments = lock(&self.shared.segments);
+        segments.infos.last_key_value().map_or((0, 0), |(segment, info)| (*segment, info.len))
+    }
+
     pub fn env(&self) -> &Env {
         &self.shared.env
     }

@@ -72,6 +72,11 @@ fn answer(told: Result<(), Error>) -> Answer<String> {
 }
 
 impl Conditional {
+    /// How many changes were asked for.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.lock().unwrap().attempts as u64
+    }
+
     pub(crate) fn new() -> Self {
         Self { asked: Arc::default(), bucket: bucket(), changes: 8, reads: 1 }
     }

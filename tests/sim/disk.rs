@@ -55,6 +55,7 @@ struct Injected {
 #[derive(Clone)]
 pub(crate) struct SimDisk(Arc<Mutex<World>>);
 
+#[derive(Clone)]
 struct World {
     rng: u64,
     /// Handles of an earlier one fail.
@@ -80,7 +81,7 @@ struct World {
     syncs: BTreeMap<PathBuf, u64>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct File {
     data: Vec<u8>,
     synced_len: usize,
@@ -144,6 +145,21 @@ impl SimDisk {
             slowness: 1,
             syncs: BTreeMap::new(),
         })))
+    }
+
+    /// A copy of what it has now, as it would be after a crash.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self(Arc::new(Mutex::new(self.world().clone())));
+        copy.crash();
+        copy
+    }
+
+    /// What is on another disk is on this one, in place of what was there.
+    pub(crate) fn become_copy_of(&self, other: &Self) {
+        let other = other.world().clone();
+        let mut world = self.world();
+        let epoch = world.epoch.max(other.epoch) + 1;
+        *world = World { epoch, capacity: u64::MAX, fault: None, slowness: 1, ..other };
     }
 
     /// Power fails: unsynced bytes and names survive or not, open handles are dead, faults end.

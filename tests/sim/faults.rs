@@ -3,7 +3,7 @@
 use super::*;
 
 /// Runs a story in three regions on virtual time.
-fn story<F: Future<Output = ()>>(tell: impl FnOnce(World) -> F) {
+pub(crate) fn story<F: Future<Output = ()>>(tell: impl FnOnce(World) -> F) {
     watch_for_panics();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -27,7 +27,7 @@ fn story<F: Future<Output = ()>>(tell: impl FnOnce(World) -> F) {
     });
 }
 
-fn at(code: &str) -> RegionId {
+pub(crate) fn at(code: &str) -> RegionId {
     code.parse().unwrap()
 }
 
@@ -58,7 +58,7 @@ async fn shows(engine: &Engine, name: &str, len: usize) -> bool {
 }
 
 /// Waits until it holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(3600);
     while !holds().await {
         assert!(Instant::now() < deadline, "never: {what}");

@@ -60,6 +60,11 @@ impl Ledger {
         }
     }
 
+    /// A region lost its disk: what it answered others have, and it hears of it later.
+    pub(crate) fn forget(&mut self, region: RegionId) {
+        self.floors.retain(|(of, _), _| *of != region);
+    }
+
     /// What a read that begins now in `region` must at least show.
     pub(crate) fn floor(&self, region: RegionId, key: &str) -> Stamp {
         self.floors.get(&(region, key.to_owned())).copied().unwrap_or(Stamp::ZERO)

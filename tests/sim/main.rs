@@ -1,6 +1,6 @@
 //! The whole system on virtual time: clients write and read in several regions while links break,
 //! regions are cut off or slow, disks are slow, nodes lose power with torn and unsynced writes or stand
-//! still, and clocks drift. Whatever happens: an answered
+//! still, and clocks drift and jump. Whatever happens: an answered
 //! write is never lost, no read ever shows bytes of two versions, and in the end all regions agree.
 //!
 //! One seed, one run. `GODWIT_SEED=42 cargo test --test sim` repeats one; `GODWIT_SEEDS=5000` tries
@@ -15,8 +15,10 @@
 )]
 #![allow(unreachable_pub, reason = "modules of a test program")]
 
+mod clocks;
 mod completions;
 mod conditional;
+mod copies;
 #[allow(dead_code, reason = "faults that the store's own tests inject")]
 mod disk;
 mod env;
@@ -27,6 +29,7 @@ mod ledger;
 #[path = "../common/linear.rs"]
 mod linear;
 mod linear_tests;
+mod members;
 mod net;
 mod versions;
 mod world;
@@ -56,6 +59,7 @@ use conditional::Conditional;
 use disk::Fault;
 use env::SimRng;
 use ledger::{Ledger, Outcome, pattern};
+use members::Operator;
 use versions::Versions;
 use world::World;
 
@@ -65,6 +69,30 @@ const REGIONS: [&str; 3] = ["fra", "iad", "nrt"];
 const KEYS: [&str; 6] = ["a", "b", "c", "d/1", "d/2", "e"];
 
 type Shared = Arc<Mutex<Ledger>>;
+
+/// What runs were made of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    steps: u64,
+    faults: u64,
+    /// Steps of plans that change the members or lose disks.
+    changes: u64,
+    /// Writes, versions and operations in an order, with their answers checked; and reads.
+    operations: u64,
+    reads: u64,
+    virtual_s: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.faults += other.faults;
+        self.changes += other.changes;
+        self.operations += other.operations;
+        self.reads += other.reads;
+        self.virtual_s += other.virtual_s;
+    }
+}
 
 fn bucket() -> BucketName {
     BucketName::parse("simulated").unwrap()
@@ -188,7 +216,8 @@ async fn check_read(engine: Engine, ledger: Shared, name: &'static str) {
 }
 
 /// One request of one client at a random region.
-fn client(world: &World, ledger: &Shared, versions: &Versions, ordered: &[Conditional; 2]) {
+fn client(world: &World, clients: &Clients) {
+    let Clients { ledger, versions, ordered } = clients;
     let region = world.pick();
     if !world.is_up(region) {
         return;
@@ -210,12 +239,6 @@ fn client(world: &World, ledger: &Shared, versions: &Versions, ordered: &[Condit
     }
 }
 
-/// Clocks jump by up to ten seconds, besides drifting. Off unless `GODWIT_CLOCK_JUMPS` is set: seed 71
-/// then shows an erased version again (docs/roadmap.md).
-fn clocks_jump() -> bool {
-    std::env::var_os("GODWIT_CLOCK_JUMPS").is_some()
-}
-
 async fn harm(world: &mut World) {
     let (a, b) = (world.pick(), world.pick());
     let below = |end: u64| i64::try_from(world.rng.below(end)).unwrap();
@@ -233,12 +256,7 @@ async fn harm(world: &mut World) {
         5 | 6 => world.crash(a),
         7 => world.net.set_faults(10 + world.rng.below(50), 5),
         8 => world.skew(a, below(400) - 200, below(2000) - 1000),
-        9 => {
-            let jump_ms = below(20_000) - 10_000;
-            if clocks_jump() {
-                world.skew(a, jump_ms, 0);
-            }
-        }
+        9 => world.skew(a, below(20_000) - 10_000, 0),
         10 => world.pause(a, Duration::from_millis(100 + world.rng.below(12_000))),
         11 => world.slow_disk(a, 50),
         12 => world.net.slow_down(a, Duration::from_millis(50 + world.rng.below(500))),
@@ -261,7 +279,7 @@ async fn harm(world: &mut World) {
 
 async fn start_all(world: &mut World) {
     for region in world.regions() {
-        if !world.is_up(region) {
+        if !world.is_up(region) && !world.is_held(region) {
             world.boot(region).await;
         }
     }
@@ -289,20 +307,31 @@ async fn create_bucket(world: &World) {
     }
 }
 
-async fn storm(
-    world: &mut World,
-    ledger: &Shared,
-    versions: &Versions,
-    ordered: &[Conditional; 2],
-) {
-    for _ in 0..30 + world.rng.below(80) {
+/// What clients ask and are told.
+struct Clients {
+    ledger: Shared,
+    versions: Versions,
+    ordered: [Conditional; 2],
+}
+
+async fn storm(world: &mut World, clients: &Clients, operator: &mut Operator, counts: &mut Counts) {
+    let mut steps = 30 + world.rng.below(80);
+    // A plan takes longer, and is brought to its end in calm when it takes too long.
+    let steps_max = steps + 150;
+    while steps > 0 && counts.steps < steps_max {
+        counts.steps += 1;
+        if operator.is_done() {
+            steps -= 1;
+        }
+        operator.go_on(world, &clients.ledger).await;
         for _ in 0..world.rng.below(5) {
-            client(world, ledger, versions, ordered);
+            client(world, clients);
         }
         if world.rng.one_in(4) {
+            counts.faults += 1;
             harm(world).await;
         }
-        if world.rng.one_in(8) {
+        if world.rng.one_in(8) && !operator.is_lossy {
             holders::check_now(world).await;
         }
         let pause_ms =
@@ -321,8 +350,8 @@ async fn found(world: &World, name: &BucketName, deadline: Instant) -> Arc<Bucke
     }
 }
 
-/// Everything works again; waits until all regions agree.
-async fn calm(world: &mut World) -> (Arc<BucketConfig>, Arc<BucketConfig>) {
+/// Everything works again.
+async fn heal(world: &mut World) {
     world.net.heal();
     for region in world.regions() {
         world.skew(region, 0, 0);
@@ -331,6 +360,11 @@ async fn calm(world: &mut World) -> (Arc<BucketConfig>, Arc<BucketConfig>) {
         world.pause(region, Duration::ZERO);
     }
     start_all(world).await;
+}
+
+/// Waits until all regions agree.
+async fn calm(world: &mut World) -> (Arc<BucketConfig>, Arc<BucketConfig>) {
+    heal(world).await;
     let deadline = Instant::now() + Duration::from_secs(900);
     let config = found(world, &bucket(), deadline).await;
     let kept = found(world, &versions::bucket(), deadline).await;
@@ -408,6 +442,10 @@ fn watch_for_panics() {
 
 /// Runs one seed; what came of it.
 fn run(seed: u64) -> String {
+    run_counted(seed).0
+}
+
+fn run_counted(seed: u64) -> (String, Counts) {
     watch_for_panics();
     println!("repeat with: GODWIT_SEED={seed} cargo test --test sim");
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -418,13 +456,20 @@ fn run(seed: u64) -> String {
     runtime.block_on(async {
         let began = Instant::now();
         let mut world = World::start(seed, &REGIONS).await;
-        let ledger = Shared::default();
-        let versions = Versions::default();
+        let (ledger, versions) = (Shared::default(), Versions::default());
+        let (mut operator, mut counts) = (Operator::of(&world, seed), Counts::default());
         create_bucket(&world).await;
         versions::create(&world).await;
         create_leased(&world).await;
         let ordered = [Conditional::new(), Conditional::leased()];
-        storm(&mut world, &ledger, &versions, &ordered).await;
+        let clients = Clients {
+            ledger: ledger.clone(),
+            versions: versions.clone(),
+            ordered: ordered.clone(),
+        };
+        storm(&mut world, &clients, &mut operator, &mut counts).await;
+        heal(&mut world).await;
+        operator.finish(&mut world, &ledger).await;
         let (config, kept) = calm(&mut world).await;
         let end = check(&world, &config, &ledger).await;
         holders::check_end(&world, &config).await;
@@ -435,11 +480,18 @@ fn run(seed: u64) -> String {
                 conditional.read_all(&world.engine(region)).await;
             }
         }
+        {
+            let ledger = ledger.lock().unwrap();
+            counts.operations += ledger.attempts.len() as u64 + versions.asked();
+            counts.operations += ordered.iter().map(Conditional::asked).sum::<u64>();
+            counts.reads += ledger.reads as u64;
+        }
+        (counts.changes, counts.virtual_s) = (operator.changes, began.elapsed().as_secs());
         let served: u64 = world.regions().iter().map(|r| world.cluster(*r).lease_reads()).sum();
         let conditional = ordered.map(|conditional| conditional.check()).join(", leased: ");
         let conditional = format!("{conditional}, {served} reads by leases at the end's nodes");
         assert!(!PANICKED.load(Ordering::Relaxed), "a task panicked; see above");
-        format!("{end}, {conditional} after {:?}", began.elapsed())
+        (format!("{end}, {conditional} after {:?}", began.elapsed()), counts)
     })
 }
 
@@ -450,6 +502,7 @@ fn answered_writes_survive_and_all_regions_agree() {
         return println!("{}", run(seed));
     }
     let (seeds, next) = (number("GODWIT_SEEDS").unwrap_or(SEEDS), AtomicU64::new(0));
+    let total = Mutex::new(Counts::default());
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -457,12 +510,20 @@ fn answered_writes_survive_and_all_regions_agree() {
                 while let Some(seed) =
                     Some(next.fetch_add(1, Ordering::Relaxed)).filter(|s| *s < seeds)
                 {
-                    run(seed);
+                    let (_, counts) = run_counted(seed);
+                    total.lock().unwrap().add(counts);
                 }
             });
         }
     });
-    writeln!(std::io::stderr(), "simulation: {seeds} seeds").unwrap();
+    let Counts { steps, faults, changes, operations, reads, virtual_s } = *total.lock().unwrap();
+    writeln!(
+        std::io::stderr(),
+        "simulation: {seeds} schedules of {steps} steps in {virtual_s} s of virtual time: {faults} \
+         faults, {changes} steps of changes of members; {operations} operations and {reads} reads \
+         checked"
+    )
+    .unwrap();
 }
 
 #[test]

@@ -84,6 +84,11 @@ impl Versions {
         }
     }
 
+    /// How many were asked for.
+    pub(crate) fn asked(&self) -> u64 {
+        self.0.lock().unwrap().len() as u64
+    }
+
     /// A version that was answered and that nobody erases yet.
     fn erasable(&self, world: &World) -> Option<usize> {
         let made = self.0.lock().unwrap();

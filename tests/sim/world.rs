@@ -33,9 +33,24 @@ struct Node {
     clock: Arc<SimClock>,
     rng: Arc<SimRng>,
     life: Option<Life>,
+    /// Nobody starts it for now.
+    held: bool,
+}
+
+impl Node {
+    fn new(rng: &SimRng, start: Instant, rate_ppm: i64) -> Self {
+        Self {
+            disk: SimDisk::new(rng.below(u64::MAX)),
+            clock: SimClock::new(start, rate_ppm),
+            rng: SimRng::new(rng.below(u64::MAX)),
+            life: None,
+            held: false,
+        }
+    }
 }
 
 pub(crate) struct World {
+    start: Instant,
     pub(crate) net: Arc<SimNet>,
     /// For the nemesis and the clients.
     pub(crate) rng: Arc<SimRng>,
@@ -43,7 +58,7 @@ pub(crate) struct World {
     members: Members,
 }
 
-fn info(id: RegionId) -> RegionInfo {
+pub(crate) fn info(id: RegionId) -> RegionInfo {
     RegionInfo {
         id,
         city: id.to_string(),
@@ -72,17 +87,11 @@ impl World {
         let mut nodes = BTreeMap::new();
         for (n, region) in regions.iter().enumerate() {
             let rate_ppm = rate_ppm(seed, n as u64);
-            let node = Node {
-                disk: SimDisk::new(rng.below(u64::MAX)),
-                clock: SimClock::new(start, rate_ppm),
-                rng: SimRng::new(rng.below(u64::MAX)),
-                life: None,
-            };
-            nodes.insert(*region, node);
+            nodes.insert(*region, Node::new(&rng, start, rate_ppm));
         }
         let net = SimNet::new(SimRng::new(rng.below(u64::MAX)), ONE_WAY);
         let members = Members::new(ClusterId([7; 16]), infos).unwrap();
-        let mut world = Self { net, rng, nodes, members };
+        let mut world = Self { start, net, rng, nodes, members };
         for region in &regions {
             world.boot(*region).await;
         }
@@ -100,6 +109,31 @@ impl World {
 
     pub(crate) fn is_up(&self, region: RegionId) -> bool {
         self.nodes[&region].life.is_some()
+    }
+
+    /// A new node that knows these members; whatever had its code is gone.
+    pub(crate) async fn join(&mut self, region: RegionId, members: Members) {
+        self.retire(region);
+        self.members = members;
+        self.nodes.insert(region, Node::new(&self.rng, self.start, 0));
+        self.boot(region).await;
+    }
+
+    /// A node is stopped for good, its disk with it.
+    pub(crate) fn retire(&mut self, region: RegionId) {
+        if self.nodes.contains_key(&region) {
+            self.crash(region);
+            self.nodes.remove(&region);
+        }
+    }
+
+    /// A node that is down stays down until it is started by name.
+    pub(crate) fn hold(&mut self, region: RegionId, held: bool) {
+        self.nodes.get_mut(&region).unwrap().held = held;
+    }
+
+    pub(crate) fn is_held(&self, region: RegionId) -> bool {
+        self.nodes[&region].held
     }
 
     /// Starts a node on what its disk has.

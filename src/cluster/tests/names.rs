@@ -331,5 +331,5 @@ async fn a_restarted_voter_serves_again_and_one_whose_disk_went_back_does_not() 
     sleep(Duration::from_secs(3)).await;
     world.kill_links("nrt", &["fra", "iad"]);
     let refused = world.at("fra").create_bucket(&name("music"), config(2)).await.unwrap_err();
-    assert!(refused.reason.contains("went back"), "{}", refused.reason);
+    assert!(refused.reason.contains("old copy"), "{}", refused.reason);
 }

@@ -65,6 +65,37 @@ impl Electorate {
         self.is_joint().then_some(back)
     }
 
+    /// Who decides about this electorate's own register: while a change is under way the voters
+    /// before it alone, so that it can be given up without the new ones. Each joint quorum has a
+    /// majority of them; and who follows in a later epoch has taken what was decided here.
+    #[must_use]
+    pub fn deciders(&self) -> Self {
+        match self.is_joint() {
+            true => Self { voters: self.before.clone(), before: BTreeMap::new(), ..self.clone() },
+            false => self.clone(),
+        }
+    }
+
+    /// The voters that are left when these are lost for good and with them a majority: those go on by
+    /// themselves, in an epoch that the lost ones cannot come to. Where no voter is left, `own`
+    /// begins anew. What only lost voters had accepted is lost.
+    #[must_use]
+    pub fn recovered(&self, is_lost: impl Fn(RegionId) -> bool, own: RegionId, leap: u64) -> Self {
+        let epoch = self.epoch + leap;
+        let all = self.before.iter().chain(&self.voters);
+        let left = all.filter(|(region, _)| !is_lost(**region)).map(|(region, at)| (*region, *at));
+        let mut voters: BTreeMap<RegionId, u64> = left.collect();
+        if voters.is_empty() {
+            voters.insert(own, epoch);
+        }
+        Self { epoch, voters, before: BTreeMap::new() }
+    }
+
+    /// Whether more than one half of those after a change can be asked.
+    pub fn may_settle(&self, is_in: impl Fn(RegionId) -> bool) -> bool {
+        Self { before: BTreeMap::new(), ..self.clone() }.is_quorum(is_in)
+    }
+
     /// The joint epoch as it must not be counted: by the new voters alone.
     #[cfg(test)]
     pub(super) fn newcomers_alone(&self) -> Self {
@@ -291,6 +322,7 @@ mod tests {
         let first = Electorate::first(1, old.clone());
         let joint = first.joint(regions(&["nrt", "syd", "iad"])).unwrap();
         assert_eq!(joint.joint(old), None, "one change at a time");
+        let have = |codes: &[&str]| regions(codes);
         let is_quorum = |codes: &[&str]| {
             let have = regions(codes);
             joint.is_quorum(|region| have.contains(&region))
@@ -302,6 +334,11 @@ mod tests {
         let abandoned = joint.abandoned().unwrap();
         assert_eq!((abandoned.epoch(), abandoned.everyone()), (3, first.everyone()));
         assert_eq!(first.abandoned(), None);
+        // A majority of the old ones decides whether a change is given up, and is in every quorum.
+        assert_eq!((joint.deciders().everyone(), joint.deciders().epoch()), (first.everyone(), 2));
+        assert_eq!(first.deciders(), first);
+        assert!(joint.may_settle(|region| have(&["nrt", "syd"]).contains(&region)));
+        assert!(!joint.may_settle(|region| have(&["ams", "fra", "iad"]).contains(&region)));
     }
 
     #[test]
@@ -323,6 +360,18 @@ mod tests {
         assert_eq!(seat.adopt(&at_ams, ams), Adopted::Kept);
         assert_eq!(missed.adopt(&at_ams, ams), Adopted::Discard);
         assert_eq!(Seat::new(first).adopt(&to_fra, fra), Adopted::Discard);
+    }
+
+    #[test]
+    fn what_is_left_of_the_voters_goes_on_in_an_epoch_that_the_lost_ones_do_not_reach() {
+        let [ams, fra, iad] = regions(&["ams", "fra", "iad"])[..] else { unreachable!() };
+        let first = Electorate::first(4, [ams, fra, iad]);
+        let left = first.recovered(|region| region != fra, fra, 1000);
+        assert_eq!((left.epoch(), left.everyone()), (1004, BTreeSet::from([fra])));
+        // It keeps its registers; who has nothing of them begins without.
+        assert_eq!(Seat::new(first.clone()).adopt(&left, fra), Adopted::Kept);
+        let anew = first.recovered(|_| true, fra, 1000);
+        assert_eq!(Seat::new(first).adopt(&anew, fra), Adopted::Discard);
     }
 
     #[test]
