@@ -77,6 +77,7 @@ impl Cluster {
 
     /// Takes what the log brought; and what each member says, once.
     async fn learn_members(&self, heard: &mut BTreeSet<RegionId>) -> Result<(), store::Error> {
+        self.take_written()?;
         let record = self.store().read()?.record(&RecordId::Members)?;
         if let Some(Record::Members(members)) = record {
             self.adopt(*members).await?;

@@ -186,6 +186,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Takes what is written down and was not taken, because the disk answered too late: this voter
+    /// answers for the later epoch already, and counts the voters of the earlier one.
+    pub(super) fn take_written(&self) -> Result<(), store::Error> {
+        let before = self.members();
+        match Members::stored(&self.store().read()?)? {
+            Some(written) if written.version > before.version => self.took(&before, written),
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
     fn took(&self, before: &Members, members: Members) {
         {
             let mut known = self.inner.members.lock().expect("no holder of this lock panics");
