@@ -30,7 +30,7 @@ impl Cluster {
         if let Some(trouble) = self.store().trouble() {
             why.push(format!("the disk of {}: {trouble}", self.region()));
         }
-        why.extend(self.check_clock().err().map(|error| error.reason));
+        why.extend(self.judge_clock().err().map(|error| error.reason));
         let quorum = self.quorum_of(&Location::Everywhere, Ack::Default);
         why.extend(quorum.check().err().map(|error| error.reason));
         why.extend(self.voters_missing(None));

@@ -47,6 +47,11 @@ impl Cluster {
     /// Refuses plain writes while the clock is wrong.
     pub(super) async fn check_clock(&self) -> Result<(), Unavailable> {
         self.await_clock().await;
+        self.judge_clock()
+    }
+
+    /// The same as far as it is known by now.
+    pub(super) fn judge_clock(&self) -> Result<(), Unavailable> {
         let wrong_ms = self.clock_wrong_ms();
         if wrong_ms == 0 {
             return Ok(());
