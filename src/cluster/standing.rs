@@ -40,9 +40,10 @@ impl Standing {
             Self::Waiting { confirmed, needed } => Some(format!(
                 "started, but {confirmed} of {needed} peers have confirmed its counters"
             )),
-            Self::Outdated(_) => {
-                Some("its data directory is an old copy or a new one: it must join as a new node".to_owned())
-            }
+            Self::Outdated(_) => Some(
+                "its data directory is not the one that promised: it must join as a new node"
+                    .to_owned(),
+            ),
         }
     }
 }
