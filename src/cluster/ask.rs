@@ -123,6 +123,7 @@ impl Registers {
             | RegisterRequest::List { .. }
             | RegisterRequest::Members
             | RegisterRequest::Range { .. }
+            | RegisterRequest::Reached { .. }
             | RegisterRequest::Recall { .. }
             | RegisterRequest::Record { .. }
             | RegisterRequest::Release { .. }

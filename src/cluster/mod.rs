@@ -443,12 +443,6 @@ fn kept_clock(store: &Store) -> Result<(Clock, bool), store::Error> {
     Ok((clock, last.is_none()))
 }
 
-/// Where this node's own log ends.
-fn own_head(store: &Store) -> Result<u64, store::Error> {
-    let (heads, own) = (store.read()?.heads()?, (store.region(), store.incarnation()));
-    Ok(heads.iter().find(|(log, _)| *log == own).map_or(0, |(_, last)| *last))
-}
-
 /// Waits for the end of the node.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, and with it the node.

@@ -444,7 +444,7 @@ mod tests {
         assert_eq!(
             variants::<RegisterRequest>(),
             "Record Confirm Close Range KeyNews Members Adopt List Remains Lease Recall Release \
-             Offer"
+             Offer Reached"
         );
         assert_eq!(
             variants::<RegisterResponse>(),
