@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::limits;
 use crate::logic::register::acceptor::{Cell, Handled};
-use crate::logic::register::{Answer, Ask, Value, row_value};
+use crate::logic::register::{Answer, Ask, Value};
 use crate::net::message::PendingChange;
 use crate::net::registers::{Bodies, Counters, LogEnd, RegisterRequest, RegisterResponse};
 use crate::store::{self, SealedBlob, Table, Tx};
@@ -19,7 +19,9 @@ use crate::types::region::RegionId;
 use crate::types::stamp::Stamp;
 
 use super::batch::{riding, same_kind};
-use super::cells::{CELL, Open, cell_key, held_blobs, load_cell, open_key, reduce, save_cell};
+use super::cells::{
+    CELL, Open, cell_key, held_blobs, load_cell, open_key, reduce, row_of, row_seen, save_cell,
+};
 use super::hold::Holding;
 use super::names;
 use super::register::{Registers, attach};
@@ -262,7 +264,7 @@ impl Registers {
                 return Ok(turned);
             }
             let cell: Option<Cell<Record>> = view.get(Table::Register, &cell_key(id))?;
-            let row = view.record(id)?.as_ref().map(row_value);
+            let row = row_seen(&view, id)?;
             cell.unwrap_or_default().handle(&Ask::Query, row).answer
         };
         self.with_bodies(answer).await
@@ -404,7 +406,7 @@ fn handle(
     sealed: Vec<SealedBlob>,
     now_ms: u64,
 ) -> Result<Asked, store::Error> {
-    let row = tx.record(&id)?.as_ref().map(row_value);
+    let row = row_of(tx, &id)?;
     let handled = Box::new(cell.handle(ask, row));
     let mut opened = false;
     if handled.changed && matches!(ask, Ask::Accept { .. }) {

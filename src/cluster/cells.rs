@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::logic::register::acceptor::Cell;
-use crate::logic::register::{Accepted, Ballot, Value, row_value};
+use crate::logic::register::{Accepted, Ballot, RowValue, Value, row_value};
 use crate::net::registers::KeyRange;
 use crate::store::{self, Snapshot, Table, Tx};
 use crate::types::bucket::NameState;
@@ -20,6 +20,7 @@ use crate::types::record::{Record, RecordId};
 use crate::types::stamp::Stamp;
 
 use super::batch::blobs_of;
+use super::members::Members;
 
 /// Registers that are looked at together.
 pub(super) const PAGE: usize = 64;
@@ -137,6 +138,42 @@ pub(super) fn forget_row(
     tx.put_holding(Table::Register, &cell_key(id), &cell, &[])?;
     tx.delete(Table::Register, &open_key(id))?;
     Ok(true)
+}
+
+/// What is known here to be chosen for a register. Of the members that is what this node has taken,
+/// where the log has not brought it yet.
+pub(super) fn row_of(tx: &Tx<'_>, id: &RecordId) -> Result<Option<RowValue<Record>>, store::Error> {
+    let seat = if *id == RecordId::Members { Members::seat(tx)? } else { None };
+    Ok(later(tx.record(id)?, seat).as_ref().map(row_value))
+}
+
+/// The same outside of a change.
+pub(super) fn row_seen(
+    view: &Snapshot,
+    id: &RecordId,
+) -> Result<Option<RowValue<Record>>, store::Error> {
+    let seat = if *id == RecordId::Members { Members::stored(view)? } else { None };
+    Ok(later(view.record(id)?, seat).as_ref().map(row_value))
+}
+
+/// The first members stand in no register: nobody decided them.
+fn later(record: Option<Record>, seat: Option<Members>) -> Option<Record> {
+    let logged = match &record {
+        Some(Record::Members(members)) => members.version,
+        Some(_) | None => 1,
+    };
+    match seat.filter(|seat| seat.version > logged) {
+        Some(seat) => Some(Record::Members(Box::new(seat))),
+        None => record,
+    }
+}
+
+/// The members' register begins anew with each epoch, from the members that brought it: what a voter
+/// accepted of it in an earlier one and was not chosen must not be found again by voters who are
+/// others than those that decided.
+pub(super) fn begin_members(tx: &mut Tx<'_>) -> Result<(), store::Error> {
+    tx.delete(Table::Register, &cell_key(&RecordId::Members))?;
+    tx.delete(Table::Register, &open_key(&RecordId::Members))
 }
 
 /// Lets all registers go: this region joins the voters, and whatever it kept from an earlier time

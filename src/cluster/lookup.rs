@@ -28,7 +28,7 @@ use super::batch::{carried_bytes, decode, encode};
 use super::error::Unavailable;
 
 /// What came of records that a peer gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
     /// Records that are others now.
     pub(super) changed: usize,
@@ -38,6 +38,11 @@ pub(super) struct Taken {
 }
 
 impl Taken {
+    pub(super) fn add(&mut self, other: Self) {
+        self.changed += other.changed;
+        self.too_new = self.too_new.or(other.too_new);
+    }
+
     /// Refuses to go on as if all that was given were known.
     pub(super) fn all(self) -> Result<usize, Unavailable> {
         match self.too_new {

@@ -53,41 +53,20 @@ impl Cluster {
     /// What only they had is lost: of writes with conditions, bucket names and access keys also what
     /// was answered by them and had not come to those that are left.
     pub async fn recover(&self, lost: &[RegionId]) -> Result<Members, NotChanged> {
-        let members = self.members();
-        for info in self.others() {
-            let (id, is_lost) = (info.id, lost.contains(&info.id));
-            if is_lost && self.is_connected(id) {
-                let why = format!("{id} can be reached: it is not lost");
-                return Err(NotChanged::Refused(why));
-            }
-            if !is_lost && !self.is_connected(id) {
-                return Err(NotChanged::Refused(format!(
-                    "{id} is not named as lost and cannot be reached: it must hear of this; bring it \
-                     back, or name it too"
-                )));
-            }
-        }
-        let (known, at_ms) = (self.known_heads(), self.right_ms());
-        let gone = lost.iter().map(|region| {
-            let of = known.keys().filter(|(origin, _)| origin == region);
-            let incarnations = of.map(|(_, incarnation)| *incarnation).collect();
-            Gone { region: *region, version: 0, at_ms, lost: true, incarnations }
-        });
-        let gone: Vec<Gone> = gone.collect();
-        let mut next = recovered(&members, &gone, self.region()).map_err(NotChanged::Refused)?;
+        self.without(lost).map_err(NotChanged::Refused)?;
         // Read leases that lost voters granted are over by then.
         self.env().sleep(Term::DEFAULT.granted).await;
-        next.stamp = self.stamp(members.stamp);
-        tracing::error!(
-            ?lost,
-            version = next.version,
-            "members without a majority, by an operator"
-        );
+        // Whoever came back meanwhile is not lost.
+        let mut next = self.without(lost).map_err(NotChanged::Refused)?;
+        next.stamp = self.stamp(next.stamp);
+        let version = next.version;
+        tracing::error!(?lost, version, "members without a majority, by an operator");
         self.adopt(next.clone()).await?;
         let record = Record::Members(Box::new(next.clone()));
-        self.store()
-            .write(move |tx| tx.merge(RecordId::Members, record, Source::Local).map(|_| ()))
-            .await?;
+        let logged = self.store().write(move |tx| tx.merge(RecordId::Members, record, Source::Local));
+        if let Some(seq) = logged.await?.seq {
+            self.log_grew(seq);
+        }
         let left: Vec<RegionId> = self.others().into_iter().map(|info| info.id).collect();
         let missing = self.tell_members(&left).await;
         if missing.is_empty() {
@@ -96,5 +75,32 @@ impl Cluster {
         Err(NotChanged::Unavailable(format!(
             "it is done here, and will be heard later by those that did not answer: {missing:?}"
         )))
+    }
+
+    /// The members without these, or why that would be wrong now.
+    fn without(&self, lost: &[RegionId]) -> Result<Members, String> {
+        // What this node has would be the truth.
+        if let Some(why) = self.gone().or_else(|| self.outdated()).or_else(|| self.forgot()) {
+            return Err(format!("ask another region: {why}"));
+        }
+        for info in self.others() {
+            let (id, is_lost) = (info.id, lost.contains(&info.id));
+            if is_lost && self.is_connected(id) {
+                return Err(format!("{id} can be reached: it is not lost"));
+            }
+            if !is_lost && !self.is_connected(id) {
+                return Err(format!(
+                    "{id} is not named as lost and cannot be reached: it must hear of this; bring it \
+                     back, or name it too"
+                ));
+            }
+        }
+        let (known, at_ms) = (self.known_heads(), self.right_ms());
+        let gone = lost.iter().map(|region| {
+            let of = known.keys().filter(|(origin, _)| origin == region);
+            let incarnations = of.map(|(_, incarnation)| *incarnation).collect();
+            Gone { region: *region, version: 0, at_ms, lost: true, incarnations }
+        });
+        recovered(&self.members(), &gone.collect::<Vec<Gone>>(), self.region())
     }
 }

@@ -29,7 +29,7 @@ use crate::types::stamp::Stamp;
 use super::Cluster;
 use super::acceptor::Acceptor;
 use super::batch::riding;
-use super::cells::{load_cell, save_cell};
+use super::cells::{load_cell, row_of, save_cell};
 use super::error::Unavailable;
 use super::keys::Accepted;
 use super::lease::Leases;
@@ -289,7 +289,7 @@ impl Registers {
                 }
                 let mut cell = load_cell(tx, &operation.id)?;
                 let before = cell.clone();
-                let row = tx.record(&operation.id)?.as_ref().map(row_value);
+                let row = row_of(tx, &operation.id)?;
                 let outcome = this.ask_cell(&operation, &mut cell, row);
                 if cell != before {
                     save_cell(tx, &operation.id, &cell)?;

@@ -14,6 +14,7 @@ use crate::types::record::RecordId;
 use crate::types::region::RegionId;
 
 use super::Cluster;
+use super::lookup::Taken;
 use super::receive::{Cursor, log_key};
 
 /// Why a comparison ended early.
@@ -79,7 +80,7 @@ impl Cluster {
         };
         let theirs = self.digests(peer, Request::DigestGroups).await?;
         let ours = self.store().digest().groups();
-        let mut changed = 0;
+        let mut taken = Taken::default();
         for group in 0..=u8::MAX {
             if theirs[usize::from(group)] == ours[usize::from(group)] {
                 continue;
@@ -89,11 +90,13 @@ impl Cluster {
             for leaf in 0..=u8::MAX {
                 if theirs[usize::from(leaf)] != ours[usize::from(leaf)] {
                     let leaf = u16::from_be_bytes([group, leaf]);
-                    changed += self.compare_leaf(peer, leaf).await?;
+                    taken.add(self.compare_leaf(peer, leaf).await?);
                 }
             }
         }
-        self.inner.metrics.records_repaired.inc_by(changed as u64);
+        self.inner.metrics.records_repaired.inc_by(taken.changed as u64);
+        // Else a gap of a log would count as filled.
+        let changed = taken.all().map_err(|why| Halt::Peer(why.reason))?;
         self.skip_gaps(heads).await?;
         Ok(changed)
     }
@@ -105,11 +108,11 @@ impl Cluster {
         }
     }
 
-    async fn compare_leaf(&self, peer: RegionId, leaf: u16) -> Result<usize, Halt> {
+    async fn compare_leaf(&self, peer: RegionId, leaf: u16) -> Result<Taken, Halt> {
         let here: BTreeMap<RecordId, [u8; 32]> =
             self.store().digest().records(leaf)?.into_iter().collect();
         let mut after = None;
-        let mut changed = 0;
+        let mut taken = Taken::default();
         loop {
             let request = Request::DigestRecords { leaf, after: after.take() };
             let (records, more) = match self.ask(peer, request).await? {
@@ -122,9 +125,9 @@ impl Cluster {
                 .filter(|(id, digest)| here.get(id) != Some(digest))
                 .map(|(id, _)| id)
                 .collect();
-            changed += self.fetch_records(peer, wanted).await?;
+            taken.add(self.fetch_records(peer, wanted).await?);
             if !more || after.is_none() {
-                return Ok(changed);
+                return Ok(taken);
             }
         }
     }
@@ -133,8 +136,8 @@ impl Cluster {
         &self,
         peer: RegionId,
         mut wanted: Vec<RecordId>,
-    ) -> Result<usize, Halt> {
-        let mut changed = 0;
+    ) -> Result<Taken, Halt> {
+        let mut taken = Taken::default();
         while !wanted.is_empty() {
             let some = wanted[..wanted.len().min(limits::RECORDS_MAX)].to_vec();
             let (records, positions) = match self.ask(peer, Request::Known(some)).await? {
@@ -144,11 +147,9 @@ impl Cluster {
                 other => return Err(odd(&other)),
             };
             wanted.drain(..records.len().min(wanted.len()));
-            let taken = self.take_in(records.into_iter().flatten().collect(), positions).await?;
-            // Else a gap of a log would count as filled.
-            changed += taken.all().map_err(|why| Halt::Peer(why.reason))?;
+            taken.add(self.take_in(records.into_iter().flatten().collect(), positions).await?);
         }
-        Ok(changed)
+        Ok(taken)
     }
 
     /// After a comparison, logs whose missing stretch nobody can give go on from where the peer

@@ -155,7 +155,9 @@ impl Cluster {
         let request = Request::LogPushKnown { batch, positions };
         match self.call(peer, Class::Log, &request, limits::PUSH_TIMEOUT).await {
             Ok(Response::LogApplied { applied, refused }) => {
-                self.inner.acks.acknowledge(peer, applied, &refused);
+                if self.outdated().is_none() {
+                    self.inner.acks.acknowledge(peer, applied, &refused);
+                }
                 Ok(applied)
             }
             Ok(Response::Declined(why)) => Err(why),
@@ -247,8 +249,11 @@ impl Cluster {
         view.heads = heads.iter().map(|head| ((head.origin, head.incarnation), *head)).collect();
         drop(views);
         if let Some(head) = heads.iter().find(|head| (head.origin, head.incarnation) == own) {
-            self.inner.acks.acknowledge(peer, head.applied, &[]);
             self.notice_rollback(peer, head.applied);
+            // Positions of an old copy are others' at its peers.
+            if self.outdated().is_none() {
+                self.inner.acks.acknowledge(peer, head.applied, &[]);
+            }
         }
         self.inner.learnt.notify_one();
     }

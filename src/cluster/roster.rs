@@ -170,7 +170,8 @@ impl Cluster {
                 let mut seat = Seat::new(known.electorate.clone());
                 match seat.adopt(&given.electorate, own) {
                     Adopted::Discard => cells::discard_all(tx)?,
-                    Adopted::Known | Adopted::Kept => {}
+                    Adopted::Kept => cells::begin_members(tx)?,
+                    Adopted::Known => {}
                 }
                 for gone in given.gone.iter().filter(|gone| gone.version > known.version) {
                     standing::forget_counters(tx, gone.region)?;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::limits;
 use crate::logic::register::change::Electorate;
 use crate::logic::register::proposer::{Kind, Proposer, Step};
-use crate::logic::register::{Answer, Ask, Outcome, row_value};
+use crate::logic::register::{Answer, Ask, Outcome};
 use crate::net::registers::{Bodies, RegisterRequest, RegisterResponse};
 use crate::types::id::BlobId;
 use crate::types::record::{Record, RecordId};
@@ -19,6 +19,7 @@ use crate::types::region::RegionId;
 
 use super::ask::{Missed, odd};
 use super::batch::riding;
+use super::cells::row_seen;
 use super::error::Unavailable;
 use super::offer::Offer;
 use super::register::{Ended, Operation, Registers};
@@ -97,7 +98,7 @@ impl Registers {
         offer: Option<&mut Offer>,
         notes: &mut Notes,
     ) -> Result<(Outcome<Record>, BTreeSet<RegionId>), Unavailable> {
-        let row = self.host().store().read()?.record(&operation.id)?.as_ref().map(row_value);
+        let row = row_seen(&self.host().store().read()?, &operation.id)?;
         let electorate = self.host().members().electorate().clone();
         let plan = self.plan(&operation, kind, row);
         let proposer = Proposer::new(plan).among(deciders(&operation.id, &electorate));

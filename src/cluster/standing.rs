@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use futures_util::future::join_all;
 
+use crate::env::PeerError;
 use crate::limits;
 use crate::net::registers::{Counters, LogEnd, RegisterRequest, RegisterResponse};
 use crate::store::{self, Table, Tx};
@@ -54,7 +55,7 @@ impl Cluster {
         if !self.members().is_voter(self.region()) {
             return None;
         }
-        self.inner.registers.acceptor.standing().why_not()
+        self.outdated().or_else(|| self.inner.registers.acceptor.standing().why_not())
     }
 }
 
@@ -81,6 +82,12 @@ impl Cluster {
             tracing::error!(%peer, ?known, mine = ?acceptor.counters, "{}", why_outdated(self.region()));
         }
         acceptor.standing.send_replace(Standing::Outdated(known));
+    }
+
+    /// Why this voter's word counts no more: what it promised is not in its data directory.
+    pub(super) fn forgot(&self) -> Option<String> {
+        let standing = self.inner.registers.acceptor.standing();
+        standing.why_not().filter(|_| matches!(standing, Standing::Outdated(_)))
     }
 
     /// Why this node takes no part: its data directory is an old copy.
@@ -131,7 +138,13 @@ impl Registers {
         let (end, counters) = (host.store().log_end(), acceptor.counters);
         let now = LogEnd(end.0, end.1);
         let request = RegisterRequest::Reached { counters, opened: acceptor.opened, now };
-        match self.call(peer, request).await {
+        let mut answer = self.call(peer, request).await;
+        if let Err(PeerError::Refused(why)) = &answer {
+            // A peer of an older version remembers starts alone.
+            tracing::debug!(%peer, why, "does not hear how far this disk is");
+            answer = self.call(peer, RegisterRequest::Confirm(counters)).await;
+        }
+        match answer {
             Ok(RegisterResponse::Confirmed) => return true,
             Ok(RegisterResponse::Outdated(known)) => host.went_back(peer, known),
             Ok(other) => tracing::warn!(%peer, ?other, "unexpected answer to counters"),

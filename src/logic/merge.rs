@@ -1,6 +1,7 @@
 //! Merging two states of one record: commutative, associative, idempotent, and never going back.
 
 use crate::types::kept::Cover;
+use crate::types::members::Members;
 use crate::types::object::{Placement, Row, Version};
 use crate::types::record::Record;
 
@@ -44,7 +45,9 @@ pub fn merge(local: Option<Record>, incoming: Record) -> Merge {
             Merge { record: Record::Part(if changed { incoming } else { local }), changed }
         }
         (Record::Members(local), Record::Members(incoming)) => {
-            let changed = incoming.stamp > local.stamp;
+            // An operator's way out leaps over versions that were stamped later elsewhere.
+            let order = |members: &Members| (members.version, members.stamp);
+            let changed = order(&incoming) > order(&local);
             Merge { record: Record::Members(if changed { incoming } else { local }), changed }
         }
         (local, _) => Merge { record: local, changed: false },

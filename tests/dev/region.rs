@@ -108,3 +108,55 @@ fn a_region_joins_votes_is_drained_and_removed_by_the_command_line() {
     assert!(String::from_utf8_lossy(&late.body).contains("godwit region add"));
     [first, second, third].into_iter().for_each(Running::stop);
 }
+
+#[test]
+fn one_of_two_regions_goes_on_alone_when_its_operator_says_that_the_other_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::new(folder.path());
+    let init = ["cluster", "init", "--regions", "iad,fra", "--json"];
+    let made = json(&site.godwit(0, &init).output().unwrap());
+    let cluster = Cluster { site, made };
+    let site = &cluster.site;
+    let first = site.serve(0, "", "");
+    let token = json(&site.godwit(0, &["cluster", "token", "fra", "--json"]).output().unwrap());
+    let second = site.serve(1, "GODWIT_TOKEN", text(&token, "token"));
+    eventually("a bucket is made", || {
+        ready(&site.s3(0))?;
+        (cluster.client(0).send("PUT", "/birds", &[], b"").status == 200).then_some(())
+    });
+    cluster.put(1, "before", b"hello");
+    let lost = ["recover", "--lost", "fra", "--confirm", "fra"];
+    let there = cluster.region(&lost);
+    assert_eq!(there.status.code(), Some(5), "{there:?}");
+    assert!(String::from_utf8_lossy(&there.stderr).contains("fra can be reached"), "{there:?}");
+
+    second.stop();
+    let create = |key: &str| {
+        let only_new = [("if-none-match", "*")];
+        cluster.client(0).send("PUT", &format!("/birds/{key}"), &only_new, b"x").status
+    };
+    assert_eq!(create("stuck"), 503, "one of two decides nothing");
+    let unnamed = cluster.region(&lost[..3]);
+    assert_eq!(unnamed.status.code(), Some(2), "what is lost is named by whoever says so");
+    let recovered = eventually("it goes on", || {
+        let told = cluster.region(&lost);
+        told.status.success().then(|| json(&told))
+    });
+    assert_eq!(recovered["gone"][0]["code"], "fra");
+    cluster.until_voters(&["iad"]);
+    eventually("it decides alone", || (create("alone") == 200).then_some(()));
+    assert_eq!(create("alone"), 412);
+    assert_eq!(cluster.client(0).send("GET", "/birds/before", &[], b"").status, 200);
+
+    // By the admin API, what would be wrong is a conflict, and nobody else is asked.
+    let recover = |client: &Client, lost: &str| {
+        let asked = format!(r#"{{"lost": [{lost}]}}"#);
+        client.send("POST", "/-/admin/v1/regions/recover", &[], asked.as_bytes()).status
+    };
+    assert_eq!(recover(&cluster.client(0), ""), 409, "nobody is named");
+    assert_eq!(recover(&cluster.client(0), r#""iad""#), 409, "it is the one that is asked");
+    assert_eq!(recover(&cluster.client(0), r#""fra""#), 409, "it is gone already");
+    let stranger = Client::new(&site.s3(0), text(&cluster.made, "access_key"), "another secret");
+    assert_eq!(recover(&stranger, r#""fra""#), 403);
+    first.stop();
+}

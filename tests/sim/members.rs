@@ -37,7 +37,8 @@ type Answer = Arc<Mutex<Option<Result<Members, NotChanged>>>>;
 pub(crate) struct Operator {
     plan: VecDeque<Step>,
     asked: Option<(Answer, Instant)>,
-    copy: Option<SimDisk>,
+    /// And how far the log was in it.
+    copy: Option<(SimDisk, (u64, u64))>,
     /// What was refused last, for people.
     why: Option<NotChanged>,
     /// A disk was lost: for a while fewer have what was promised.
@@ -146,7 +147,10 @@ impl Operator {
                 removed
             }
             Step::Copy(region) => {
-                self.copy = world.is_up(region).then(|| world.disk(region).copy());
+                if world.is_up(region) {
+                    let end = world.cluster(region).store().log_end();
+                    self.copy = Some((world.disk(region).copy(), end));
+                }
                 self.copy.is_some()
             }
             Step::PutBack(region) => self.put_back(world, ledger, region).await,
@@ -173,15 +177,19 @@ impl Operator {
             world.mend_disk(region);
         }
         start_all(world).await;
+        let (copy, end) = self.copy.clone().expect("a copy was made");
+        // A copy in which nothing is missing is no old one.
+        put(world.engine(region), ledger.clone(), KEYS[0], 100).await;
         sleep(TOLD_WITHIN).await;
-        if world.cluster(region).registers_waiting().is_some() {
+        let cluster = world.cluster(region);
+        if cluster.registers_waiting().is_some() || cluster.store().log_end() <= end {
             return false;
         }
         sleep(TOLD_WITHIN).await;
         world.crash(region);
         ledger.lock().unwrap().forget(region);
         self.is_lossy = true;
-        world.disk(region).become_copy_of(self.copy.as_ref().unwrap());
+        world.disk(region).become_copy_of(&copy);
         world.boot(region).await;
         true
     }

@@ -198,6 +198,28 @@ async fn voters_that_start_anew_wait_out_what_they_may_have_granted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_left_of_lost_voters_goes_on_when_leases_that_those_granted_are_over() {
+    let mut world = World::new(&["ams", "fra", "iad", "nrt"]).await;
+    let config = bucket(Ack::Default);
+    let (fra, nrt) = (world.at("fra"), world.at("nrt"));
+    assert!(!nrt.members().is_voter(region("nrt")), "it can lose its voters");
+    swap(&fra, &config, "k", 0).await;
+    // The one that is left has granted nothing.
+    world.net.cut("fra", "nrt");
+    lease(&nrt, &config, "k").await;
+    let ends = Instant::now() + nrt.lease_left(&id(&config, "k")).unwrap();
+    for lost in ["ams", "iad"] {
+        world.kill(lost);
+    }
+    world.net.heal();
+    fra.recover(&["ams", "iad"].map(region)).await.unwrap();
+    assert_eq!(fra.members().voters(), [region("fra")]);
+    assert!(Instant::now() > ends, "the lease lasted still");
+    swap(&fra, &config, "k", 1).await;
+    assert_eq!(read(&nrt, &config, "k").await.as_deref(), Some("2"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_holder_whose_wall_clock_jumped_asks_the_voters() {
     let world = three().await;
     let config = bucket(Ack::Default);

@@ -66,8 +66,12 @@ impl Electorate {
     }
 
     /// Who decides about this electorate's own register: while a change is under way the voters
-    /// before it alone, so that it can be given up without the new ones. Each joint quorum has a
-    /// majority of them; and who follows in a later epoch has taken what was decided here.
+    /// before it alone, so that it can be given up without the new ones.
+    ///
+    /// Why no two answers come of that, though those of a settled epoch need not meet the old ones:
+    /// the register of an epoch decides until it decides the next epoch, and nothing is decided on
+    /// top of that in it; a voter answers for the next epoch only when it has taken what brought it,
+    /// and begins the register anew from there, without what it had accepted before.
     #[must_use]
     pub fn deciders(&self) -> Self {
         match self.is_joint() {
