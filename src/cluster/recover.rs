@@ -63,7 +63,8 @@ impl Cluster {
         tracing::error!(?lost, version, "members without a majority, by an operator");
         self.adopt(next.clone()).await?;
         let record = Record::Members(Box::new(next.clone()));
-        let logged = self.store().write(move |tx| tx.merge(RecordId::Members, record, Source::Local));
+        let logged =
+            self.store().write(move |tx| tx.merge(RecordId::Members, record, Source::Local));
         if let Some(seq) = logged.await?.seq {
             self.log_grew(seq);
         }

@@ -13,7 +13,7 @@ use godwit::net::message::{
     Response, VersionOf,
 };
 use godwit::net::registers::{
-    Counters, KeyNews, KeyRange, NewsCursor, RegisterRequest, RegisterResponse, Remains,
+    Counters, KeyNews, KeyRange, LogEnd, NewsCursor, RegisterRequest, RegisterResponse, Remains,
 };
 use godwit::types::position::Positions;
 
@@ -162,6 +162,8 @@ fn responses() -> Vec<Response> {
 
 fn register_requests() -> Vec<(&'static str, RegisterRequest)> {
     let voters = || vec![region("fra"), region("iad")];
+    let (opened, now) = (LogEnd(1, 4096), LogEnd(2, 64));
+    let reached = RegisterRequest::Reached { counters: counters(), opened, now };
     let record = |ask| RegisterRequest::Record {
         epoch: 2,
         voters: voters(),
@@ -181,6 +183,7 @@ fn register_requests() -> Vec<(&'static str, RegisterRequest)> {
         ("prepare", record(Ask::Prepare { ballot: ballot() })),
         ("accept", record(accept)),
         ("confirm", RegisterRequest::Confirm(counters())),
+        ("reached", reached),
         ("close", RegisterRequest::Close { name, bucket: BucketId([4; 16]), stamp: stamp(5) }),
         ("range", RegisterRequest::Range { epoch: 2, voters: voters(), range }),
         ("key-news", RegisterRequest::KeyNews { epoch: 2, voters: voters(), since, after: None }),

@@ -32,8 +32,7 @@ async fn offer(world: &World, at: &str, members: Members) {
     let known = cluster.members();
     let ballot = Ballot { round: 1, region: region("fra"), nonce: 7 };
     let (stamp, judged) = (members.stamp, Stamp::ZERO);
-    let value =
-        Value { stamp, ops: vec![OpId(7)], state: Record::Members(Box::new(members)) };
+    let value = Value { stamp, ops: vec![OpId(7)], state: Record::Members(Box::new(members)) };
     for ask in [Ask::Prepare { ballot }, Ask::Accept { ballot, value, judged, next: None }] {
         let request = RegisterRequest::Record {
             epoch: known.electorate.epoch(),
@@ -44,10 +43,7 @@ async fn offer(world: &World, at: &str, members: Members) {
         };
         let answer = cluster.registers().answer(region("fra"), request).await.unwrap();
         let RegisterResponse::Record { answer, .. } = answer else { panic!("{answer:?}") };
-        assert!(
-            matches!(*answer, Answer::Promised { .. } | Answer::Accepted { .. }),
-            "{answer:?}"
-        );
+        assert!(matches!(*answer, Answer::Promised { .. } | Answer::Accepted { .. }), "{answer:?}");
     }
 }
 
