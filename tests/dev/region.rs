@@ -128,7 +128,7 @@ fn one_of_two_regions_goes_on_alone_when_its_operator_says_that_the_other_is_los
     let lost = ["recover", "--lost", "fra", "--confirm", "fra"];
     let there = cluster.region(&lost);
     assert_eq!(there.status.code(), Some(5), "{there:?}");
-    assert!(String::from_utf8_lossy(&there.stderr).contains("fra can be reached"), "{there:?}");
+    assert!(String::from_utf8_lossy(&there.stderr).contains("can be reached"), "{there:?}");
 
     second.stop();
     let create = |key: &str| {
