@@ -79,7 +79,8 @@ impl Cluster {
                 "this data directory is a new one; this node keeps no registers"
             );
         } else if !self.inner.rolled_back.swap(true, Ordering::SeqCst) {
-            tracing::error!(%peer, ?known, mine = ?acceptor.counters, "{}", why_outdated(self.region()));
+            let (mine, why) = (acceptor.counters, why_outdated(self.region()));
+            tracing::error!(%peer, ?known, ?mine, "{why}");
         }
         acceptor.standing.send_replace(Standing::Outdated(known));
     }
