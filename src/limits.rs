@@ -625,6 +625,16 @@ pub const CERTIFICATE_SKEW: Duration = Duration::from_secs(3600);
 /// Between two looks at a node's own certificate.
 pub const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// The longest request for a certificate.
+pub const CERTIFICATE_ASK_BYTES_MAX: usize = 4096;
+
+/// How long a join token is good where nothing else is said, and at most.
+pub const JOIN_TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
+pub const JOIN_TOKEN_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Used tokens that a node with the authority remembers until they would have run out.
+pub const JOIN_TOKENS_USED_MAX: usize = 1024;
+
 /// How long one node may take to make another's certificate.
 pub const CERTIFICATE_ASK_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -86,6 +86,7 @@ fn options(certificate: Certificate, port: u16, others: &[(&str, u16)]) -> MeshO
         addresses: others.iter().map(address).collect(),
         members: ["fra", "iad"].map(region).to_vec(),
         mtu: None,
+        joins: false,
         link: None,
     }
 }

@@ -150,6 +150,9 @@ pub struct AddRegion {
     pub voter: bool,
     /// Where the others reach its mesh: `HOST:PORT`, where their settings do not say it.
     pub address: Option<String>,
+    /// How long its token is good, in seconds; a day where nothing is said, 30 days at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_s: Option<u64>,
 }
 
 /// The token with which a region's node joins; a secret.
@@ -158,6 +161,9 @@ pub struct JoinToken {
     #[schemars(with = "String")]
     pub region: RegionId,
     pub token: String,
+    /// It is refused from then on: milliseconds since 1970.
+    #[serde(default)]
+    pub expires_ms: u64,
 }
 
 /// `POST regions/drain`, `POST regions/undrain`.

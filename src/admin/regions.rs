@@ -1,9 +1,11 @@
 //! Regions that come, are drained and go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::{Members, NotChanged, VoterChange};
 use crate::engine::Error;
+use crate::limits;
 use crate::types::members::MemberState;
 use crate::types::region::{Coordinates, RegionId, RegionInfo};
 
@@ -12,8 +14,8 @@ use super::model;
 use super::model::{AddRegion, JoinToken, MemberRegion, Regions, Remaining, RemoveRegion};
 use super::route::{Call, Route, argument, required, route};
 
-/// Makes the token with which a listed region's node joins. An error is for people.
-pub type MakeToken = Arc<dyn Fn(RegionId, Members) -> Result<String, String> + Send + Sync>;
+/// Makes the token with which a listed region's node joins within a time, and says when that is over.
+pub type MakeToken = Arc<dyn Fn(RegionId, &Members, Duration) -> (String, u64) + Send + Sync>;
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "regions", Operator, regions, () => Regions, [],
@@ -86,6 +88,10 @@ async fn add(api: &Api, _: &Call<'_>, asked: AddRegion) -> Result<JoinToken, Err
             api.engine.region()
         )));
     };
+    let life = asked.expires_s.map_or(limits::JOIN_TOKEN_LIFE, Duration::from_secs);
+    if life > limits::JOIN_TOKEN_LIFE_MAX {
+        return Err(argument("a token is good for 30 days at most"));
+    }
     let info = RegionInfo {
         id: asked.code,
         city: asked.city,
@@ -96,8 +102,8 @@ async fn add(api: &Api, _: &Call<'_>, asked: AddRegion) -> Result<JoinToken, Err
         voter: asked.voter,
     };
     let members = api.engine.cluster().add_region(info, asked.address).await.map_err(refused)?;
-    let token = make(asked.code, members).map_err(Error::Internal)?;
-    Ok(JoinToken { region: asked.code, token })
+    let (token, expires_ms) = make(asked.code, &members, life);
+    Ok(JoinToken { region: asked.code, token, expires_ms })
 }
 
 async fn drain(api: &Api, _: &Call<'_>, asked: model::OneRegion) -> Result<Regions, Error> {

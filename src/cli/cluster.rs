@@ -7,10 +7,12 @@ use serde_json::json;
 
 use super::error::{CliError, Exit};
 use super::{Common, files, output};
+use crate::config::Seconds;
 use crate::env::Env;
+use crate::limits;
 use crate::node;
 use crate::node::NodeError;
-use crate::node::identity::{self, Charter, FirstKey};
+use crate::node::identity::{Charter, FirstKey};
 use crate::types::region::{RegionId, RegionInfo};
 
 #[derive(Subcommand)]
@@ -28,9 +30,16 @@ pub(super) enum Cluster {
         print: bool,
     },
     /// Print the token with which the node of a region joins; run it where `init` was run
+    ///
+    /// It is a secret, for one node of that region, and good for a day. The node makes its own key,
+    /// and asks with the token for its certificate: a node with the cluster's authority has to run.
+    /// A node whose certificate has run out takes a token too.
     Token {
         /// The region that joins
         region: RegionId,
+        /// How long it is good: 30m, 24h; at most 30 days
+        #[arg(long, value_name = "TIME", default_value = "24h")]
+        expires: Seconds,
         /// The data directory, instead of that of the settings
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
@@ -53,21 +62,26 @@ pub(super) fn run(common: &Common, command: Cluster) -> Result<Exit, CliError> {
             }
             tell(common, &charter, print);
         }
-        Cluster::Token { region, data } => {
+        Cluster::Token { region, expires, data } => {
+            if expires.0 > limits::JOIN_TOKEN_LIFE_MAX || expires.0.is_zero() {
+                let message = "a token is good for a second to 30 days";
+                return Err(CliError::new(Exit::Usage, "Usage", message));
+            }
             let dir = data.unwrap_or(settings.data);
             let charter = Charter::load(&env, &dir).map_err(failed)?.ok_or_else(|| {
                 let message = format!("{} has no cluster's authority", dir.display());
                 CliError::new(Exit::NotFound, "NoCluster", message)
                     .hint("run this where `godwit cluster init` was run")
             })?;
-            let token = charter
-                .identity(region, identity::validity(&env, settings.cluster.certificate_life.0))
-                .map_err(failed)?
-                .to_text();
+            let token = charter.join_token(&env, region, expires.0, charter.members());
+            let (text, until) = (token.to_text(), token.expires_ms);
             if common.json {
-                output::json(&json!({ "region": region, "token": token }));
+                let token = json!({ "region": region, "token": text, "expires_ms": until });
+                output::json(&token);
             } else {
-                output::line(&token);
+                output::line(&text);
+                let until = output::time(Some(until));
+                output::note(&format!("A secret, for one node of {region}, until {until}."));
             }
         }
     }

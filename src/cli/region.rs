@@ -11,6 +11,7 @@ use super::{Common, files, output};
 use crate::admin::model::{
     AddRegion, JoinToken, LostRegions, MemberState, OneRegion, Regions, Remaining, RemoveRegion,
 };
+use crate::config::Seconds;
 use crate::types::region::RegionId;
 
 #[derive(Subcommand)]
@@ -36,6 +37,9 @@ pub(super) enum Region {
         /// Where the others reach its mesh, where their settings do not say it
         #[arg(long, value_name = "HOST:PORT")]
         address: Option<String>,
+        /// How long the token is good: 30m, 24h; at most 30 days [default: 24h]
+        #[arg(long, value_name = "TIME")]
+        expires: Option<Seconds>,
         #[command(flatten)]
         endpoint: Endpoint,
     },
@@ -97,7 +101,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(super) fn run(common: &Common, command: Region) -> Result<Exit, CliError> {
     match command {
         Region::Ls { endpoint } => show(common, &Client::signed(&endpoint)?.get("regions", &[])?),
-        Region::Add { region, address, endpoint } => add(common, region, address, &endpoint)?,
+        Region::Add { region, address, expires, endpoint } => {
+            add(common, region, (address, expires), &endpoint)?;
+        }
         Region::Drain { region, no_wait, endpoint } => {
             let what = format!("move everything away from {region}");
             output::confirm(common, &what)?;
@@ -180,7 +186,7 @@ fn rows(regions: &Regions) -> Vec<Vec<String>> {
 fn add(
     common: &Common,
     region: RegionId,
-    address: Option<String>,
+    (address, expires): (Option<String>, Option<Seconds>),
     endpoint: &Endpoint,
 ) -> Result<(), CliError> {
     let settings = files::settings(common.config.as_deref())?;
@@ -196,6 +202,7 @@ fn add(
         role: info.role,
         voter: info.voter,
         address,
+        expires_s: expires.map(|time| time.0.as_secs()),
     };
     let made: JoinToken = Client::signed(endpoint)?.post("regions/add", &asked)?;
     if common.json {
@@ -205,7 +212,11 @@ fn add(
     output::line(&made.token);
     output::note(&format!("{region} is listed. In {region}, with an empty data directory:"));
     output::note(&format!("GODWIT_TOKEN=... godwit serve --region {region}"));
-    output::note("The token is a secret. `godwit region ls` shows when the region is active.");
+    output::note(&format!(
+        "The token is a secret, for one node, until {}. `godwit region ls` shows when the region is \
+         active.",
+        output::time(Some(made.expires_ms))
+    ));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use super::error::{CliError, Exit};
 use super::{Common, files, process};
 use crate::config::{Config, RegionFile, Regions};
 use crate::env::Env;
-use crate::node::{Listeners, Node, NodeError, NodeOptions};
+use crate::node::{self, Listeners, Node, NodeError, NodeOptions};
 use crate::types::region::RegionId;
 
 /// Runs the node of one region, with the settings of --config and of the environment. The region
@@ -29,6 +29,14 @@ pub(super) fn run(common: &Common, command: Serve) -> Result<Exit, CliError> {
     let region = regions.find(config.region()?)?;
     files::private_dir(&config.data)?;
     process::run(&config.data.clone(), async |env, stop| {
+        let mut stop = stop;
+        // Joining waits for others.
+        let joined = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(Exit::Ok),
+            joined = node::join::join(&env, &config, &regions, region.code) => joined,
+        };
+        joined.map_err(failed)?;
         let node = start(env, &config, &regions, region).await.map_err(failed)?;
         stop.await;
         node.stop().await;

@@ -111,7 +111,7 @@ pub struct Mesh {
 #[serde(deny_unknown_fields, default)]
 pub struct Cluster {
     /// A join token of `godwit cluster token REGION`; used once, when the data directory has no
-    /// identity yet.
+    /// identity yet, or one whose certificate has run out.
     pub token: Option<String>,
     /// The cluster's state as `godwit cluster init --print` gives it, for platforms that hand the
     /// same secrets to every node: a node without an identity makes its own from it.

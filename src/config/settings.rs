@@ -117,7 +117,8 @@ pub const SETTINGS: &[Setting] = &[
         "GODWIT_TOKEN",
         "cluster.token",
         Kind::Text,
-        "Join token of `godwit cluster token`; used once",
+        "Join token of `godwit cluster token`; used when there is no identity, or its certificate ran \
+         out",
     )
     .secret(),
     row(

@@ -2,14 +2,16 @@
 //!
 //! Invariant: a private key never leaves the node that made it. A [`Wish`] proves that whoever sends
 //! it has the key; that he may have a certificate is proven apart from it: by the certificate that
-//! the node still has.
+//! the node still has, or by a token.
 
 use std::fmt;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use bytes::Bytes;
 use rcgen::{KeyPair, PublicKeyData, SignatureAlgorithm, SigningKey as _};
 use serde::{Deserialize, Serialize};
 
+use crate::env::BoxFuture;
 use crate::types::id::ClusterId;
 use crate::types::region::RegionId;
 
@@ -19,6 +21,9 @@ use super::tls::{Certificate, TlsError};
 pub trait Certifier: Send + Sync {
     /// A new certificate, as PEM, for a region whose node proved by its present one who it is.
     fn renew(&self, region: RegionId, wish: &Wish) -> Result<String, String>;
+
+    /// Answers a node that has no certificate.
+    fn join(&self, question: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
 }
 
 /// A request for a certificate.
@@ -31,6 +36,11 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// The key that the certificate shall be for.
+    pub fn key_bytes(&self) -> &[u8; 32] {
+        &self.public_key.0
+    }
+
     /// Whether its sender has the key.
     pub(super) fn check(&self, cluster: ClusterId) -> Result<(), TlsError> {
         let text = proven(cluster, self.region, &self.public_key);
@@ -91,15 +101,22 @@ impl Candidate {
         certificate_pem: String,
         now_ms: u64,
     ) -> Result<Certificate, TlsError> {
+        let first = self.first(&before.authority_pem, certificate_pem, now_ms)?;
+        Ok(first.after(before))
+    }
+
+    /// The same, where there was none before.
+    pub fn first(
+        self,
+        authority_pem: &str,
+        certificate_pem: String,
+        now_ms: u64,
+    ) -> Result<Certificate, TlsError> {
         let Self { cluster, region, key_pem } = self;
-        let certificate = Certificate {
-            cluster,
-            region,
-            authority_pem: before.authority_pem.clone(),
-            certificate_pem,
-            key_pem,
-            reset: Some(before.reset_key()),
-        };
+        let authority_pem = authority_pem.to_owned();
+        let reset = None;
+        let certificate =
+            Certificate { cluster, region, authority_pem, certificate_pem, key_pem, reset };
         certificate.verify(now_ms)?;
         Ok(certificate)
     }

@@ -29,6 +29,8 @@ pub(super) const TEXT_BYTES_MAX: usize = 1024;
 pub(super) enum Kind {
     /// A message for the handler.
     Call(Class),
+    /// A request for a first certificate, on a connection of its own kind.
+    Join,
     /// A request for the caller's next certificate, to a node with the cluster's authority.
     Certify,
     /// The first request on a connection: is this certificate welcome?
@@ -78,6 +80,7 @@ const CLASSES: [(u8, Class); 5] = [
     (3, Class::Repair),
     (4, Class::Migration),
 ];
+const JOIN: u8 = 253;
 const CERTIFY: u8 = 254;
 const HELLO: u8 = 255;
 
@@ -88,6 +91,7 @@ impl Kind {
                 let row = CLASSES.iter().find(|(_, known)| *known == class);
                 row.expect("a test looks every class up").0
             }
+            Self::Join => JOIN,
             Self::Certify => CERTIFY,
             Self::Hello => HELLO,
         }
@@ -95,6 +99,7 @@ impl Kind {
 
     fn of(number: u8) -> Result<Self, BadFrame> {
         match number {
+            JOIN => Ok(Self::Join),
             CERTIFY => Ok(Self::Certify),
             HELLO => Ok(Self::Hello),
             _ => {
@@ -107,7 +112,8 @@ impl Kind {
     fn bytes_max(self) -> usize {
         match self {
             Self::Call(_) => limits::MESSAGE_BYTES_MAX,
-            Self::Certify | Self::Hello => TEXT_BYTES_MAX,
+            Self::Join | Self::Certify => limits::CERTIFICATE_ASK_BYTES_MAX,
+            Self::Hello => TEXT_BYTES_MAX,
         }
     }
 }
@@ -219,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_request_comes_back_from_its_head() {
-        let kinds = ALL.map(Kind::Call).into_iter().chain([Kind::Certify, Kind::Hello]);
+        let kinds = ALL.map(Kind::Call).into_iter().chain([Kind::Join, Kind::Certify, Kind::Hello]);
         for kind in kinds {
             let body = Bytes::from_static(b"question");
             let [head, body] = request(kind, Duration::from_millis(1500), body).unwrap();
@@ -232,7 +238,8 @@ mod tests {
     #[test]
     fn numbers_of_kinds_do_not_change() {
         assert_eq!(ALL.map(|class| Kind::Call(class).number()), [0, 1, 2, 3, 4]);
-        assert_eq!((Kind::Certify.number(), Kind::Hello.number()), (254, 255));
+        let others = [Kind::Join, Kind::Certify, Kind::Hello].map(Kind::number);
+        assert_eq!(others, [253, 254, 255]);
         let [head, _] = request(Kind::Hello, Duration::from_millis(258), Bytes::new()).unwrap();
         assert_eq!(bytes(&head), [1, 255, 2, 1, 0, 0, 0, 0, 0, 0]);
     }

@@ -19,7 +19,7 @@ use crate::types::region::RegionId;
 use super::certify::Wish;
 use super::frame::{self, HEAD_BYTES, Kind};
 use super::mesh::Shared;
-use super::{pool, tls};
+use super::{join, pool, tls};
 
 /// Codes of closed connections, for the log of the other side.
 const CLOSE_REFUSED: u32 = 1;
@@ -37,10 +37,16 @@ pub(super) async fn run(shared: Arc<Shared>, handler: Arc<dyn PeerHandler>) {
         };
         let (owned, handler) = (shared.clone(), handler.clone());
         shared.env.spawn("mesh handshake", async move {
-            let accepted = accept(&owned, incoming).await;
-            drop(permit);
-            match accepted {
-                Ok((connection, region)) => serve(owned, handler, connection, region).await,
+            match accept(&owned, incoming).await {
+                Ok(Accepted::Peer(connection, region)) => {
+                    drop(permit);
+                    serve(owned, handler, connection, region).await;
+                }
+                // So many at a time as there are handshakes.
+                Ok(Accepted::Joins(connection)) => {
+                    let certifier = owned.certifier.get().cloned();
+                    join::serve(&owned.env, certifier, connection).await;
+                }
                 Err(why) => {
                     owned.metrics.connections_refused.inc();
                     debug!(own = %owned.region, why, "a connection was refused");
@@ -50,8 +56,15 @@ pub(super) async fn run(shared: Arc<Shared>, handler: Arc<dyn PeerHandler>) {
     }
 }
 
+/// Who came.
+enum Accepted {
+    Peer(Connection, RegionId),
+    /// A node without a certificate, that wants its first one.
+    Joins(Connection),
+}
+
 /// Finishes the handshake, and tells who it is.
-async fn accept(shared: &Shared, incoming: Incoming) -> Result<(Connection, RegionId), String> {
+async fn accept(shared: &Shared, incoming: Incoming) -> Result<Accepted, String> {
     let at = incoming.remote_address();
     let connecting = incoming.accept().map_err(|error| error.to_string())?;
     let connection = match shared.env.timeout(limits::MESH_CONNECT_TIMEOUT, connecting).await {
@@ -66,6 +79,9 @@ async fn accept(shared: &Shared, incoming: Incoming) -> Result<(Connection, Regi
         }
         Err(_) => return Err("the handshake took too long".to_owned()),
     };
+    if shared.joins && join::is_asked_for(&connection) {
+        return Ok(Accepted::Joins(connection));
+    }
     let refused = |why: &str| {
         connection.close(VarInt::from_u32(CLOSE_REFUSED), why.as_bytes());
         Err(why.to_owned())
@@ -81,7 +97,7 @@ async fn accept(shared: &Shared, incoming: Incoming) -> Result<(Connection, Regi
             warn!(%region, "a node of a region that is no member was turned away");
             refused("the region is no member")
         }
-        Some(region) => Ok((connection, region)),
+        Some(region) => Ok(Accepted::Peer(connection, region)),
     }
 }
 
@@ -179,6 +195,7 @@ impl Served {
         };
         let class = match head.kind {
             Kind::Call(class) => class,
+            Kind::Join => return Ok((Err("this node has a certificate".to_owned()), None)),
             Kind::Certify => return Ok((self.certify(recv, head.len).await?, None)),
             Kind::Hello => return Ok((self.welcome(recv, head.len).await?, None)),
         };

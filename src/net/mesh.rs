@@ -46,6 +46,8 @@ pub struct MeshOptions {
     pub members: Vec<RegionId>,
     /// Largest UDP payload, where the path's is known (1372 inside WireGuard); else it is found out.
     pub mtu: Option<u16>,
+    /// Nodes without a certificate may ask for one: this node has the cluster's authority.
+    pub joins: bool,
     /// The emulated wide area, for nodes on one machine.
     pub link: Option<Link>,
 }
@@ -69,6 +71,7 @@ pub(super) struct Shared {
     pub(super) endpoint: Endpoint,
     client: RwLock<ClientConfig>,
     mtu: Option<u16>,
+    pub(super) joins: bool,
     /// Makes certificates, where this node has the cluster's authority.
     pub(super) certifier: OnceLock<Arc<dyn Certifier>>,
     pub(super) metrics: MeshMetrics,
@@ -153,9 +156,9 @@ impl Mesh {
         options: MeshOptions,
         handler: Arc<dyn PeerHandler>,
     ) -> Result<Arc<Self>, MeshError> {
-        let MeshOptions { certificate, bind, addresses, members, mtu, link } = options;
+        let MeshOptions { certificate, bind, addresses, members, mtu, joins, link } = options;
         let region = certificate.region;
-        let setup = Setup::new(&env, &certificate, mtu)?;
+        let setup = Setup::new(&env, &certificate, mtu, joins)?;
         let endpoint = open(&env, setup.endpoint, setup.server, bind, link)?;
         let shared = Arc::new(Shared {
             env,
@@ -164,6 +167,7 @@ impl Mesh {
             endpoint,
             client: RwLock::new(setup.client),
             mtu,
+            joins,
             certifier: OnceLock::new(),
             metrics: MeshMetrics::default(),
             peers: RwLock::default(),
@@ -210,7 +214,7 @@ impl Mesh {
     /// failed are made again at once.
     pub fn renew(&self, certificate: &Certificate) -> Result<(), MeshError> {
         let shared = &self.0;
-        let setup = Setup::new(&shared.env, certificate, shared.mtu)?;
+        let setup = Setup::new(&shared.env, certificate, shared.mtu, shared.joins)?;
         shared.endpoint.set_server_config(Some(setup.server));
         *shared.client.write().unwrap_or_else(PoisonError::into_inner) = setup.client;
         let peers = shared.peers.read().unwrap_or_else(PoisonError::into_inner);

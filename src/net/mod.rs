@@ -4,12 +4,14 @@
 //! * [`Mesh`]: [`crate::env::Peers`] over QUIC, mutual TLS, one UDP port.
 //! * [`tls`]: the cluster's authority and the nodes' certificates.
 //! * [`certify`]: how a node gets the next one.
+//! * [`join`]: how a node without one comes in.
 //! * [`link`]: delays, loss and cuts of a wide area between nodes of one machine.
 
 mod address;
 pub mod certify;
 mod error;
 mod frame;
+pub mod join;
 mod kinds;
 pub mod link;
 mod listen;

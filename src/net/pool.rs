@@ -172,7 +172,7 @@ impl Peer {
     }
 }
 
-async fn exchange(
+pub(super) async fn exchange(
     connection: &Connection,
     kind: Kind,
     request: Bytes,

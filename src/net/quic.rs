@@ -40,9 +40,11 @@ impl Setup {
         env: &Env,
         certificate: &Certificate,
         mtu: Option<u16>,
+        joins: bool,
     ) -> Result<Self, MeshError> {
         let transport = Arc::new(transport(mtu)?);
-        let server = QuicServerConfig::try_from(certificate.server(env)?).map_err(TlsError::new)?;
+        let server =
+            QuicServerConfig::try_from(certificate.server(env, joins)?).map_err(TlsError::new)?;
         let mut server = ServerConfig::with_crypto(Arc::new(server));
         server.transport_config(transport.clone());
         server.max_incoming(limits::MESH_HANDSHAKES_MAX);
@@ -53,7 +55,7 @@ impl Setup {
     }
 }
 
-fn transport(mtu: Option<u16>) -> Result<TransportConfig, MeshError> {
+pub(super) fn transport(mtu: Option<u16>) -> Result<TransportConfig, MeshError> {
     let mut congestion = CubicConfig::default();
     congestion.initial_window(limits::MESH_FIRST_WINDOW);
     let mut config = TransportConfig::default();

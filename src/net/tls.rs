@@ -34,6 +34,7 @@ use crate::types::id::ClusterId;
 use crate::types::region::RegionId;
 
 use super::certify::Wish;
+use super::join;
 use super::validity::{self, Validity};
 
 /// The protocol's name and version in the handshake.
@@ -137,6 +138,17 @@ impl Authority {
             key_pem: key.serialize_pem(),
             reset: None,
         })
+    }
+
+    /// Its certificate, as PEM; no secret.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// The secret of a join token: who has it was given the token by whoever has the authority.
+    pub fn join_secret(&self, token: &[u8]) -> [u8; 32] {
+        let key = blake3::derive_key("godwit 2026 join token", self.key_pem.as_bytes());
+        *blake3::keyed_hash(&key, token).as_bytes()
     }
 
     /// The certificate of one region's node, as PEM, for a key that is with the node. That it may
@@ -247,11 +259,7 @@ impl Certificate {
     }
 
     fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
-        let authority =
-            CertificateDer::from_pem_slice(self.authority_pem.as_bytes()).map_err(wrong)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(authority).map_err(wrong)?;
-        Ok(Arc::new(roots))
+        roots(&self.authority_pem)
     }
 
     fn chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -264,17 +272,21 @@ impl Certificate {
     }
 
     /// For calls that come in.
-    pub(super) fn server(&self, env: &Env) -> Result<ServerConfig, TlsError> {
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(self.roots()?, provider()).build();
+    /// `joins`: also of nodes without a certificate, that ask for their first one.
+    pub(super) fn server(&self, env: &Env, joins: bool) -> Result<ServerConfig, TlsError> {
+        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots()?, provider());
+        let verifier = if joins { verifier.allow_unauthenticated() } else { verifier };
         let clock = Arc::new(WallClock(env.clone()));
         let mut config = ServerConfig::builder_with_details(provider(), clock)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(wrong)?
-            .with_client_cert_verifier(verifier.map_err(wrong)?)
+            .with_client_cert_verifier(verifier.build().map_err(wrong)?)
             .with_single_cert(self.chain()?, self.key()?)
             .map_err(wrong)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
+        if joins {
+            config.alpn_protocols.push(join::ALPN.to_vec());
+        }
         config.send_tls13_tickets = 0;
         Ok(config)
     }
@@ -292,6 +304,26 @@ impl Certificate {
         config.resumption = Resumption::disabled();
         Ok(config)
     }
+}
+
+fn roots(authority_pem: &str) -> Result<Arc<RootCertStore>, TlsError> {
+    let authority = CertificateDer::from_pem_slice(authority_pem.as_bytes()).map_err(wrong)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(authority).map_err(wrong)?;
+    Ok(Arc::new(roots))
+}
+
+/// For the one call of a node that has no certificate yet.
+pub(super) fn joining(env: &Env, authority_pem: &str) -> Result<ClientConfig, TlsError> {
+    let clock = Arc::new(WallClock(env.clone()));
+    let mut config = ClientConfig::builder_with_details(provider(), clock)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(wrong)?
+        .with_root_certificates(roots(authority_pem)?)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![join::ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
 /// Which region the other side of a connection proved to be.
@@ -332,7 +364,7 @@ mod tests {
         assert_eq!(named_by(&chain[0], ours), Some(region("fra")));
         assert_eq!(named_by(&chain[0], theirs), None);
         assert_eq!(named_by(&CertificateDer::from(vec![1, 2, 3]), ours), None);
-        assert!(certificate.server(&env()).is_ok() && certificate.client(&env()).is_ok());
+        assert!(certificate.server(&env(), true).is_ok() && certificate.client(&env()).is_ok());
         assert_eq!(certificate.validity(), Ok(LIFE));
         assert!(certificate.verify(1_000).is_ok() && certificate.verify(90_001_000).is_err());
     }

@@ -16,7 +16,7 @@ use crate::admin::model::{AuthorityCertificate, NodeCertificate};
 use crate::config::Config;
 use crate::env::{BoxFuture, Env};
 use crate::limits;
-use crate::net::certify::{Candidate, Certifier, Wish};
+use crate::net::certify::{Candidate, Wish};
 use crate::net::{Mesh, Validity, tls};
 use crate::obs::{EncodeLabelSet, Entries, Family, Group, Metrics, Real, table};
 use crate::types::region::RegionId;
@@ -26,6 +26,7 @@ use super::identity::{self, Charter, Identity};
 use super::tasks::{Job, Round};
 
 /// What the renewal of a node's certificate works with.
+#[derive(Clone, Debug)]
 pub struct CertOptions {
     /// The data directory, where the identity lies.
     pub home: PathBuf,
@@ -67,17 +68,8 @@ impl Certs {
     ) -> Result<Arc<Self>, NodeError> {
         let validity = identity.certificate.validity().map_err(unusable)?;
         let state = Mutex::new(State { identity, validity, failed: None });
-        if let Some(charter) = charter.clone() {
-            let (env, life) = (env.clone(), options.life);
-            mesh.certify_by(Arc::new(Office { env, charter, life }));
-        }
         let renewing = tokio::sync::Mutex::default();
         Ok(Arc::new(Self { env: env.clone(), options, mesh, charter, state, renewing }))
-    }
-
-    /// Of certificates that are made here.
-    pub(super) fn life(&self) -> Duration {
-        self.options.life
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -204,27 +196,6 @@ impl Certificates for Certs {
 
     fn renew(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(self.renew())
-    }
-}
-
-/// Makes certificates of other regions' nodes.
-struct Office {
-    env: Env,
-    charter: Charter,
-    life: Duration,
-}
-
-impl Certifier for Office {
-    fn renew(&self, region: RegionId, wish: &Wish) -> Result<String, String> {
-        if wish.region != region {
-            return Err(format!("the node of {region} asks for a certificate of {}", wish.region));
-        }
-        let made = self.charter.certify(wish, identity::validity(&self.env, self.life));
-        match &made {
-            Ok(_) => info!(%region, "made a certificate"),
-            Err(error) => warn!(%region, %error, "a request for a certificate was refused"),
-        }
-        made.map_err(|error| error.to_string())
     }
 }
 

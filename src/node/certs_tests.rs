@@ -10,6 +10,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::env::{Class, Clock, PeerHandler, Peers};
 use crate::net::MeshOptions;
+use crate::net::join::{self, JoinOptions, NotJoined};
+use crate::node::join_token::Welcome;
+use crate::node::office::Office;
 use crate::types::region::RegionInfo;
 
 const DAY: u64 = 24 * 3600 * 1000;
@@ -101,10 +104,17 @@ impl World {
             addresses: others.map(|(code, port)| (*code, address(*port).to_string())).collect(),
             members: self.ports.keys().copied().collect(),
             mtu: None,
+            joins: has_authority,
             link: None,
         };
         let mesh = Mesh::start(self.env.clone(), options, Arc::new(Echo)).unwrap();
         let charter = has_authority.then(|| self.charter.clone());
+        if let Some(charter) = charter.clone() {
+            let (home, members) = (home.path().to_owned(), charter.members().clone());
+            let office =
+                Office::new(&self.env, home, charter, LIFE, Arc::new(move || members.clone()));
+            mesh.certify_by(Arc::new(office));
+        }
         let options = CertOptions { home: home.path().to_owned(), life: LIFE };
         let certs = Certs::new(&self.env, options, mesh.clone(), charter, identity).unwrap();
         One { mesh, certs, home }
@@ -227,4 +237,67 @@ async fn nobody_gets_the_certificate_of_another_region() {
     let (_, wish) = Candidate::new(world.charter.members().cluster(), region("iad")).unwrap();
     let refused = fra.mesh.ask_certificate(region("iad"), &wish).await.unwrap_err().to_string();
     assert!(refused.contains("asks for a certificate of iad"), "{refused}");
+}
+
+impl World {
+    /// As the node of fra asks for its first certificate, at iad's door.
+    fn asks(&self) -> JoinOptions {
+        let iad = region("iad");
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let token = self.charter.join_token(&self.env, region("fra"), LIFE, self.charter.members());
+        JoinOptions {
+            cluster: token.cluster,
+            authority_pem: token.authority_pem,
+            addresses: [(iad, format!("127.0.0.1:{}", self.ports[&iad]))].into(),
+            bind: SocketAddr::from(([127, 0, 0, 1], port)),
+            mtu: None,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_a_certificate_gets_its_first_one_for_a_token_and_is_a_peer_then() {
+    let world = World::new();
+    let iad = world.start("iad", true);
+    let hour = Duration::from_secs(3600);
+    let token = world.charter.join_token(&world.env, region("fra"), hour, world.charter.members());
+    let (candidate, wish) = Candidate::new(token.cluster, region("fra")).unwrap();
+    let question = token.question(wish).to_bytes();
+    let (by, answer) = join::ask(&world.env, &world.asks(), question.clone()).await.unwrap();
+    let welcome = Welcome::from_bytes(&answer).unwrap();
+    let now_ms = world.env.now_ms();
+    let pem = welcome.certificate_pem;
+    let certificate = candidate.first(&token.authority_pem, pem, now_ms).unwrap();
+    let identity = Identity {
+        region: region("fra"),
+        members: welcome.members.into(),
+        certificate,
+        issued_by: Some(by),
+        first_key: None,
+        operator: Some(welcome.operator),
+    };
+    let fra = world.start_with(tempfile::tempdir().unwrap(), identity, false);
+    world.until_connected(&fra, "iad").await;
+    world.until_connected(&iad, "fra").await;
+    call(&fra, "iad").await;
+    // An hour later the same question is worth nothing.
+    world.clock.added_ms.fetch_add(3_600_001, Ordering::SeqCst);
+    let over = join::ask(&world.env, &world.asks(), question).await.unwrap_err();
+    assert!(matches!(&over, NotJoined::Refused(why) if why.contains("has run out")), "{over:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_the_authority_lets_nobody_in_and_one_of_another_cluster_is_not_believed() {
+    let world = World::new();
+    let _iad = world.start("iad", false);
+    let token = world.charter.join_token(&world.env, region("fra"), LIFE, world.charter.members());
+    let (_, wish) = Candidate::new(token.cluster, region("fra")).unwrap();
+    let question = token.question(wish).to_bytes();
+    let away = join::ask(&world.env, &world.asks(), question.clone()).await.unwrap_err();
+    assert!(matches!(&away, NotJoined::Away(why) if why.contains("authority")), "{away:?}");
+    let other = World::new();
+    let _there = other.start("iad", true);
+    let options = JoinOptions { addresses: other.asks().addresses, ..world.asks() };
+    let away = join::ask(&world.env, &options, question).await.unwrap_err();
+    assert!(matches!(&away, NotJoined::Away(why) if why.contains("certificate")), "{away:?}");
 }

@@ -321,6 +321,7 @@ fn node(
         addresses: addresses.collect(),
         members: plan.regions.clone(),
         mtu: None,
+        joins: false,
         link: wires.as_ref().and_then(|wires| wires.link(region)),
     };
     let config::Notify { webhooks, ca } = &options.notify;

@@ -1,8 +1,8 @@
 //! Who a node is: its cluster, its region, its certificate; and how it gets to be that.
 //!
 //! `godwit cluster init` makes a [`Charter`]: the cluster's authority and first members. From it
-//! come [`Identity`]s, one a region: put into a token, or made by each node for itself where a
-//! platform hands the same secret to all of them. An identity lies in the data directory and is
+//! come [`Identity`]s, one a region: asked for with a token (`join`), or made by each node for itself
+//! where a platform hands the same secret to all of them. An identity lies in the data directory and is
 //! used from then on; whatever is handed in later is ignored, until its certificate has run out.
 //!
 //! Invariant: a charter or an identity is a secret; neither shows in a log or an error.
@@ -27,6 +27,7 @@ use crate::types::record::{AccessKeyRecord, KeyScope};
 use crate::types::region::{RegionId, RegionInfo};
 use crate::types::stamp::{Hlc, Stamp};
 
+use super::join_token::JoinToken;
 use super::{NodeError, files};
 
 const CHARTER_FILE: &str = "cluster.json";
@@ -84,8 +85,11 @@ pub struct Identity {
     /// Whose node made the certificate, where it was another's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_by: Option<RegionId>,
-    /// Handed in by the node until a majority knows it.
+    /// Handed in by the node until a majority knows it; nodes that joined do not have it.
     pub first_key: Option<FirstKey>,
+    /// The account that the cluster was made with, where the first key does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<AccountId>,
 }
 
 /// A certificate that is made now holds so long.
@@ -126,7 +130,8 @@ impl Charter {
         let certificate = self.renewal(region, validity)?;
         let first_key = Some(self.first_key.clone());
         let members = self.members.clone();
-        Ok(Identity { region, members, certificate, issued_by: None, first_key })
+        let (issued_by, operator) = (None, None);
+        Ok(Identity { region, members, certificate, issued_by, first_key, operator })
     }
 
     /// A key with a certificate, for a node that has this charter itself.
@@ -143,14 +148,32 @@ impl Charter {
         self.authority.certify(self.members.cluster(), wish, validity).map_err(wrong)
     }
 
-    /// The identity of a region that was added later, with the members as they are now.
-    pub fn identity_among(
+    /// A token with which the node of a region joins within that time; `now` are the members whose
+    /// nodes it asks.
+    pub fn join_token(
         &self,
+        env: &Env,
         region: RegionId,
-        now: Members,
-        validity: Validity,
-    ) -> Result<Identity, NodeError> {
-        Self { members: now, ..self.clone() }.identity(region, validity)
+        life: Duration,
+        now: &Members,
+    ) -> JoinToken {
+        let (id, expires_ms) = (env.random(), validity(env, life).until_ms);
+        JoinToken {
+            cluster: self.members.cluster(),
+            region,
+            expires_ms,
+            members: now.regions().map(|info| info.id).collect(),
+            authority_pem: self.authority.certificate_pem().to_owned(),
+            id,
+            secret: self.join_secret(region, expires_ms, &id),
+        }
+    }
+
+    /// The secret of a token, which follows from what it says.
+    pub(super) fn join_secret(&self, region: RegionId, expires_ms: u64, id: &[u8; 16]) -> [u8; 32] {
+        let cluster = self.members.cluster();
+        let token = format!("{cluster} {region} {expires_ms} {}", hex::encode(id));
+        self.authority.join_secret(token.as_bytes())
     }
 
     /// As one word, for the environment of a platform.
@@ -174,14 +197,11 @@ impl Charter {
 impl Identity {
     /// The account that the cluster was made with: who has an admin key of it runs the cluster.
     pub fn operator(&self) -> Option<AccountId> {
-        self.first_key.as_ref().map(|key| key.record.account.clone())
+        let of_key = self.first_key.as_ref().map(|key| key.record.account.clone());
+        of_key.or_else(|| self.operator.clone())
     }
 
-    /// As one word: a join token.
-    pub fn to_text(&self) -> String {
-        to_text(self)
-    }
-
+    /// A join token of an older version.
     pub fn from_text(text: &str) -> Result<Self, NodeError> {
         from_text(text)
     }
@@ -249,6 +269,8 @@ fn offer(
 ) -> Result<Option<Identity>, NodeError> {
     let validity = validity(env, offered.life);
     let charter = match offered {
+        // Used before, if it could be.
+        Offered { token: Some(token), .. } if JoinToken::from_text(token).is_some() => None,
         Offered { token: Some(token), .. } => return Identity::from_text(token).map(Some),
         Offered { charter: Some(charter), .. } => Some(Charter::from_text(charter)?),
         Offered { token: None, charter: None, .. } => Charter::load(env, dir)?,
@@ -256,7 +278,7 @@ fn offer(
     charter.map(|charter| charter.identity(region, validity)).transpose()
 }
 
-fn has_run_out(env: &Env, identity: &Identity) -> bool {
+pub(super) fn has_run_out(env: &Env, identity: &Identity) -> bool {
     identity.certificate.validity().is_ok_and(|validity| validity.is_over(env.now_ms()))
 }
 

@@ -15,7 +15,10 @@ mod figures;
 mod files;
 mod http;
 pub mod identity;
+pub mod join;
+mod join_token;
 pub(crate) mod keyring;
+mod office;
 mod ops;
 pub mod otlp;
 mod readiness;
@@ -36,7 +39,7 @@ use tracing::{debug, info, warn};
 use crate::admin::dev::EmulatedWires;
 use crate::admin::regions::MakeToken;
 use crate::admin::{Admin, AdminOptions};
-use crate::cluster::{self, Cluster, ClusterOptions};
+use crate::cluster::{self, Cluster, ClusterOptions, Members};
 use crate::console::{Console, Told};
 use crate::engine::{self, Engine, Expirer, Keeper};
 use crate::env::{Env, Peers};
@@ -57,6 +60,7 @@ pub use error::NodeError;
 use figures::Figures;
 use http::Handler;
 use identity::{Charter, FirstKey, Identity};
+use office::Office;
 pub use otlp::TraceOptions;
 use readiness::Readiness;
 use shutdown::{Stop, Stopper};
@@ -171,6 +175,7 @@ impl Node {
         let engine = engine.with_courier(Arc::new(options.webhooks));
 
         let (charter, identity) = (options.charter.clone(), options.identity.clone());
+        open_office(&cluster, &mesh, &options.certs, &charter);
         let certs = Certs::new(&env, options.certs, mesh.clone(), charter, identity)?;
         certs.show(&metrics);
 
@@ -183,7 +188,7 @@ impl Node {
             metrics: metrics.clone(),
             feed: feed.clone(),
             audit: audit.clone(),
-            tokens: options.charter.map(|charter| tokens(&env, charter, certs.life())),
+            tokens: options.charter.map(|charter| tokens(&env, charter)),
             wires: options.wires,
             certificates: certs.clone(),
         };
@@ -270,7 +275,7 @@ impl Node {
 async fn join(
     store: &Store,
     mesh: MeshOptions,
-    members: cluster::Members,
+    members: Members,
     options: ClusterOptions,
     metrics: &Metrics,
 ) -> Result<(Arc<Mesh>, Cluster), NodeError> {
@@ -300,13 +305,21 @@ fn handler_of(s3: s3::Service) -> Handler {
 }
 
 /// Makes tokens for new regions by the cluster's authority.
-fn tokens(env: &Env, charter: Charter, life: Duration) -> MakeToken {
+fn tokens(env: &Env, charter: Charter) -> MakeToken {
     let env = env.clone();
-    Arc::new(move |region, members| {
-        let validity = identity::validity(&env, life);
-        let identity = charter.identity_among(region, members, validity);
-        identity.map(|identity| identity.to_text()).map_err(|why| why.to_string())
+    Arc::new(move |region, members, life| {
+        let token = charter.join_token(&env, region, life, members);
+        (token.to_text(), token.expires_ms)
     })
+}
+
+/// Lets others ask for certificates, where this node has the cluster's authority.
+fn open_office(cluster: &Cluster, mesh: &Mesh, options: &CertOptions, charter: &Option<Charter>) {
+    let Some(charter) = charter.clone() else { return };
+    let (now, options) = (cluster.clone(), options.clone());
+    let members = Arc::new(move || Members::clone(&now.members()));
+    let office = Office::new(cluster.env(), options.home, charter, options.life, members);
+    mesh.certify_by(Arc::new(office));
 }
 
 /// The S3 front, with the admin API for what is not S3.

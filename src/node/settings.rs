@@ -43,6 +43,7 @@ impl NodeOptions {
             addresses: addresses(config, regions, &others),
             members: others,
             mtu: config.mesh.mtu,
+            joins: charter.is_some(),
             link: None,
         };
         let mut auth = s3::Options::new(code).auth;
@@ -98,12 +99,14 @@ fn addresses(
     regions: &Regions,
     others: &[RegionId],
 ) -> BTreeMap<RegionId, String> {
-    let address = |id| {
-        let stated = PeerAddress::find(&config.mesh.peers, id);
-        stated.or_else(|| regions.find(id).ok()?.mesh.address.clone())
-    };
     let known = regions.iter().map(|file| file.code).chain(others.iter().copied());
-    known.filter_map(|id| Some((id, address(id)?))).collect()
+    known.filter_map(|id| Some((id, address(config, regions, id)?))).collect()
+}
+
+/// Where one region is.
+pub(super) fn address(config: &Config, regions: &Regions, id: RegionId) -> Option<String> {
+    let stated = PeerAddress::find(&config.mesh.peers, id);
+    stated.or_else(|| regions.find(id).ok()?.mesh.address.clone())
 }
 
 /// The cluster's authority, where the settings or the data directory have it.

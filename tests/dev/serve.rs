@@ -161,3 +161,50 @@ fn a_node_makes_its_identity_from_the_cluster_s_secret() {
     let broken = site.godwit(1, &["serve"]).env("GODWIT_CLUSTER", "x").output().unwrap();
     assert!(String::from_utf8_lossy(&broken.stderr).contains("not whole"));
 }
+
+#[test]
+fn tokens_that_ran_out_are_for_others_or_were_used_are_refused_and_say_what_to_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::new(folder.path());
+    json(
+        &site
+            .godwit(0, &["cluster", "init", "--regions", "iad,fra,nrt", "--json"])
+            .output()
+            .unwrap(),
+    );
+    let token = |region: &str, more: &[&str]| {
+        let words = [&["cluster", "token", region, "--json"], more].concat();
+        let made = json(&site.godwit(0, &words).output().unwrap());
+        assert!(made["expires_ms"].as_u64().unwrap() > 0);
+        text(&made, "token").to_owned()
+    };
+    let refused = |index: usize, token: &str| {
+        let output = site.godwit(index, &["serve"]).env("GODWIT_TOKEN", token).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let told = refused(1, &token("nrt", &[]));
+    assert!(told.contains("the token is for region nrt"), "{told}");
+    let whole = token("fra", &[]);
+    let told = refused(1, &whole[..whole.len() - 9]);
+    assert!(told.contains("not whole"), "{told}");
+    let long = site.godwit(0, &["cluster", "token", "fra", "--expires", "1000h"]).output().unwrap();
+    assert_eq!(long.status.code(), Some(2));
+    // Nobody with the authority runs: the node waits until its token is over, and says for whom.
+    let told = refused(1, &token("fra", &["--expires", "1s"]));
+    assert!(told.contains("the token has run out") && told.contains("godwit cluster token fra"));
+
+    // A token is for one node: a second one with an empty directory is turned away.
+    let iad = site.serve(0, "", "");
+    let fra = site.serve(1, "GODWIT_TOKEN", &whole);
+    let identity = folder.path().join("fra").join("identity.json");
+    eventually("fra has joined", || identity.exists().then_some(()));
+    let kept = fs::read_to_string(&identity).unwrap();
+    assert!(!kept.contains("secret"), "no access key goes to the node that joins");
+    let mut second = site.godwit(2, &["serve", "--region", "fra"]);
+    let second = second.env("GODWIT_TOKEN", &whole).output().unwrap();
+    let told = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(told.contains("used already") && told.contains("godwit cluster token fra"), "{told}");
+    fra.stop();
+    iad.stop();
+}
