@@ -612,6 +612,9 @@ pub const MESH_IDLE_MAX: Duration = Duration::from_secs(6);
 /// One attempt at one address, with the greeting; a few lost packets on the longest path.
 pub const MESH_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest head of version 2 of the PROXY protocol that is read, after its first bytes.
+pub const PROXY_HEAD_BYTES_MAX: usize = 4096;
+
 /// How long a node's certificate holds. Source: shared practice of short-lived certificates that
 /// renew themselves; a month is left for whoever has to look when that fails.
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);

@@ -5,6 +5,7 @@
 //! handed in, so that every rule is tested without either.
 
 pub mod error;
+pub mod network;
 pub mod region;
 pub mod settings;
 pub mod value;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
+pub use network::Network;
 pub use region::{RegionFile, Regions};
 pub use settings::{SETTINGS, Setting};
 pub use value::{PeerAddress, Seconds, Size};
@@ -39,6 +41,7 @@ pub struct Config {
     /// Directory of everything that this node keeps. One node, one directory.
     pub data: PathBuf,
     pub s3: S3,
+    pub tls: Tls,
     pub console: Console,
     pub ops: Ops,
     pub mesh: Mesh,
@@ -66,6 +69,9 @@ pub struct S3 {
     pub website_domains: Vec<String>,
     /// A host that is the name of a bucket with a website is that website's.
     pub website_own_hosts: bool,
+    /// Networks of proxies whose connections begin with a head of the PROXY protocol, version 1 or
+    /// 2; it says who the client is.
+    pub proxy_protocol: Vec<Network>,
     /// Signature version 2, which s3cmd with `signature_v2` and old tools use.
     pub sigv2: bool,
     /// Signed requests are refused when it is longer ago than this that the voters told this region
@@ -77,6 +83,17 @@ pub struct S3 {
     pub access_log_every: Seconds,
     /// ... or this many bytes.
     pub access_log_size: Size,
+}
+
+/// TLS of the S3 port, which has the admin API, and of the console. The files are read again when
+/// they change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// The certificate and those between it and its authority, as PEM.
+    pub cert: Option<PathBuf>,
+    /// Its private key, as PEM.
+    pub key: Option<PathBuf>,
 }
 
 /// The web console.
@@ -230,6 +247,7 @@ impl Default for Config {
             regions: PathBuf::from("regions"),
             data: PathBuf::from("godwit-data"),
             s3: S3::default(),
+            tls: Tls::default(),
             console: Console::default(),
             ops: Ops::default(),
             mesh: Mesh::default(),
@@ -254,6 +272,7 @@ impl Default for S3 {
             domains: Vec::new(),
             website_domains: Vec::new(),
             website_own_hosts: false,
+            proxy_protocol: Vec::new(),
             sigv2: true,
             keys_heard_within: None,
             stop_grace: Seconds(Duration::from_secs(100)),
@@ -383,6 +402,10 @@ impl Config {
     }
 
     fn validate_cluster(&self) -> Result<(), ConfigError> {
+        if self.tls.cert.is_some() != self.tls.key.is_some() {
+            let why = "has two files: set both tls.cert and tls.key, or none";
+            return Err(ConfigError::Field { field: "tls", why });
+        }
         if self.cluster.certificate_life.0 < crate::limits::CERTIFICATE_LIFE_MIN {
             let field = "cluster.certificate_life";
             return Err(ConfigError::Field { field, why: "is at least an hour" });
@@ -535,6 +558,8 @@ mod tests {
             ("[s3]\nlisten = \"[::]:9091\"", "ops.listen"),
             ("[console]\nlisten = \"[::]:8080\"", "console.listen"),
             ("[mesh]\nmtu = 500", "mesh.mtu"),
+            ("[tls]\ncert = \"cert.pem\"", "tls.key"),
+            ("[s3]\nproxy_protocol = [\"10.0.0.0/40\"]", "10.0.0.0/40"),
             ("[s3]\nkeys_heard_within = 4", "s3.keys_heard_within"),
             ("[lifecycle]\nday = 0", "lifecycle.day"),
             ("[cluster]\ncertificate_life = \"59m\"", "cluster.certificate_life"),

@@ -61,6 +61,13 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Bool,
         "Whether a host that is the name of a bucket with a website is that website's",
     ),
+    row(
+        "GODWIT_PROXY_PROTOCOL",
+        "s3.proxy_protocol",
+        Kind::List,
+        "Networks of proxies (`172.16.0.0/12`): their connections begin with a head of the PROXY \
+         protocol, version 1 or 2, that says who the client is",
+    ),
     row("GODWIT_SIGV2", "s3.sigv2", Kind::Bool, "Whether signature version 2 is accepted"),
     row(
         "GODWIT_KEYS_HEARD_WITHIN",
@@ -88,6 +95,13 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Text,
         "Or when this much of one bucket waits",
     ),
+    row(
+        "GODWIT_TLS_CERT",
+        "tls.cert",
+        Kind::Text,
+        "Certificate chain of the S3 port and the console, as PEM; read again when it changes",
+    ),
+    row("GODWIT_TLS_KEY", "tls.key", Kind::Text, "Its private key, as PEM"),
     row(
         "GODWIT_CONSOLE_LISTEN",
         "console.listen",
@@ -353,7 +367,7 @@ mod tests {
     #[test]
     fn every_field_has_a_row_and_every_row_a_field() {
         let text = "region = \"fra\"\n[s3]\nendpoint = \"http://x\"\nkeys_heard_within = 5\n\
-                    [mesh]\nmtu = 1372\n\
+                    [tls]\ncert = \"c\"\nkey = \"k\"\n[mesh]\nmtu = 1372\n\
                     [notify]\nca = \"ca.pem\"\n\
                     [console]\nlisten = \"127.0.0.1:8081\"\n\
                     [trace]\notlp = \"http://x\"\ntoken = \"t\"\n\

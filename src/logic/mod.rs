@@ -23,6 +23,7 @@ pub mod placement;
 pub mod policy;
 pub mod post_policy;
 pub mod precondition;
+pub mod proxied;
 pub mod register;
 pub mod roles;
 pub mod tags;

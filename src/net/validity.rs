@@ -13,6 +13,11 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// That of a certificate in DER.
+    pub fn of(certificate: &[u8]) -> Option<Self> {
+        of(certificate)
+    }
+
     /// What is left of it.
     pub fn left_ms(self, now_ms: u64) -> u64 {
         self.until_ms.saturating_sub(now_ms)

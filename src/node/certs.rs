@@ -170,15 +170,14 @@ impl Certs {
     }
 
     /// Adds what is left of it to the node's metrics.
-    pub(super) fn show(self: &Arc<Self>, metrics: &Metrics) {
+    pub(super) fn show(self: &Arc<Self>, metrics: &Metrics) -> Left {
         let left = Left::default();
         metrics.add(&left);
-        let certs = self.clone();
+        let (certs, own) = (self.clone(), left.clone());
         metrics.measure(Arc::new(move || {
-            let ms = certs.state().validity.left_ms(certs.env.now_ms());
-            let seconds = Duration::from_millis(ms).as_secs_f64();
-            left.0.get_or_create(&OfKind { kind: "mesh" }).set(seconds);
+            own.set("mesh", certs.state().validity.left_ms(certs.env.now_ms()));
         }));
+        left
     }
 }
 
@@ -252,8 +251,15 @@ struct OfKind {
     kind: &'static str,
 }
 
+/// What is left of certificates, by what they are for.
 #[derive(Clone, Default)]
-struct Left(Family<OfKind, Real>);
+pub(super) struct Left(Family<OfKind, Real>);
+
+impl Left {
+    pub(super) fn set(&self, kind: &'static str, left_ms: u64) {
+        self.0.get_or_create(&OfKind { kind }).set(Duration::from_millis(left_ms).as_secs_f64());
+    }
+}
 
 impl Group for Left {
     fn register(&self, entries: &mut Entries) {

@@ -32,6 +32,7 @@ use crate::types::region::{RegionId, RegionInfo};
 use super::anycast::{Anycast, Site};
 use super::audit::{AuditOptions, AuditTo};
 use super::certs::CertOptions;
+use super::door::Door;
 use super::identity::{self, Charter, FirstKey};
 use super::otlp::TraceOptions;
 use super::shutdown::Stopper;
@@ -164,7 +165,7 @@ impl Dev {
         let (endpoint, stop) = (announcement.endpoint.clone(), front.stop());
         let told = nodes.first().map(Node::told).expect("there is a region at least");
         let console = Console::new(env.clone(), handler.clone(), endpoint, told);
-        super::start_console(&env, doors.console, console, stop);
+        super::start_console(&env, doors.console, console, &Door::default(), stop);
         let global = http::serve(env.clone(), doors.global, handler, front.stop());
         env.spawn("global endpoint", global);
         Ok(Self { announcement, env, nodes, front })
@@ -344,6 +345,7 @@ fn node(
         trace: TraceOptions::of(&options.trace),
         endpoint: Some(format!("http://{}", plan.global())),
         wires: wires.map(|wires| -> Arc<dyn Wiring> { wires }),
+        door: Door::default(),
         stop_grace: STOP_GRACE,
     })
 }

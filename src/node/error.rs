@@ -24,6 +24,8 @@ pub enum NodeError {
     OtherRegion { found: RegionId, wanted: RegionId },
     /// The store does not open.
     Store(store::Error),
+    /// The certificate of the S3 port or its key cannot be used.
+    Tls(String),
     /// Traces cannot be sent where the settings say.
     Trace(String),
     /// The webhooks of the settings cannot be used.
@@ -43,6 +45,7 @@ impl fmt::Display for NodeError {
                 "the data directory belongs to region {found}, but this node is told to be {wanted}"
             ),
             Self::Store(error) => write!(f, "store: {error}"),
+            Self::Tls(why) => write!(f, "tls: {why}"),
             Self::Trace(why) => write!(f, "traces: {why}"),
             Self::Webhooks(why) => write!(f, "webhooks: {why}"),
         }

@@ -25,13 +25,22 @@ pub(crate) fn load<T: DeserializeOwned>(
 
 /// A text that only its owner may read, `None` when there is no such file.
 pub(crate) fn read(env: &Env, path: &Path) -> io::Result<Option<String>> {
+    text(env, path, true)
+}
+
+/// A text that others may read too: platforms hand out files as they like.
+pub(crate) fn read_open(env: &Env, path: &Path) -> io::Result<Option<String>> {
+    text(env, path, false)
+}
+
+fn text(env: &Env, path: &Path, private: bool) -> io::Result<Option<String>> {
     let name = path.display();
     let file = match env.disk.open(path, OpenMode::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    if !file.is_private()? {
+    if private && !file.is_private()? {
         let why = format!("{name} can be read by others than its owner; set its mode to 0600");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }

@@ -17,14 +17,16 @@ use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use crate::env::{BoxFuture, Env};
 use crate::limits;
-use crate::s3::Outgoing;
+use crate::s3::{Outgoing, OverTls};
 
+use super::door::{Door, Opened};
 use super::shutdown::Stop;
 
 /// Answers one request; the address is the client's.
@@ -72,7 +74,27 @@ pub(crate) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts until the node stops. Each connection holds a [`Stop`] of its own, so that the stopper
 /// waits for what is in flight.
-pub(crate) async fn serve(env: Env, listener: TcpListener, handler: Handler, mut stop: Stop) {
+pub(crate) fn serve(
+    env: Env,
+    listener: TcpListener,
+    handler: Handler,
+    stop: Stop,
+) -> impl Future<Output = ()> + Send + 'static {
+    serve_behind(env, listener, handler, &Door::default(), stop)
+}
+
+/// The same, of connections that go through a door first.
+pub(crate) fn serve_behind(
+    env: Env,
+    listener: TcpListener,
+    handler: Handler,
+    door: &Door,
+    stop: Stop,
+) -> impl Future<Output = ()> + Send + use<> {
+    run(env, listener, handler, door.clone(), stop)
+}
+
+async fn run(env: Env, listener: TcpListener, handler: Handler, door: Door, mut stop: Stop) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
@@ -81,9 +103,10 @@ pub(crate) async fn serve(env: Env, listener: TcpListener, handler: Handler, mut
             accepted = accept(&room, &listener) => accepted,
         };
         match accepted {
-            Ok((stream, client, permit)) => {
+            Ok((stream, peer, permit)) => {
+                let (door, handler) = (door.clone(), handler.clone());
                 let connection =
-                    connection(env.clone(), stream, client, handler.clone(), stop.clone());
+                    connection(env.clone(), (stream, peer), door, handler, stop.clone());
                 env.spawn("http connection", async move {
                     connection.await;
                     drop(permit);
@@ -109,20 +132,59 @@ async fn accept(
 
 async fn connection(
     env: Env,
-    stream: TcpStream,
-    client: SocketAddr,
+    (stream, peer): (TcpStream, SocketAddr),
+    door: Door,
     handler: Handler,
     mut stop: Stop,
 ) {
     let started = tokio::select! {
         biased;
         () = stop.called() => return,
-        started = env.timeout(HEADER_TIMEOUT, is_http2(&env, &stream)) => started,
+        started = env.timeout(HEADER_TIMEOUT, start(&env, &door, stream, peer)) => started,
     };
-    let Ok(Ok(http2)) = started else {
-        debug!(%client, "a connection without a request");
-        return;
+    let (opened, http2, client) = match started {
+        Ok(Ok(started)) => started,
+        Ok(Err(error)) => {
+            debug!(%peer, %error, "a connection without a request");
+            return;
+        }
+        Err(_) => {
+            debug!(%peer, "a connection whose request did not begin");
+            return;
+        }
     };
+    match opened {
+        Opened::Plain(stream) => speak(env, stream, (http2, false), (client, handler), stop).await,
+        Opened::Tls(stream, _) => {
+            speak(env, *stream, (http2, true), (client, handler), stop).await;
+        }
+    }
+}
+
+/// Goes through the door, and finds out the version.
+async fn start(
+    env: &Env,
+    door: &Door,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> io::Result<(Opened, bool, SocketAddr)> {
+    let (opened, client) = door.open(stream, peer).await?;
+    let http2 = match &opened {
+        Opened::Plain(stream) => is_http2(env, stream).await?,
+        Opened::Tls(_, http2) => *http2,
+    };
+    Ok((opened, http2, client))
+}
+
+async fn speak<S>(
+    env: Env,
+    stream: S,
+    (http2, over_tls): (bool, bool),
+    (client, handler): (SocketAddr, Handler),
+    mut stop: Stop,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = Builder::new(Spawner(env));
     builder
         .http1()
@@ -139,7 +201,10 @@ async fn connection(
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(Duration::from_secs(30));
     let builder = if http2 { builder.http2_only() } else { builder.http1_only() };
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if over_tls {
+            request.extensions_mut().insert(OverTls);
+        }
         let answer = handler(request, client);
         async move { Ok::<_, Infallible>(answer.await) }
     });

@@ -9,10 +9,12 @@ mod anycast;
 pub mod audit;
 mod certs;
 pub mod dev;
+mod door;
 pub mod env;
 mod error;
 mod figures;
 mod files;
+mod front_tls;
 mod http;
 pub mod identity;
 pub mod join;
@@ -33,6 +35,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use ::http::HeaderValue;
 use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 
@@ -56,6 +59,7 @@ pub use audit::AuditOptions;
 pub use certs::CertOptions;
 use certs::Certs;
 pub(crate) use certs::in_directory as certificate_in;
+pub use door::Door;
 pub use error::NodeError;
 use figures::Figures;
 use http::Handler;
@@ -88,6 +92,8 @@ pub struct NodeOptions {
     pub endpoint: Option<String>,
     /// Between the regions of `godwit dev`.
     pub wires: EmulatedWires,
+    /// What stands before the HTTP of the S3 port and the console.
+    pub door: Door,
     pub stop_grace: Duration,
 }
 
@@ -144,7 +150,7 @@ const END_PARTS_EVERY: Duration = Duration::from_secs(60);
 
 /// Pauses between attempts to make the first key known.
 const HAND_IN_PAUSE_MIN: Duration = Duration::from_millis(200);
-const HAND_IN_PAUSE_MAX: Duration = Duration::from_secs(10);
+const HAND_IN_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// What the last steps of a stop may take.
 const JOBS_GRACE: Duration = Duration::from_secs(10);
@@ -177,9 +183,9 @@ impl Node {
         let (charter, identity) = (options.charter.clone(), options.identity.clone());
         open_office(&cluster, &mesh, &options.certs, &charter);
         let certs = Certs::new(&env, options.certs, mesh.clone(), charter, identity)?;
-        certs.show(&metrics);
 
-        let endpoint = options.endpoint.unwrap_or_else(|| endpoint_of(&listeners.s3));
+        let endpoint = options.endpoint;
+        let endpoint = endpoint.unwrap_or_else(|| endpoint_of(&listeners.s3, &options.door));
         let feed = options.s3.feed.clone();
         let audit = start_audit(&env, &options.audit, &metrics, jobs.stop())?;
         let told = AdminOptions {
@@ -197,14 +203,12 @@ impl Node {
         metrics.add(s3.metrics());
         Figures::show(&metrics, &cluster, &readiness);
         let handler = handler_of(s3.clone());
-        if let Some(listener) = listeners.console {
-            let told = Told { audit: audit.clone(), region };
-            let console = Console::new(env.clone(), handler.clone(), endpoint, told);
-            start_console(&env, listener, console, fronts.stop());
-        }
-        env.spawn("s3", http::serve(env.clone(), listeners.s3, handler.clone(), fronts.stop()));
+        let told = Told { audit: audit.clone(), region };
+        let console = Console::new(env.clone(), handler.clone(), endpoint, told);
+        let at = (listeners.s3, listeners.console);
+        start_fronts(&env, at, (handler.clone(), console), &options.door, &fronts);
         start_jobs(&store, &engine, &s3, options.identity.first_key, &jobs);
-        start_looks(&engine, &metrics, &readiness, &certs, &jobs);
+        start_looks(&engine, (&metrics, &readiness), &certs, &options.door, &jobs);
         readiness.set_ready();
         info!(%region, "ready");
         Ok(Self {
@@ -292,9 +296,10 @@ async fn join(
 }
 
 /// What clients are told where the settings do not say it.
-fn endpoint_of(s3: &TcpListener) -> String {
+fn endpoint_of(s3: &TcpListener, door: &Door) -> String {
     let address = s3.local_addr().map(|address| address.to_string());
-    format!("http://{}", address.unwrap_or_else(|_| "127.0.0.1:8080".to_owned()))
+    let scheme = if door.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{}", address.unwrap_or_else(|_| "127.0.0.1:8080".to_owned()))
 }
 
 fn handler_of(s3: s3::Service) -> Handler {
@@ -362,13 +367,32 @@ fn start_traces(
     otlp::start(env, region, options, &counts, stop)
 }
 
+/// Serves S3 and, where there is a port for it, the web console.
+fn start_fronts(
+    env: &Env,
+    (s3, console_at): (TcpListener, Option<TcpListener>),
+    (handler, console): (Handler, Console),
+    door: &Door,
+    fronts: &Stopper,
+) {
+    if let Some(listener) = console_at {
+        start_console(env, listener, console, &door.without_proxies(), fronts.stop());
+    }
+    env.spawn("s3", http::serve_behind(env.clone(), s3, handler, door, fronts.stop()));
+}
+
 /// Serves the web console.
-fn start_console(env: &Env, listener: TcpListener, console: Console, stop: Stop) {
-    let handler: Handler = Arc::new(move |request, client| {
+fn start_console(env: &Env, listener: TcpListener, console: Console, door: &Door, stop: Stop) {
+    let handler: Handler = Arc::new(move |mut request, client| {
         let console = console.clone();
+        if request.extensions().get::<s3::OverTls>().is_some() {
+            // Its cookie is to go over TLS alone then.
+            let https = HeaderValue::from_static("https");
+            request.headers_mut().insert("x-forwarded-proto", https);
+        }
         Box::pin(async move { console.call(request, client).await })
     });
-    env.spawn("console", http::serve(env.clone(), listener, handler, stop));
+    env.spawn("console", http::serve_behind(env.clone(), listener, handler, door, stop));
 }
 
 /// Makes the cluster's first key known, as soon as enough regions are there to keep it. A key that
@@ -411,16 +435,18 @@ fn start_jobs(
 /// Everything that is looked at again and again.
 fn start_looks(
     engine: &Engine,
-    metrics: &Metrics,
-    readiness: &Readiness,
+    (metrics, readiness): (&Metrics, &Readiness),
     certs: &Arc<Certs>,
+    door: &Door,
     jobs: &Stopper,
 ) {
+    let left = certs.show(metrics);
     let cluster = engine.cluster();
     let [lifecycle, undo] = walks(engine, metrics);
     let membership = membership(cluster.clone(), readiness.clone());
     let watch = watch_disk(cluster.store().clone(), readiness.clone());
-    let looks = vec![lifecycle, undo, membership, watch, certs.job()];
+    let mut looks = vec![lifecycle, undo, membership, watch, certs.job()];
+    looks.extend(door.looks(metrics, &left));
     tasks::start(engine.env(), looks, &jobs.stop());
 }
 

@@ -13,6 +13,7 @@ use crate::types::region::RegionId;
 
 use super::audit::AuditOptions;
 use super::certs::CertOptions;
+use super::door::Door;
 use super::identity::{self, Charter, Offered};
 use super::otlp::TraceOptions;
 use super::webhooks::Webhooks;
@@ -49,10 +50,6 @@ impl NodeOptions {
         let mut auth = s3::Options::new(code).auth;
         auth.signature_v2 = config.s3.sigv2;
         auth.regions.extend(identity.members.regions().map(|info| info.id.to_string()));
-        let access_log = s3::AccessLogOptions {
-            every: config.s3.access_log_every.0,
-            bytes: config.s3.access_log_size.bytes(),
-        };
         let notify = &config.notify;
         let webhooks = Webhooks::new(env, &notify.webhooks, notify.ca.as_deref());
         Ok(Self {
@@ -80,7 +77,7 @@ impl NodeOptions {
                 sites: config.s3.website_domains.clone(),
                 own_hosts: config.s3.website_own_hosts,
                 auth,
-                access_log,
+                access_log: access_log(config),
                 slow: config.log.slow.0,
                 ..s3::Options::new(code)
             },
@@ -88,9 +85,15 @@ impl NodeOptions {
             trace: TraceOptions::of(&config.trace),
             endpoint: config.s3.endpoint.clone().or_else(|| region.endpoints.s3.clone()),
             wires: None,
+            door: Door::of(env, config)?,
             stop_grace: config.s3.stop_grace.0,
         })
     }
+}
+
+fn access_log(config: &Config) -> s3::AccessLogOptions {
+    let (every, bytes) = (config.s3.access_log_every.0, config.s3.access_log_size.bytes());
+    s3::AccessLogOptions { every, bytes }
 }
 
 /// Where other regions are, also those that are no members yet.

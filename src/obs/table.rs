@@ -100,7 +100,10 @@ metrics! {
             "Memory of the process; with `godwit dev` that of all its regions";
         CERTIFICATE_LEFT: Gauge "godwit_certificate_left_seconds" ["kind"]
             "Until a certificate runs out: `mesh` is the node's own for the other regions, which it \
-             renews by itself when a third of its life is left";
+             renews by itself when a third of its life is left; `tls` is that of `tls.cert`";
+        TLS_FILES_RIGHT: Gauge "godwit_tls_files_right" []
+            "0 while the files of tls.cert and tls.key cannot be used and an older certificate goes \
+             on; 1 without TLS";
         ADMIN_REQUESTS: Counter "godwit_admin_requests_total" ["status"]
             "Requests of the admin API, by status of the answer";
     }

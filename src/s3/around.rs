@@ -10,6 +10,7 @@ use http::HeaderMap;
 use crate::types::access::{Circumstances, PREFIX, VERSION_ID};
 use crate::types::action::Action;
 
+use super::OverTls;
 use super::intake::Head;
 use super::request::Query;
 
@@ -64,11 +65,12 @@ pub(super) fn of(head: &Head, peer: SocketAddr, now_ms: u64) -> Circumstances {
         let signed = [("s3:signatureversion", version), ("s3:authtype", kind)];
         values.extend(signed.map(|(key, value)| (key.into(), value.into())));
     }
+    let over_tls = head.parts.extensions.get::<OverTls>().is_some();
     let proxied = text(headers, "x-forwarded-proto").is_some_and(|proto| proto == "https");
     let around = Circumstances {
         source_ip: Some(canonical(peer.ip())),
-        // The port itself is plain HTTP; only a proxy on this machine is believed.
-        secure: proxied && canonical(peer.ip()).is_loopback(),
+        // What a header says is believed of a proxy on this machine alone.
+        secure: over_tls || (proxied && canonical(peer.ip()).is_loopback()),
         pays: pays(headers),
         now_ms,
         values,

@@ -65,6 +65,10 @@ use request::Query;
 use respond::Trail;
 use target::Route;
 
+/// Stands among the extensions of a request that came over this node's own TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct OverTls;
+
 /// What operations work with.
 pub struct Ctx {
     pub env: Env,

@@ -91,6 +91,14 @@ pub const ALERTS: &[Alert] = &[
          node with the cluster's authority there (where `cluster init` was run, or with \
          GODWIT_CLUSTER)? Start it, then `godwit cert renew REGION`.",
     ),
+    ticket(
+        "GodwitTlsFilesWrong",
+        "15m",
+        "godwit_tls_files_right == 0",
+        "{{ $labels.instance }} cannot use the files of its certificate",
+        "The one that was read before goes on until it runs out. The node's log says what is wrong \
+         with the files of `tls.cert` and `tls.key`; correct them, they are read again by themselves.",
+    ),
     page(
         "GodwitRegionAway",
         "10m",

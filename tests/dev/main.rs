@@ -8,6 +8,7 @@ mod dev;
 mod region;
 mod s3;
 mod serve;
+mod tls;
 
 use std::fs;
 use std::net::TcpStream;
@@ -40,14 +41,14 @@ fn client(dev: &Dev, endpoint: &str) -> Client {
     Client::new(endpoint, &dev.announced.access_key, &dev.announced.secret_key)
 }
 
-/// Asks until it is so, for at most 30 s.
+/// Asks until it is so, for at most a minute.
 fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = ask() {
             return found;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "never: {what}");
+        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

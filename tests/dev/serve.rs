@@ -56,11 +56,15 @@ impl Site {
     }
 
     pub fn serve(&self, index: usize, name: &str, value: &str) -> Running {
+        let named = [(name, value)];
+        self.serve_with(index, if name.is_empty() { &[] } else { &named })
+    }
+
+    /// With these variables.
+    pub fn serve_with(&self, index: usize, variables: &[(&str, &str)]) -> Running {
         let log = fs::File::create(self.folder.join(format!("{}.log", REGIONS[index]))).unwrap();
         let mut command = self.godwit(index, &["serve"]);
-        if !name.is_empty() {
-            command.env(name, value);
-        }
+        command.envs(variables.iter().copied());
         Running(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
 }

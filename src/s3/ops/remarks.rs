@@ -95,8 +95,8 @@ pub(super) static REMARKS: &[(&[&str], &str)] = &[
     (
         &["PutBucketPolicy"],
         "Principals are accounts; variables are refused; `aws:username` is the access key's \
-         id; `aws:SecureTransport` is true behind a TLS proxy on the same machine that sends \
-         `X-Forwarded-Proto: https`.",
+         id; `aws:SecureTransport` is true over TLS of the port itself, and behind a TLS proxy on the \
+         same machine that sends `X-Forwarded-Proto: https`.",
     ),
     (
         &["PutBucketRequestPayment"],
