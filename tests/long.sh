@@ -18,8 +18,9 @@ case ${1:-} in
   sim)     GODWIT_SEEDS=${2:-2000} cargo test --release --test sim -- --nocapture ;;
   soak)    GODWIT_SOAK_MINUTES=${2:-21} cargo test --test wan -- --ignored --nocapture a_long_time ;;
   store)   GODWIT_SEEDS=${2:-2000} cargo test --release --test store ;;
+  transfer) cargo bench --bench transfer ;;
   *)
-    echo "usage: just long bench|chaos|clients|crash|digest|latency|models|power|reclaim|records|sim|soak|store [how many]" >&2
+    echo "usage: just long bench|chaos|clients|crash|digest|latency|models|power|reclaim|records|sim|soak|store|transfer [how many]" >&2
     exit 2
     ;;
 esac

@@ -35,6 +35,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("hyper", &["s3", "admin", "console", "node", "cli"]),
     ("aws_sigv4", &["s3", "cli", "engine", "admin", "console"]),
     ("clap", &["cli", "main"]),
+    ("ratatui", &["cli"]),
     ("rustls", &["net", "node", "s3", "cli"]),
 ];
 

@@ -5,7 +5,7 @@ use crate::engine::Error;
 
 use super::api::Api;
 use super::elsewhere::REGION;
-use super::model::{OpSums, Traffic};
+use super::model::Traffic;
 use super::route::{Call, Route, route};
 
 pub(super) const ROUTES: &[Route] = &[route!(
@@ -47,7 +47,13 @@ fn read(text: &str) -> Traffic {
                 sums.errors += if failed { value } else { 0.0 };
             }
             "godwit_s3_request_duration_seconds_sum" => {
-                found.ops.entry(op()).or_insert_with(OpSums::default).seconds += value;
+                found.ops.entry(op()).or_default().seconds += value;
+            }
+            "godwit_s3_request_duration_seconds_bucket" => {
+                // The last bound is none: all requests are below it.
+                if let Some(bound) = label("le").filter(|bound| bound != "+Inf") {
+                    found.ops.entry(op()).or_default().within.insert(bound, value);
+                }
             }
             "godwit_s3_requests_open" => found.open = value,
             "godwit_s3_sent_bytes_total" => found.sent_bytes = value,
@@ -67,6 +73,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::admin::model::OpSums;
 
     #[test]
     fn figures_are_taken_from_the_text_of_the_metrics() {
@@ -74,11 +81,14 @@ mod tests {
             godwit_s3_requests_total{op=\"GetObject\",status=\"200\"} 7\n\
             godwit_s3_requests_total{op=\"GetObject\",status=\"503\"} 2\n\
             godwit_s3_request_duration_seconds_sum{op=\"GetObject\"} 1.5\n\
+            godwit_s3_request_duration_seconds_bucket{le=\"0.01\",op=\"GetObject\"} 6\n\
+            godwit_s3_request_duration_seconds_bucket{le=\"+Inf\",op=\"GetObject\"} 9\n\
             godwit_s3_requests_open 3\ngodwit_s3_sent_bytes_total 10\n\
             godwit_read_chunks_total{source=\"memory\"} 4\n\
             godwit_cluster_primaries_moved_total 5\n";
         let found = read(text);
-        let sums = OpSums { requests: 9.0, errors: 2.0, seconds: 1.5 };
+        let within = BTreeMap::from([("0.01".to_owned(), 6.0)]);
+        let sums = OpSums { requests: 9.0, errors: 2.0, seconds: 1.5, within };
         assert_eq!(found.ops, BTreeMap::from([("GetObject".to_owned(), sums)]));
         assert_eq!((found.open, found.sent_bytes, found.moves), (3.0, 10.0, 5.0));
         assert_eq!(found.chunks, BTreeMap::from([("memory".to_owned(), 4.0)]));

@@ -129,6 +129,11 @@ impl CliError {
         &self.message
     }
 
+    /// Whether it is this error of S3, or of the commands.
+    pub(super) fn is(&self, code: &str) -> bool {
+        self.code == code
+    }
+
     /// What to do, where that is known.
     pub(super) fn way_on(&self) -> Option<&str> {
         self.hint.as_deref()

@@ -3,6 +3,7 @@
 //! Invariant: what is sent again after a failure is either without effect when done twice, or did
 //! not reach the node.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -44,7 +45,7 @@ pub(super) struct Ask {
     /// Not encoded.
     path: String,
     query: Vec<(String, String)>,
-    headers: Vec<(&'static str, String)>,
+    headers: Vec<(Cow<'static, str>, String)>,
     body: Bytes,
     tries: u32,
 }
@@ -60,8 +61,12 @@ impl Ask {
         self
     }
 
-    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+    pub(super) fn header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<String>,
+    ) -> Self {
+        self.headers.push((name.into(), value.into()));
         self
     }
 
@@ -86,7 +91,11 @@ impl Ask {
     }
 }
 
-/// An answer, read whole.
+/// Takes the bytes of an answer as they come, each with its place. A request that is sent again begins
+/// again at 0.
+pub(super) type Sink<'a> = dyn FnMut(u64, &[u8]) -> Result<(), CliError> + Send + 'a;
+
+/// An answer, read whole; without its bytes where a sink took them.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
@@ -129,11 +138,21 @@ impl Link {
 
     /// Sends a request, again where that is allowed, and reads its answer whole.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Answer, CliError> {
+        self.repeat(ask, None).await
+    }
+
+    /// The same, but what a success brings goes into `sink`.
+    pub(super) async fn fetch(&self, ask: &Ask, sink: &mut Sink<'_>) -> Result<Answer, CliError> {
+        self.repeat(ask, Some(sink)).await
+    }
+
+    async fn repeat(&self, ask: &Ask, mut sink: Option<&mut Sink<'_>>) -> Result<Answer, CliError> {
         let mut pause = PAUSE;
         let mut left = ask.tries;
         loop {
             left = left.saturating_sub(1);
-            let done = match self.env.timeout(REQUEST_TIMEOUT, self.attempt(ask)).await {
+            let attempt = self.attempt(ask, sink.as_deref_mut());
+            let done = match self.env.timeout(REQUEST_TIMEOUT, attempt).await {
                 Ok(done) => done?,
                 Err(_) => Err(Lost { why: "no answer in time".to_owned(), unsent: false }),
             };
@@ -160,15 +179,27 @@ impl Link {
             .hint("is the node running, and AWS_ENDPOINT_URL_S3 its address?")
     }
 
-    async fn attempt(&self, ask: &Ask) -> Result<Result<Answer, Lost>, CliError> {
+    async fn attempt(
+        &self,
+        ask: &Ask,
+        sink: Option<&mut Sink<'_>>,
+    ) -> Result<Result<Answer, Lost>, CliError> {
         let Open { response, sender } = match self.connections.exchange(self.request(ask)?).await {
             Ok(open) => open,
             Err(lost) => return Ok(Err(lost)),
         };
         let (head, body) = response.into_parts();
-        let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => return Ok(Err(Lost { why: error.to_string(), unsent: false })),
+        let body = match sink.filter(|_| head.status.is_success()) {
+            Some(sink) => pour(body, sink).await?,
+            None => Limited::new(body, ANSWER_BYTES_MAX)
+                .collect()
+                .await
+                .map(|body| body.to_bytes())
+                .map_err(|error| error.to_string()),
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(why) => return Ok(Err(Lost { why, unsent: false })),
         };
         self.answered.store(true, Ordering::Relaxed);
         self.connections.give_back(sender);
@@ -199,7 +230,7 @@ impl Link {
         }
         for (name, value) in &ask.headers {
             let value = HeaderValue::from_bytes(value.as_bytes())?;
-            request.headers_mut().insert(HeaderName::from_static(name), value);
+            request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes())?, value);
         }
         let Some(credentials) = &self.credentials else { return Ok(request) };
         let mut settings = settings();
@@ -249,10 +280,27 @@ impl Link {
             .settings(settings)
             .build()?;
         let url = format!("{}://{}{target}", self.scheme(), self.authority());
-        let headers = ask.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let headers = ask.headers.iter().map(|(name, value)| (&**name, value.as_str()));
         let signable = SignableRequest::new(ask.method.as_str(), url, headers, body)?;
         Ok(sign(signable, &params.into())?.into_parts().0)
     }
+}
+
+/// Gives all bytes of an answer to `sink`; nothing is left of them.
+async fn pour(mut body: Incoming, sink: &mut Sink<'_>) -> Result<Result<Bytes, String>, CliError> {
+    let mut at = 0;
+    while let Some(frame) = body.frame().await {
+        match frame.map(hyper::body::Frame::into_data) {
+            Ok(Ok(data)) => {
+                sink(at, &data)?;
+                at += data.len() as u64;
+            }
+            // Trailers.
+            Ok(Err(_)) => {}
+            Err(error) => return Ok(Err(error.to_string())),
+        }
+    }
+    Ok(Ok(Bytes::new()))
 }
 
 fn settings() -> SigningSettings {

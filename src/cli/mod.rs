@@ -20,6 +20,7 @@ mod health;
 mod keyring;
 mod keys;
 mod link;
+mod live;
 pub mod manual;
 mod objects;
 mod output;

@@ -58,6 +58,11 @@ fn colours(terminal: bool, variable: &dyn Fn(&str) -> Option<String>) -> bool {
     forced || (terminal && variable("TERM").as_deref() != Some("dumb"))
 }
 
+/// Whether standard output gets colours.
+pub(super) fn in_colour() -> bool {
+    colours(io::stdout().is_terminal(), &|name| std::env::var(name).ok())
+}
+
 /// Text for standard error, coloured where a person looks.
 pub(super) fn coloured(colour: Colour, text: &str) -> String {
     paint(io::stderr().is_terminal(), colour, text)

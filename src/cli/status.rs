@@ -1,46 +1,64 @@
 //! `godwit status`: the regions as one node sees them.
 
+mod watch;
+
 use clap::Args;
 
 use super::client::{Client, Endpoint};
 use super::error::{CliError, Exit};
+use super::live::Watch;
 use super::{Common, output};
 use crate::admin::model::{self, PeerState, RegionStatus};
 
+/// Shows the regions as a node sees them: which are away, and how far each is behind.
+///
+/// With --watch it goes on until q or Ctrl-C, and marks what changed.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  godwit status\n  godwit status --check --json")]
 pub(super) struct Status {
     /// Exit with 10 when a region is away or behind, or the node's disk or certificate is in trouble
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     check: bool,
+    #[command(flatten)]
+    watch: Watch,
     #[command(flatten)]
     endpoint: Endpoint,
 }
 
 pub(super) fn run(common: &Common, command: &Status) -> Result<Exit, CliError> {
-    let status: model::Status = Client::signed(&command.endpoint)?.get("status", &[])?;
-    if common.json {
-        output::json(&status);
-    } else {
-        output::line(&format!("godwit {} at {}", status.version, status.region));
-        output::table(&status.regions.iter().map(row).collect::<Vec<_>>());
-        if let Some(trouble) = &status.disk {
-            output::line(&format!("disk of {}: {trouble}", status.region));
-        }
-        if let Some(trouble) = &status.certificate {
-            let region = status.region;
-            output::line(&format!(
-                "certificate of {region}: {trouble}; godwit cert renew {region}"
-            ));
-        }
-        for line in replication(&status.replication) {
-            output::line(&line);
-        }
+    let client = Client::signed(&command.endpoint)?;
+    if command.watch.watch {
+        return watch::run(common, &command.watch, &client);
     }
+    let status: model::Status = client.get("status", &[])?;
+    print(common, &status);
     let away = |region: &RegionStatus| region.state == PeerState::Away || region.behind > 0;
     let trouble = status.disk.is_some() || status.certificate.is_some();
     let degraded = command.check && (status.regions.iter().any(away) || trouble);
     Ok(if degraded { Exit::Degraded } else { Exit::Ok })
+}
+
+fn print(common: &Common, status: &model::Status) {
+    if common.json {
+        output::json(status);
+        return;
+    }
+    output::line(&format!("godwit {} at {}", status.version, status.region));
+    output::table(&status.regions.iter().map(row).collect::<Vec<_>>());
+    if let Some(trouble) = &status.disk {
+        output::line(&format!("disk of {}: {trouble}", status.region));
+    }
+    if let Some(trouble) = &status.certificate {
+        output::line(&certificate(status, trouble));
+    }
+    for line in replication(&status.replication) {
+        output::line(&line);
+    }
+}
+
+fn certificate(status: &model::Status, trouble: &str) -> String {
+    let region = status.region;
+    format!("certificate of {region}: {trouble}; godwit cert renew {region}")
 }
 
 /// What is not everywhere yet; nothing where all is well.
@@ -59,12 +77,16 @@ fn replication(replication: &model::Replication) -> Vec<String> {
     lines
 }
 
-pub(super) fn row(region: &RegionStatus) -> Vec<String> {
-    let state = match region.state {
+fn state(state: PeerState) -> &'static str {
+    match state {
         PeerState::Away => "away",
         PeerState::Connected => "connected",
         PeerState::Here => "here",
-    };
+    }
+}
+
+pub(super) fn row(region: &RegionStatus) -> Vec<String> {
+    let state = state(region.state);
     let rtt = region.rtt_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
     let lag = match (region.behind, region.queued) {
         (0, 0) => "in sync".to_owned(),

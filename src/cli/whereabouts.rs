@@ -1,19 +1,27 @@
 //! `godwit where s3://bucket/key`: where an object lives, who reads it, and why it moved.
 
+mod watch;
+
 use clap::Args;
 
 use super::client::{Client, Endpoint};
 use super::error::{CliError, Exit};
+use super::live::Watch;
 use super::{Common, output};
 use crate::admin::model;
 use crate::types::region::RegionId;
 
+/// Shows where an object lives, who reads it, and why it moved.
+///
+/// With --watch it goes on until q or Ctrl-C, and marks what moved.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  godwit where s3://demo/notes.txt")]
 pub(super) struct Where {
     /// The object: s3://BUCKET/KEY
     #[arg(value_parser = location)]
     object: (String, String),
+    #[command(flatten)]
+    watch: Watch,
     #[command(flatten)]
     endpoint: Endpoint,
 }
@@ -31,13 +39,20 @@ fn location(text: &str) -> Result<(String, String), String> {
 pub(super) fn run(common: &Common, command: &Where) -> Result<Exit, CliError> {
     let (bucket, key) = &command.object;
     let client = Client::signed(&command.endpoint)?;
-    let found: model::Where = client.get("where", &[("bucket", bucket), ("key", key)])?;
-    if common.json {
-        output::json(&found);
-    } else {
-        print(&found);
+    let query = [("bucket", bucket.as_str()), ("key", key.as_str())];
+    if command.watch.watch {
+        return watch::run(common, &command.watch, &client, &query);
     }
+    show(common, &client.get("where", &query)?);
     Ok(Exit::Ok)
+}
+
+fn show(common: &Common, found: &model::Where) {
+    if common.json {
+        output::json(found);
+    } else {
+        print(found);
+    }
 }
 
 fn print(found: &model::Where) {

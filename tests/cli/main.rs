@@ -24,9 +24,11 @@ mod place;
 #[path = "../dev/s3.rs"]
 mod s3;
 mod schema;
+mod screens;
 mod slow;
 mod trace;
 mod traces;
+mod transfers;
 mod undo;
 
 use std::fs;

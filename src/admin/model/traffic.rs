@@ -31,10 +31,13 @@ pub struct Traffic {
 }
 
 /// Sums of one operation since the node started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OpSums {
     pub requests: f64,
     /// Answered with a status of 500 and more.
     pub errors: f64,
     pub seconds: f64,
+    /// Requests that took at most so many seconds, by that bound.
+    #[serde(default)]
+    pub within: BTreeMap<String, f64>,
 }

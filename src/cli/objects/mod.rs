@@ -21,6 +21,7 @@ use super::s3::glob::Filter;
 use super::s3::transfer::{Mover, PART_BYTES};
 use super::s3::work::{Progress, Tally};
 use super::{Common, output};
+use crate::limits;
 
 /// What commands that move many objects have in common.
 #[derive(Args)]
@@ -42,6 +43,11 @@ pub(super) struct Many {
     #[arg(long, value_name = "MIB", default_value_t = PART_BYTES >> 20,
           value_parser = clap::value_parser!(u64).range(5..=1024))]
     part_size: u64,
+    /// Copies within the cluster go in parts above so many megabytes (MiB), for stores that copy less
+    /// than 5 GiB at once
+    #[arg(long, value_name = "MIB", hide = true, default_value_t = limits::BODY_BYTES_MAX >> 20,
+          value_parser = clap::value_parser!(u64).range(5..=5120))]
+    copy_whole: u64,
     #[command(flatten)]
     endpoint: Endpoint,
 }
@@ -56,11 +62,12 @@ impl Many {
         let s3 = S3::new(client.link.clone());
         let progress = Progress::new(common);
         let mover = Mover::new(s3, progress, self.concurrency, self.part_size << 20);
-        Ok((client, mover))
+        Ok((client, mover.copying_whole(self.copy_whole << 20)))
     }
 }
 
-/// Runs `work`; uploads that an interruption left open are ended.
+/// Runs `work`; uploads that an interruption left open are ended, unless they are to go on another
+/// time.
 fn run<T>(
     client: &Client,
     mover: &Mover,
@@ -68,7 +75,7 @@ fn run<T>(
 ) -> Result<T, CliError> {
     let done = client.run(work);
     mover.progress.end();
-    if done.is_err() {
+    if done.is_err() && !mover.resumes() {
         // Interrupted a second time, this ends as well; the first error is told.
         let ended = client.run(async {
             mover.s3.abort_all().await;

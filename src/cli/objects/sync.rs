@@ -2,15 +2,16 @@
 //!
 //! Invariant: nothing is deleted unless everything at the source was listed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 
 use super::cp::transfer_all;
 use super::{Many, run, summary};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::s3::glob::Filter;
+use crate::cli::s3::merge::{Pair, merge};
 use crate::cli::s3::place::{Place, Remote, file_below};
 use crate::cli::s3::plan::{self, Compare, Entry};
 use crate::cli::s3::transfer::Mover;
@@ -19,7 +20,7 @@ use crate::cli::s3::{Named, local};
 use crate::cli::{Common, output};
 
 /// Copies what is missing, of another size, or older at the target. Run again after an interruption,
-/// it goes on where it was.
+/// it goes on where it was: parts of large files that were sent are not sent again.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     godwit sync photos s3://demo/synced\n  \
@@ -48,12 +49,12 @@ const DELETE_BATCH: usize = 1000;
 
 pub(in crate::cli) fn sync(common: &Common, command: &Sync) -> Result<Exit, CliError> {
     let (client, mover) = command.many.start(common)?;
+    let mover = mover.resuming();
     let began = client.link.env.monotonic();
-    let target = run(&client, &mover, at_target(&mover, command))?;
-    let mut names = HashSet::new();
-    let copied = run(&client, &mover, copy(&mover, command, &target, &mut names))?;
-    let surplus: Vec<String> =
-        target.into_keys().filter(|name| command.delete && !names.contains(name)).collect();
+    let surplus = Mutex::new(Vec::new());
+    let again = |error: CliError| error.or_hint("run it again: it goes on where it was");
+    let copied = run(&client, &mover, copy(&mover, command, &surplus)).map_err(again)?;
+    let surplus = surplus.into_inner().unwrap_or_else(PoisonError::into_inner);
     let deleted = remove(common, command, &client, &mover, surplus)?;
     let tally = Tally {
         done: copied.done + deleted.done,
@@ -64,44 +65,51 @@ pub(in crate::cli) fn sync(common: &Common, command: &Sync) -> Result<Exit, CliE
     Ok(tally.exit())
 }
 
-/// What is at the target, by name; nothing where its folder is not there yet.
-async fn at_target(mover: &Mover, command: &Sync) -> Result<HashMap<String, Entry>, CliError> {
-    let absent = matches!(&command.target, Place::Local(path) if !local::is_folder(path));
-    if absent {
-        return Ok(HashMap::new());
-    }
+/// What is at a place, in its order, without what is not looked at.
+fn listed(
+    mover: &Mover,
+    command: &Sync,
+    place: &Place,
+) -> Result<stream::BoxStream<'static, Result<Entry, CliError>>, CliError> {
     let filter = command.many.filter();
-    let entries = plan::entries(&mover.s3, &command.target)?;
-    let wanted = entries.try_filter(|entry| std::future::ready(filter.takes(&entry.relative)));
-    wanted.map_ok(|entry| (entry.relative.clone(), entry)).try_collect().await
+    let takes = move |entry: &Result<Entry, CliError>| {
+        let takes = entry.as_ref().map_or(true, |entry| filter.takes(&entry.relative));
+        std::future::ready(takes)
+    };
+    Ok(plan::entries(&mover.s3, place)?.filter(takes).boxed())
 }
 
+/// Copies what has to be; what is at the target alone is noted in `surplus`, with --delete.
 async fn copy(
     mover: &Mover,
     command: &Sync,
-    target: &HashMap<String, Entry>,
-    names: &mut HashSet<String>,
+    surplus: &Mutex<Vec<String>>,
 ) -> Result<Tally, CliError> {
     let how = match (command.checksum, command.size_only) {
         (true, _) => Compare::Content,
         (_, true) => Compare::Size,
         _ => Compare::Time,
     };
-    let filter: Filter = command.many.filter();
-    let entries = plan::entries(&mover.s3, &command.source)?;
+    let (source, target) = (&command.source, &command.target);
+    let absent = matches!(target, Place::Local(path) if !local::is_folder(path));
+    let there = if absent { stream::empty().boxed() } else { listed(mover, command, target)? };
+    let pairs = merge(listed(mover, command, source)?, there);
     let part_bytes = command.many.part_size << 20;
-    let jobs = entries.filter_map(|entry| {
-        let job = match entry {
+    let jobs = pairs.filter_map(|pair: Result<Pair, CliError>| {
+        let job = match pair {
             Err(error) => Some(Err(error)),
-            Ok(entry) if !filter.takes(&entry.relative) => None,
-            Ok(entry) => {
-                names.insert(entry.relative.clone());
-                let there = target.get(&entry.relative);
-                match wanted(command, &entry, there, how, part_bytes) {
+            Ok((Some(entry), there)) => {
+                match wanted(command, &entry, there.as_ref(), how, part_bytes) {
                     Ok(false) => None,
-                    Ok(true) => Some(Ok(plan::job(&command.source, &command.target, &entry))),
+                    Ok(true) => Some(Ok(plan::job(source, target, &entry))),
                     Err(error) => Some(Ok(Err(error))),
                 }
+            }
+            Ok((None, there)) => {
+                if let Some(there) = there.filter(|_| command.delete) {
+                    surplus.lock().unwrap_or_else(PoisonError::into_inner).push(there.relative);
+                }
+                None
             }
         };
         std::future::ready(job)
@@ -139,12 +147,11 @@ fn remove(
     command: &Sync,
     client: &crate::cli::client::Client,
     mover: &Mover,
-    mut names: Vec<String>,
+    names: Vec<String>,
 ) -> Result<Tally, CliError> {
     if names.is_empty() {
         return Ok(Tally::default());
     }
-    names.sort_unstable();
     let dry_run = command.many.dry_run;
     if !dry_run {
         let what = format!("delete {} at {}", output::count(names.len(), "object"), command.target);

@@ -1,7 +1,7 @@
 //! The requests of S3 that the commands make.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,11 +13,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::documents::{
-    BucketsResult, DeleteResult, ListResult, Named, UploadResult, UploadsResult, VersionsResult,
-    complete, delete, error_in, read,
+    BucketsResult, DeleteResult, ListResult, Named, TaggingResult, UploadsResult, VersionsResult,
+    delete, error_in, read,
 };
 use crate::cli::error::{CliError, Exit};
-use crate::cli::link::{Answer, Ask, Link};
+use crate::cli::link::{Answer, Ask, Link, Sink};
 
 /// How often a request is sent until it is answered with something else than "busy".
 const TRIES: u32 = 6;
@@ -50,16 +50,16 @@ pub(in crate::cli) struct Head {
 }
 
 /// Uploads that were begun and are not complete: upload id, bucket, key.
-type Uploads = Mutex<BTreeMap<String, (String, String)>>;
+pub(super) type Uploads = Mutex<BTreeMap<String, (String, String)>>;
 
 /// S3 of one node. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::cli) struct S3 {
     pub(in crate::cli) link: Arc<Link>,
-    uploads: Arc<Uploads>,
+    pub(super) uploads: Arc<Uploads>,
 }
 
-fn ask(method: Method, bucket: &str, key: &str) -> Ask {
+pub(super) fn ask(method: Method, bucket: &str, key: &str) -> Ask {
     let path = if key.is_empty() { format!("/{bucket}") } else { format!("/{bucket}/{key}") };
     Ask::new(method, path).tries(TRIES)
 }
@@ -128,13 +128,7 @@ impl S3 {
         (first, len): (u64, u64),
         etag: Option<&str>,
     ) -> Result<(Head, Bytes), CliError> {
-        let last = first + len.max(1) - 1;
-        let mut ask =
-            ask(Method::GET, bucket, key).header("range", format!("bytes={first}-{last}"));
-        if let Some(etag) = etag {
-            ask = ask.header("if-match", format!("\"{etag}\""));
-        }
-        let answer = self.link.ask(&ask).await?;
+        let answer = self.link.ask(&ranged(bucket, key, (first, len), etag)).await?;
         if answer.status == 416 && first == 0 {
             // Nothing is in an empty object's range.
             return Ok((self.head(bucket, key).await?, Bytes::new()));
@@ -144,6 +138,30 @@ impl S3 {
         }
         let head = head_of(&answer, answer.body.len() as u64);
         Ok((head, answer.body))
+    }
+
+    /// The same, but the bytes go into `sink` as they come, each with its place in the range.
+    pub(in crate::cli) async fn get_into(
+        &self,
+        (bucket, key): (&str, &str),
+        range: (u64, u64),
+        etag: Option<&str>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(Head, u64), CliError> {
+        let mut received = 0;
+        let mut counted = |at: u64, bytes: &[u8]| {
+            received = at + bytes.len() as u64;
+            sink(at, bytes)
+        };
+        let answer = self.link.fetch(&ranged(bucket, key, range, etag), &mut counted).await?;
+        if answer.status == 416 && range.0 == 0 {
+            // Nothing is in an empty object's range.
+            return Ok((self.head(bucket, key).await?, 0));
+        }
+        if !(200..300).contains(&answer.status) {
+            return Err(refusal(&answer));
+        }
+        Ok((head_of(&answer, received), received))
     }
 
     pub(in crate::cli) async fn put(
@@ -157,79 +175,26 @@ impl S3 {
         etag_of(&self.done(&ask).await?)
     }
 
-    pub(in crate::cli) async fn begin(
-        &self,
-        bucket: &str,
-        key: &str,
-        kind: &str,
-    ) -> Result<String, CliError> {
-        let ask = ask(Method::POST, bucket, key).query("uploads", "").header("content-type", kind);
-        let begun: UploadResult = read(&self.done(&ask).await?.body)?;
-        let place = (bucket.to_owned(), key.to_owned());
-        self.open_uploads().insert(begun.upload_id.clone(), place);
-        Ok(begun.upload_id)
-    }
-
-    pub(in crate::cli) async fn part(
-        &self,
-        (bucket, key, upload): (&str, &str, &str),
-        number: usize,
-        body: Bytes,
-    ) -> Result<String, CliError> {
-        let ask = ask(Method::PUT, bucket, key)
-            .query("partNumber", number.to_string())
-            .query("uploadId", upload)
-            .body(body);
-        etag_of(&self.done(&ask).await?)
-    }
-
-    pub(in crate::cli) async fn complete(
-        &self,
-        (bucket, key, upload): (&str, &str, &str),
-        etags: &[String],
-    ) -> Result<(), CliError> {
-        let body = complete(etags).into_bytes();
-        let ask = ask(Method::POST, bucket, key).query("uploadId", upload).body(body.into());
-        let answer = self.done(&ask).await?;
-        if error_in(&answer.body).is_some() {
-            return Err(refusal(&answer));
-        }
-        self.open_uploads().remove(upload);
-        Ok(())
-    }
-
-    pub(in crate::cli) async fn abort(
-        &self,
-        (bucket, key, upload): (&str, &str, &str),
-    ) -> Result<(), CliError> {
-        self.open_uploads().remove(upload);
-        self.done(&ask(Method::DELETE, bucket, key).query("uploadId", upload)).await?;
-        Ok(())
-    }
-
-    /// Ends what was begun and not completed, so that an interrupted command leaves no parts.
-    pub(in crate::cli) async fn abort_all(&self) {
-        let open = std::mem::take(&mut *self.open_uploads());
-        for (upload, (bucket, key)) in open {
-            // What cannot be ended now is ended by a lifecycle rule, or by hand.
-            let _ = self.abort((&bucket, &key, &upload)).await;
-        }
-    }
-
-    fn open_uploads(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (String, String)>> {
-        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Within the cluster; no byte comes here.
     pub(in crate::cli) async fn copy(
         &self,
-        (from_bucket, from_key): (&str, &str),
+        from: (&str, &str),
         (bucket, key): (&str, &str),
     ) -> Result<(), CliError> {
-        let from = format!("{from_bucket}/{}", utf8_percent_encode(from_key, NON_ALPHANUMERIC));
-        let ask = ask(Method::PUT, bucket, key).header("x-amz-copy-source", from);
+        let ask = ask(Method::PUT, bucket, key).header("x-amz-copy-source", copy_source(from));
         let answer = self.done(&ask).await?;
         if error_in(&answer.body).is_some() { Err(refusal(&answer)) } else { Ok(()) }
+    }
+
+    /// Names and values of an object's tags.
+    pub(in crate::cli) async fn tags(
+        &self,
+        bucket: &str,
+        key: &str,
+    ) -> Result<Vec<(String, String)>, CliError> {
+        let ask = ask(Method::GET, bucket, key).query("tagging", "");
+        let found: TaggingResult = read(&self.done(&ask).await?.body)?;
+        Ok(found.tag_set.tag.into_iter().map(|tag| (tag.key, tag.value)).collect())
     }
 
     pub(in crate::cli) async fn delete(&self, bucket: &str, key: &str) -> Result<(), CliError> {
@@ -279,6 +244,21 @@ impl S3 {
     }
 }
 
+/// A request for bytes from `first` on, at most `len`.
+fn ranged(bucket: &str, key: &str, (first, len): (u64, u64), etag: Option<&str>) -> Ask {
+    let last = first + len.max(1) - 1;
+    let ask = ask(Method::GET, bucket, key).header("range", format!("bytes={first}-{last}"));
+    match etag {
+        Some(etag) => ask.header("if-match", format!("\"{etag}\"")),
+        None => ask,
+    }
+}
+
+/// As the header of copies names an object.
+pub(super) fn copy_source((bucket, key): (&str, &str)) -> String {
+    format!("{bucket}/{}", utf8_percent_encode(key, NON_ALPHANUMERIC))
+}
+
 /// What a refusal of S3 says; HEAD has a status alone.
 pub(in crate::cli) fn refusal(answer: &Answer) -> CliError {
     let exit = Exit::of_status(answer.status);
@@ -317,7 +297,7 @@ fn hint(code: &str) -> Option<&'static str> {
     })
 }
 
-fn etag_of(answer: &Answer) -> Result<String, CliError> {
+pub(super) fn etag_of(answer: &Answer) -> Result<String, CliError> {
     let etag = answer.header("etag").map(|etag| etag.trim_matches('"').to_owned());
     etag.ok_or_else(|| CliError::new(Exit::Failure, "BadAnswer", "the answer has no ETag"))
 }
@@ -344,13 +324,13 @@ fn head_of(answer: &Answer, received: u64) -> Head {
     }
 }
 
-fn decoded(text: &str) -> String {
+pub(super) fn decoded(text: &str) -> String {
     // S3 encodes a blank as a plus sign here.
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 /// Milliseconds since 1970 of a time as S3 writes it; 0 where it cannot be read.
-fn millis(text: &str) -> u64 {
+pub(super) fn millis(text: &str) -> u64 {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok();
     time.map_or(0, |time| u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0))
 }

@@ -55,6 +55,55 @@ pub(super) struct UploadsResult {
 pub(super) struct OpenUpload {
     pub(super) key: String,
     pub(super) upload_id: String,
+    pub(super) initiated: String,
+}
+
+/// `ListPartsResult`.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct PartsResult {
+    pub(super) part: Vec<ListedPart>,
+    pub(super) is_truncated: bool,
+    pub(super) next_part_number_marker: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ListedPart {
+    #[serde(rename = "PartNumber")]
+    pub(super) number: usize,
+    #[serde(rename = "ETag")]
+    pub(super) etag: String,
+    #[serde(rename = "Size")]
+    pub(super) size: u64,
+}
+
+/// `CopyPartResult`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CopiedPart {
+    #[serde(rename = "ETag")]
+    pub(super) etag: String,
+}
+
+/// `Tagging`.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct TaggingResult {
+    pub(super) tag_set: TagSet,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct TagSet {
+    pub(super) tag: Vec<Tag>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct Tag {
+    pub(super) key: String,
+    pub(super) value: String,
 }
 
 #[derive(Default, Deserialize)]

@@ -36,33 +36,68 @@ pub(in crate::cli) fn look(path: &Path) -> Result<Found, CliError> {
     Ok(found(name.unwrap_or_default(), &meta))
 }
 
-/// All regular files below a folder, sorted. Links are followed to files, not to folders, so that a
-/// walk ends. Names that are not UTF-8 are told, because no key can have them.
-pub(in crate::cli) fn walk(folder: &Path) -> Result<Vec<Found>, CliError> {
-    let mut out = Vec::new();
-    let mut folders = vec![(folder.to_owned(), String::new())];
-    while let Some((path, prefix)) = folders.pop() {
-        let failed = |error: io::Error| CliError::file(&path, &error);
-        for entry in fs::read_dir(&path).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let (path, name) = (entry.path(), entry.file_name());
-            let Some(name) = name.to_str() else {
-                let why = io::Error::new(io::ErrorKind::InvalidData, "the name is not UTF-8");
-                return Err(CliError::file(&path, &why));
+/// Something in a folder; the name of a folder ends with a slash.
+struct Named {
+    path: PathBuf,
+    relative: String,
+}
+
+/// What is in one folder, in the order of the keys that its files have: a folder stands where the
+/// files below it do. Names that are not UTF-8 are told, because no key can have them.
+fn listed(folder: &Path, prefix: &str) -> Result<std::vec::IntoIter<Named>, CliError> {
+    let failed = |error: io::Error| CliError::file(folder, &error);
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let Some(name) = name.to_str() else {
+            let why = io::Error::new(io::ErrorKind::InvalidData, "the name is not UTF-8");
+            return Err(CliError::file(&path, &why));
+        };
+        let slash = if entry.file_type().map_err(failed)?.is_dir() { "/" } else { "" };
+        all.push(Named { path, relative: format!("{prefix}{name}{slash}") });
+    }
+    all.sort_unstable_by(|a, b| a.relative.cmp(&b.relative));
+    Ok(all.into_iter())
+}
+
+/// Files below a folder, one by one; the folders on the way are open.
+struct Walk(Vec<std::vec::IntoIter<Named>>);
+
+impl Walk {
+    fn step(&mut self) -> Result<Option<Found>, CliError> {
+        while let Some(folder) = self.0.last_mut() {
+            let Some(Named { path, relative }) = folder.next() else {
+                self.0.pop();
+                continue;
             };
-            let relative = format!("{prefix}{name}");
-            if entry.file_type().map_err(failed)?.is_dir() {
-                folders.push((path, format!("{relative}/")));
+            if relative.ends_with('/') {
+                self.0.push(listed(&path, &relative)?);
                 continue;
             }
             let meta = fs::metadata(&path).map_err(|error| CliError::file(&path, &error))?;
             if meta.is_file() && !relative.ends_with(UNFINISHED) {
-                out.push(found(relative, &meta));
+                return Ok(Some(found(relative, &meta)));
             }
         }
+        Ok(None)
     }
-    out.sort_by(|a, b| a.relative.cmp(&b.relative));
-    Ok(out)
+}
+
+impl Iterator for Walk {
+    type Item = Result<Found, CliError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
+    }
+}
+
+/// All regular files below a folder, in the order of their names as a list of keys has it, read as
+/// they are asked for. Links are followed to files, not to folders, so that a walk ends.
+pub(in crate::cli) fn walk(
+    folder: &Path,
+) -> Result<impl Iterator<Item = Result<Found, CliError>> + Send + use<>, CliError> {
+    Ok(Walk(vec![listed(folder, "")?]))
 }
 
 pub(in crate::cli) fn is_folder(path: &Path) -> bool {
@@ -178,4 +213,31 @@ pub(in crate::cli) fn kind_of(name: &str) -> &'static str {
     let end = name.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase()).unwrap_or_default();
     let found = KINDS.iter().find(|(known, _)| *known == end);
     found.map_or("application/octet-stream", |(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_come_in_the_order_of_their_names_whatever_folders_they_are_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut names =
+            ["a/b/c", "a/b.c", "a-b", "a.b", "a0", "a/b-/x", "b", "B", "é/z", "a/b/a/z"];
+        for name in names {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, name).unwrap();
+        }
+        fs::create_dir(folder.path().join("empty")).unwrap();
+        fs::write(folder.path().join(format!("x{UNFINISHED}")), "").unwrap();
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("loop")).unwrap();
+        std::os::unix::fs::symlink("b", folder.path().join("link")).unwrap();
+        let walked = walk(folder.path()).unwrap().map(|found| found.unwrap().relative);
+        let walked: Vec<String> = walked.filter(|name| name != "link").collect();
+        names.sort_unstable();
+        assert_eq!(walked, names);
+        assert!(walk(folder.path()).unwrap().any(|found| found.unwrap().relative == "link"));
+        assert!(walk(&folder.path().join("absent")).is_err());
+    }
 }

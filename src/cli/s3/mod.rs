@@ -4,9 +4,12 @@ mod api;
 mod documents;
 pub(super) mod glob;
 pub(super) mod local;
+pub(super) mod merge;
+mod multipart;
 pub(super) mod place;
 pub(super) mod plan;
 pub(super) mod transfer;
+mod upload;
 pub(super) mod work;
 
 pub(super) use api::{Head, S3, Stored, refusal};

@@ -51,7 +51,7 @@ pub(in crate::cli) fn objects(
     })
 }
 
-/// Everything below a folder, here or there.
+/// Everything below a folder, here or there, in the order of the names; read as it is asked for.
 pub(in crate::cli) fn entries(
     s3: &S3,
     place: &Place,
@@ -59,7 +59,7 @@ pub(in crate::cli) fn entries(
     match place {
         Place::Local(path) => {
             let all = local::walk(path)?;
-            Ok(stream::iter(all.into_iter().map(|found| Ok(found.into()))).boxed())
+            Ok(stream::iter(all.map(|found| found.map(Entry::from))).boxed())
         }
         Place::Remote(at) => {
             let folder = at.folder();

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::S3;
 use super::local::{self, Source, Target};
 use super::place::Remote;
+use super::upload::{self, Cut, Upload};
 use super::work::{Done, Progress, spawned};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
@@ -25,7 +26,10 @@ const WHOLE_BYTES_MAX: u64 = 16 << 20;
 pub(in crate::cli) const PART_BYTES: u64 = 8 << 20;
 
 /// Parts of one object under way.
-const PARTS_AT_ONCE: usize = 8;
+pub(super) const PARTS_AT_ONCE: usize = 8;
+
+/// The usual size of a part of a copy within the cluster.
+const COPY_PART_BYTES: u64 = 256 << 20;
 
 /// Moves objects. Cheap to clone.
 #[derive(Clone)]
@@ -34,6 +38,11 @@ pub(in crate::cli) struct Mover {
     pub(in crate::cli) progress: Progress,
     room: Arc<Semaphore>,
     part_bytes: u64,
+    /// Large objects go on where an earlier upload of them ended, and what fails is kept for the next
+    /// time.
+    resumes: bool,
+    /// Larger objects are copied in parts.
+    copied_whole: u64,
 }
 
 /// What is moved.
@@ -63,10 +72,23 @@ impl Job {
 
 impl Mover {
     pub(in crate::cli) fn new(s3: S3, progress: Progress, width: usize, part_bytes: u64) -> Self {
-        Self { s3, progress, room: Arc::new(Semaphore::new(width)), part_bytes }
+        let (room, copied_whole) = (Arc::new(Semaphore::new(width)), limits::BODY_BYTES_MAX);
+        Self { s3, progress, room, part_bytes, resumes: false, copied_whole }
     }
 
-    async fn permit(&self) -> OwnedSemaphorePermit {
+    pub(in crate::cli) fn resuming(self) -> Self {
+        Self { resumes: true, ..self }
+    }
+
+    pub(in crate::cli) fn resumes(&self) -> bool {
+        self.resumes
+    }
+
+    pub(in crate::cli) fn copying_whole(self, at_most: u64) -> Self {
+        Self { copied_whole: at_most, ..self }
+    }
+
+    pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
         self.room.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
@@ -74,13 +96,7 @@ impl Mover {
         let result = match job {
             Job::Up { from, to, size } => self.upload(from, to, *size).await,
             Job::Down { from, to, .. } => self.download(from, to).await,
-            Job::Copy { from, to, size } => {
-                let _permit = self.permit().await;
-                let to = (to.bucket.as_str(), to.key.as_str());
-                let copied = self.s3.copy((&from.bucket, &from.key), to).await;
-                self.progress.advance(*size);
-                copied
-            }
+            Job::Copy { from, to, size } => self.copy(from, to, *size).await,
         };
         result.map_err(|error| error.about(&job.done("", false).source))
     }
@@ -95,13 +111,41 @@ impl Mover {
             self.progress.advance(size);
             return Ok(());
         }
-        let part_bytes = part_bytes(size, self.part_bytes);
-        let upload = Upload::begin(self, to, kind).await?;
-        let pieces = stream::iter((0..size.div_ceil(part_bytes)).map(|index| {
-            let (at, source) = (index * part_bytes, source.clone());
-            Ok(move || source.piece(at, length(part_bytes.min(size - at))?))
-        }));
-        upload.finish(pieces).await
+        let cut = Cut { size, part_bytes: part_bytes(size, self.part_bytes) };
+        let pieces = || {
+            let source = source.clone();
+            stream::iter(cut.pieces().map(move |(at, len)| {
+                let source = source.clone();
+                Ok(move || source.piece(at, length(len)?))
+            }))
+        };
+        if self.resumes
+            && let Some(upload) = Upload::unfinished(self, to, cut).await?
+        {
+            match upload.finish(pieces()).await {
+                // Somebody ended it meanwhile.
+                Err(error) if error.is("NoSuchUpload") => {}
+                done => return done,
+            }
+        }
+        Upload::begin(self, to, described(kind)).await?.finish(pieces()).await
+    }
+
+    /// Within the cluster; what is too large for one copy is copied in parts, all of one version.
+    async fn copy(&self, from: &Remote, to: &Remote, size: u64) -> Result<(), CliError> {
+        if size <= self.copied_whole {
+            let _permit = self.permit().await;
+            let to = (to.bucket.as_str(), to.key.as_str());
+            let copied = self.s3.copy((&from.bucket, &from.key), to).await;
+            self.progress.advance(size);
+            return copied;
+        }
+        let head = self.s3.head(&from.bucket, &from.key).await?;
+        let headers = upload::copied_headers(&self.s3, from, &head).await?;
+        let usual = COPY_PART_BYTES.min(self.copied_whole);
+        let cut = Cut { size: head.size, part_bytes: part_bytes(head.size, usual) };
+        let upload = Upload::begin(self, to, headers).await?;
+        upload.copy_from((from, &head.etag), cut).await
     }
 
     /// From standard input, whose size is not known before its end.
@@ -113,7 +157,7 @@ impl Mover {
             self.s3.put(&to.bucket, &to.key, first, kind).await?;
             return Ok(size);
         }
-        let upload = Upload::begin(self, to, kind).await?;
+        let upload = Upload::begin(self, to, described(kind)).await?;
         let mut sent = 0;
         let pieces = stream::try_unfold(Some(first), |piece| async move {
             let Some(piece) = piece.filter(|piece: &Bytes| !piece.is_empty()) else {
@@ -137,22 +181,31 @@ impl Mover {
     /// The first piece tells the size and the version; the others are fetched at once.
     async fn download(&self, from: &Remote, to: &Path) -> Result<(), CliError> {
         let permit = self.permit().await;
+        let (place, mut made) = ((from.bucket.as_str(), from.key.as_str()), None);
+        let mut write = |at: u64, bytes: &[u8]| match &made {
+            None => made.insert(Target::create(to)?).write(at, bytes),
+            Some(target) => target.write(at, bytes),
+        };
         let first = (0, self.part_bytes);
-        let (head, bytes) = self.s3.get(&from.bucket, &from.key, first, None).await?;
-        let target = Arc::new(Target::create(to)?);
-        target.write(0, &bytes)?;
-        let got = bytes.len() as u64;
+        let (head, got) = self.s3.get_into(place, first, None, &mut write).await?;
+        let target = match made {
+            Some(target) => target,
+            None => Target::create(to)?,
+        };
+        let target = Arc::new(target);
+        whole((0, self.part_bytes.min(head.size)), got)?;
         self.progress.advance(got);
-        drop((permit, bytes));
+        drop(permit);
         let pieces = self.ranges(got, head.size).map(|range| {
             let (mover, from, target) = (self.clone(), from.clone(), target.clone());
             let etag = head.etag.clone();
             spawned(&self.s3.link.env, async move {
                 let _permit = mover.permit().await;
-                let got = mover.s3.get(&from.bucket, &from.key, range, Some(&etag)).await?;
-                mover.progress.advance(got.1.len() as u64);
-                whole(range, &got.1)?;
-                target.write(range.0, &got.1)
+                let place = (from.bucket.as_str(), from.key.as_str());
+                let mut write = |at: u64, bytes: &[u8]| target.write(range.0 + at, bytes);
+                let (_, got) = mover.s3.get_into(place, range, Some(&etag), &mut write).await?;
+                mover.progress.advance(got);
+                whole(range, got)
             })
         });
         stream::iter(pieces).buffer_unordered(PARTS_AT_ONCE).try_collect::<Vec<()>>().await?;
@@ -182,7 +235,7 @@ impl Mover {
             let etag = head.etag.as_str();
             async move {
                 let got = self.s3.get(&from.bucket, &from.key, range, Some(etag)).await?;
-                whole(range, &got.1)?;
+                whole(range, got.1.len() as u64)?;
                 Ok::<_, CliError>(got.1)
             }
         }));
@@ -194,85 +247,26 @@ impl Mover {
     }
 }
 
-/// A multipart upload that was begun.
-struct Upload<'a> {
-    mover: &'a Mover,
-    to: &'a Remote,
-    id: String,
-}
-
-impl<'a> Upload<'a> {
-    async fn begin(mover: &'a Mover, to: &'a Remote, kind: &str) -> Result<Self, CliError> {
-        let id = mover.s3.begin(&to.bucket, &to.key, kind).await?;
-        Ok(Self { mover, to, id })
-    }
-
-    /// Sends all pieces and completes it; what fails is taken back.
-    async fn finish<P>(
-        self,
-        pieces: impl futures_util::Stream<Item = Result<P, CliError>>,
-    ) -> Result<(), CliError>
-    where
-        P: FnOnce() -> Result<Bytes, CliError> + Send + 'static,
-    {
-        let done = match self.send(pieces).await {
-            Ok(etags) => self.mover.s3.complete(self.place(), &etags).await,
-            Err(error) => Err(error),
-        };
-        if done.is_err() {
-            // The first error is the one that is told.
-            let _ = self.mover.s3.abort(self.place()).await;
-        }
-        done
-    }
-
-    fn place(&self) -> (&str, &str, &str) {
-        (&self.to.bucket, &self.to.key, &self.id)
-    }
-
-    async fn send<P>(
-        &self,
-        pieces: impl futures_util::Stream<Item = Result<P, CliError>>,
-    ) -> Result<Vec<String>, CliError>
-    where
-        P: FnOnce() -> Result<Bytes, CliError> + Send + 'static,
-    {
-        let parts = pieces.enumerate().map(|(index, piece)| {
-            let (mover, to, id) = (self.mover.clone(), self.to.clone(), self.id.clone());
-            async move {
-                let piece = piece?;
-                let env = mover.s3.link.env.clone();
-                spawned(&env, async move {
-                    let _permit = mover.permit().await;
-                    let body = piece()?;
-                    let len = body.len() as u64;
-                    let place = (to.bucket.as_str(), to.key.as_str(), id.as_str());
-                    let etag = mover.s3.part(place, index + 1, body).await?;
-                    mover.progress.advance(len);
-                    Ok(etag)
-                })
-                .await
-            }
-        });
-        parts.buffered(PARTS_AT_ONCE).try_collect().await
-    }
-}
-
 /// Larger where the most parts that there may be would not be enough.
 pub(in crate::cli) fn part_bytes(size: u64, usual: u64) -> u64 {
     let least = size.div_ceil(u64::from(limits::PARTS_MAX));
     usual.max(least.next_multiple_of(1 << 20))
 }
 
+/// The headers of an object that is of this kind.
+fn described(kind: &str) -> Vec<(String, String)> {
+    vec![("content-type".to_owned(), kind.to_owned())]
+}
+
 fn length(bytes: u64) -> Result<usize, CliError> {
     usize::try_from(bytes).map_err(|error| CliError::new(Exit::Failure, "Failure", error))
 }
 
-fn whole((_, len): (u64, u64), got: &Bytes) -> Result<(), CliError> {
-    if got.len() as u64 == len {
+fn whole((_, len): (u64, u64), got: u64) -> Result<(), CliError> {
+    if got == len {
         return Ok(());
     }
-    let message = format!("{} bytes came of {len}", got.len());
+    let message = format!("{got} bytes came of {len}");
     Err(CliError::new(Exit::Failure, "BadAnswer", message))
 }
 
