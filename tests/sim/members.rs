@@ -48,15 +48,15 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Every sixteenth run grows and shrinks, every sixteenth loses a disk: they take three times as
-    /// long as others. `GODWIT_MEMBERS=1` has every second one do each.
+    /// One run of 32 grows and shrinks, one loses a disk: they take three times as long as others.
+    /// `GODWIT_MEMBERS=1` has every second one do each.
     pub(crate) fn of(world: &World, seed: u64) -> Self {
         let (ams, syd) = (at("ams"), at("syd"));
         let waiting = |plan: &mut VecDeque<Step>| {
             plan.push_back(Step::Wait(1 + world.rng.below(20)));
         };
         let mut plan = VecDeque::new();
-        let every = if std::env::var_os("GODWIT_MEMBERS").is_some() { 2 } else { 16 };
+        let every = if std::env::var_os("GODWIT_MEMBERS").is_some() { 2 } else { 32 };
         if seed.is_multiple_of(every) {
             plan.extend([Step::Add(ams), Step::UntilActive(ams)]);
             plan.extend([Step::Add(syd), Step::UntilVoters(5)]);
