@@ -29,9 +29,13 @@ impl Draw {
             Self::Stat => json!({
                 "reduceOptions": { "calcs": ["lastNotNull"], "fields": "", "values": false },
                 "colorMode": "value", "graphMode": "area", "textMode": "auto",
+                "justifyMode": "auto", "orientation": "auto", "wideLayout": true,
+                "showPercentChange": false, "percentChangeColorMode": "standard",
             }),
             Self::Lines => json!({
-                "legend": { "displayMode": "list", "placement": "bottom", "showLegend": true },
+                "legend": {
+                    "calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": true,
+                },
                 "tooltip": { "mode": "multi", "sort": "desc" },
             }),
         }
