@@ -565,8 +565,10 @@ pub const MOVES_ASKED_MAX: usize = 256;
 /// against taking its node down; and how long the count of copies that only it has is good.
 pub const MAINTENANCE_LAG: Duration = Duration::from_secs(10);
 pub const MAINTENANCE_FRESH: Duration = Duration::from_secs(10);
-/// What a node remembers of what happened.
+/// What a node remembers of what happened, characters of each, and bytes of the file that keeps it.
 pub const HISTORY_MAX: usize = 500;
+pub const HISTORY_TEXT_MAX: usize = 300;
+pub const HISTORY_FILE_BYTES_MAX: u64 = 256 << 10;
 /// How long another region may take for a question of the admin API.
 pub const ADMIN_ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Listeners of other regions to the requests of this one, and for how long one is kept that does not

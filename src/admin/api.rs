@@ -10,7 +10,7 @@ use crate::s3::feed::Feed;
 use crate::types::name::AccountId;
 
 use super::certs::Certificates;
-use super::dev::EmulatedWires;
+use super::dev::Playground;
 use super::elsewhere::Listeners;
 use super::regions::MakeToken;
 use super::route::Call;
@@ -26,8 +26,8 @@ pub struct AdminOptions {
     pub audit: Audit,
     /// Of new regions, where this node can make them.
     pub tokens: Option<MakeToken>,
-    /// Between the regions of `godwit dev`.
-    pub wires: EmulatedWires,
+    /// The regions of `godwit dev`.
+    pub playground: Playground,
     /// Of this node.
     pub certificates: Arc<dyn Certificates>,
 }
@@ -47,8 +47,8 @@ pub(crate) struct Api {
     pub(super) operator: Option<AccountId>,
     /// Of new regions, where this node can make them.
     pub(super) tokens: Option<MakeToken>,
-    /// Between the regions of `godwit dev`.
-    pub(super) wires: EmulatedWires,
+    /// The regions of `godwit dev`.
+    pub(super) playground: Playground,
     pub(super) certificates: Arc<dyn Certificates>,
 }
 

@@ -14,8 +14,9 @@ use super::route::{Answer, Call, Route, optional, route};
 pub(super) const ROUTES: &[Route] = &[route!(
     GET "events", Operator, events, () => Events,
     [optional("region", "As this region saw it; without it as all did.")],
-    "What happened of late, the newest first: regions that went and came, members, voters, disks, \
-     clocks, repairs, moves, refused writes. Since each node started."
+    "What happened of late, the newest first: nodes that started and stopped, regions that went and \
+     came, members, voters, disks, clocks, repairs, moves, refused writes. The last 500 of each node, \
+     also of those before its last start."
 )];
 
 async fn events(api: &Api, call: &Call<'_>, (): ()) -> Result<Events, Error> {
@@ -45,5 +46,5 @@ async fn events(api: &Api, call: &Call<'_>, (): ()) -> Result<Events, Error> {
 
 fn event(region: RegionId, happened: Happened) -> Event {
     let Happened { at_ms, kind, bad, what } = happened;
-    Event { at_ms, region, kind: kind.to_owned(), bad, what }
+    Event { at_ms, region, kind: kind.into_owned(), bad, what }
 }

@@ -69,8 +69,16 @@ pub struct Admin(Arc<Api>);
 
 impl Admin {
     pub fn new(engine: Engine, options: AdminOptions) -> Self {
-        let AdminOptions { endpoint, operator, metrics, feed, audit, tokens, wires, certificates } =
-            options;
+        let AdminOptions {
+            endpoint,
+            operator,
+            metrics,
+            feed,
+            audit,
+            tokens,
+            playground,
+            certificates,
+        } = options;
         let counts = AdminMetrics::default();
         metrics.add(&counts);
         let listeners = elsewhere::Listeners::default();
@@ -85,7 +93,7 @@ impl Admin {
             listeners,
             operator,
             tokens,
-            wires,
+            playground,
             certificates,
         };
         let api = Arc::new(api);

@@ -17,7 +17,7 @@ mod place;
 mod traffic;
 
 pub use certs::{AuthorityCertificate, NodeCertificate};
-pub use dev::{CutRegion, Wires};
+pub use dev::{CutRegion, DownRegion, DownState, StopRegion, Wires};
 pub use events::{Event, Events};
 pub use traffic::{OpSums, Traffic};
 
@@ -450,6 +450,25 @@ pub struct Where {
     pub moves: Vec<Move>,
     /// Why it is where it is, when it did not move.
     pub note: Option<String>,
+    /// Regions that hold a read lease of it: they may show it without asking anybody. Only an admin
+    /// key has the other regions asked.
+    #[serde(default)]
+    pub leases: Vec<HeldLease>,
+}
+
+/// A read lease that a region holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldLease {
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    /// How long it lasts, unless it is renewed or given back.
+    pub left_ms: u64,
+}
+
+/// `GET lease`: what one region holds of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lease {
+    pub held: Option<HeldLease>,
 }
 
 /// One move of a primary.

@@ -1,13 +1,14 @@
 //! `godwit dev`: a whole cluster on this machine.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::client::{Client, Endpoint};
 use super::error::{CliError, Exit};
 use super::{Common, files, output, process};
-use crate::admin::model::{CutRegion, Wires};
+use crate::admin::model::{CutRegion, DownRegion, DownState, OneRegion, StopRegion, Wires};
 use crate::config::{LogFormat, Seconds};
 use crate::node::dev::{Announcement, Dev as Cluster, DevOptions, PORT_DEFAULT, REGIONS};
 use crate::types::region::RegionId;
@@ -23,7 +24,7 @@ use crate::types::region::RegionId;
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Dev {
     #[command(subcommand)]
-    wire: Option<Wire>,
+    play: Option<Play>,
     /// How many regions (1 to 9), or which: iad,fra,nrt
     #[arg(long, value_name = "N|CODES", value_parser = regions)]
     regions: Option<Codes>,
@@ -41,9 +42,9 @@ pub(super) struct Dev {
     lifecycle_day: Option<Seconds>,
 }
 
-/// What is done to the wires of one that runs.
+/// What is done to the regions of one that runs.
 #[derive(Subcommand)]
-enum Wire {
+enum Play {
     /// Cut a region off from the others; clients still reach it
     Cut {
         region: RegionId,
@@ -52,6 +53,24 @@ enum Wire {
     },
     /// Join a region that was cut off
     Join {
+        region: RegionId,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Stop a region; its data is kept, and the others go on
+    Stop {
+        region: RegionId,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Start a region that was stopped or lost
+    Start {
+        region: RegionId,
+        #[command(flatten)]
+        endpoint: Endpoint,
+    },
+    /// Stop a region and lose its disk; started again, it gets what the others have
+    Lose {
         region: RegionId,
         #[command(flatten)]
         endpoint: Endpoint,
@@ -75,28 +94,72 @@ fn regions(text: &str) -> Result<Codes, String> {
     Ok(Codes(codes.map_err(|error| format!("{error}"))?))
 }
 
-/// Cuts or joins.
-fn change_wires(common: &Common, wire: Wire) -> Result<Exit, CliError> {
-    let (region, endpoint, cut) = match wire {
-        Wire::Cut { region, endpoint } => (region, endpoint, true),
-        Wire::Join { region, endpoint } => (region, endpoint, false),
+/// Between two looks at a region that stops or starts, and how many there are: a minute.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOKS_MAX: u32 = 300;
+
+/// Cuts, joins, stops or starts; a stop and a start are waited for.
+fn play(common: &Common, play: Play) -> Result<Exit, CliError> {
+    let wired = matches!(play, Play::Cut { .. } | Play::Join { .. });
+    let wires: Wires = match play {
+        Play::Cut { region, endpoint } => {
+            Client::signed(&endpoint)?.post("dev/cut", &CutRegion { region, cut: true })?
+        }
+        Play::Join { region, endpoint } => {
+            Client::signed(&endpoint)?.post("dev/cut", &CutRegion { region, cut: false })?
+        }
+        Play::Stop { region, endpoint } => {
+            turned(&Client::signed(&endpoint)?, region, Some(StopRegion { region, lose: false }))?
+        }
+        Play::Lose { region, endpoint } => {
+            turned(&Client::signed(&endpoint)?, region, Some(StopRegion { region, lose: true }))?
+        }
+        Play::Start { region, endpoint } => turned(&Client::signed(&endpoint)?, region, None)?,
     };
-    let wires: Wires = Client::signed(&endpoint)?.post("dev/cut", &CutRegion { region, cut })?;
     if common.json {
         output::json(&wires);
         return Ok(Exit::Ok);
     }
     let codes: Vec<String> = wires.cut.iter().map(ToString::to_string).collect();
-    match codes.is_empty() {
-        true => output::line("all regions reach each other"),
-        false => output::line(&format!("cut off: {}", codes.join(", "))),
+    if !codes.is_empty() {
+        output::line(&format!("cut off: {}", codes.join(", ")));
+    }
+    for DownRegion { region, since_ms, .. } in &wires.down {
+        output::line(&format!("stopped: {region}, since {}", output::time(Some(*since_ms))));
+    }
+    if codes.is_empty() && wires.down.is_empty() {
+        output::line(if wired { "all regions reach each other" } else { "all regions run" });
     }
     Ok(Exit::Ok)
 }
 
+/// Stops a region, or starts it where there is nothing to stop, and waits until that is so.
+fn turned(client: &Client, region: RegionId, stop: Option<StopRegion>) -> Result<Wires, CliError> {
+    let stops = stop.is_some();
+    let mut wires: Wires = match stop {
+        Some(stop) => client.post("dev/stop", &stop)?,
+        None => client.post("dev/start", &OneRegion { region })?,
+    };
+    let failed = |why: &str| CliError::new(Exit::Failure, "Region", format!("{region} {why}"));
+    for _ in 0..LOOKS_MAX {
+        let down = wires.down.iter().find(|down| down.region == region);
+        match down.map(|down| (down.state, down.why.as_deref())) {
+            Some((DownState::Stopped, Some(why))) => {
+                return Err(failed(&format!("is down: {why}")));
+            }
+            Some((DownState::Stopped, None)) if stops => return Ok(wires),
+            None if !stops => return Ok(wires),
+            None | Some(_) => {}
+        }
+        client.wait(LOOK_EVERY)?;
+        wires = client.get("dev", &[])?;
+    }
+    Err(failed(if stops { "is still stopping" } else { "is still starting" }))
+}
+
 pub(super) fn run(common: &Common, mut command: Dev) -> Result<Exit, CliError> {
-    if let Some(wire) = command.wire.take() {
-        return change_wires(common, wire);
+    if let Some(asked) = command.play.take() {
+        return play(common, asked);
     }
     let level = if common.json { "info" } else { "warn" };
     process::log(level, LogFormat::Text)?;

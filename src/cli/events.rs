@@ -9,10 +9,10 @@ use super::{Common, output};
 use crate::admin::model::Events;
 use crate::types::region::RegionId;
 
-/// Shows what happened of late, the newest last: regions that went and came, members, voters, disks,
-/// clocks, repairs, moves, refused writes.
+/// Shows what happened of late, the newest last: nodes that started and stopped, regions that went
+/// and came, members, voters, disks, clocks, repairs, moves, refused writes.
 ///
-/// Each region tells what it saw since its node started.
+/// Each region tells the last 500 things that it saw, also of before the last start of its node.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  godwit events\n  godwit events --region iad --json")]
 pub(super) struct EventsCommand {

@@ -63,12 +63,9 @@ const PER_KEY: Rule = Rule {
 /// Sign-ins of one address, whatever the key: people behind one proxy share it.
 const PER_ADDRESS: Rule = Rule { free: 50, ..PER_KEY };
 
-/// Who hears of sign-ins, and of which region they are told.
-#[derive(Clone)]
-pub struct Told {
-    pub audit: Audit,
-    pub region: RegionId,
-}
+/// Who hears of sign-ins, and of which region they are told; asked each time, because the console of
+/// `godwit dev` stays while regions stop and start.
+pub type Told = Arc<dyn Fn() -> Option<(Audit, RegionId)> + Send + Sync>;
 
 /// The console of one node, or of one `godwit dev`. Cheap to clone.
 #[derive(Clone)]
@@ -227,9 +224,10 @@ impl Console {
     /// Tells the audit log. A key that did not prove itself is not named: people type their secret
     /// into the wrong field.
     fn tell(&self, op: &str, key: Option<&AccessKeyId>, client: SocketAddr, status: StatusCode) {
-        self.0.told.audit.tell(&Entry {
+        let Some((audit, region)) = (self.0.told)() else { return };
+        audit.tell(&Entry {
             at_ms: self.0.env.now_ms(),
-            region: self.0.told.region,
+            region,
             door: audit::Door::Console,
             id: "",
             op,

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::config::Regions;
@@ -16,7 +16,6 @@ use crate::env::BoxFuture;
 use crate::s3::Outgoing;
 use crate::types::region::{Coordinates, RegionId};
 
-use super::Node;
 use super::http::Handler;
 
 /// Says where a client is.
@@ -27,19 +26,8 @@ pub(crate) struct Site {
     pub(crate) region: RegionId,
     pub(crate) coordinates: Coordinates,
     pub(crate) ready: Box<dyn Fn() -> bool + Send + Sync>,
-    pub(crate) handler: Handler,
-}
-
-impl Site {
-    pub(crate) fn of(node: &Node, coordinates: Coordinates) -> Self {
-        let ready = node.readiness();
-        Self {
-            region: node.region(),
-            coordinates,
-            ready: Box::new(move || ready.reason().is_none()),
-            handler: node.handler(),
-        }
-    }
+    /// `None` while it does not run.
+    pub(crate) handler: Box<dyn Fn() -> Option<Handler> + Send + Sync>,
 }
 
 /// The sites, and the places that clients may say they are at.
@@ -68,7 +56,10 @@ impl Anycast {
     ) -> BoxFuture<'static, Response<Outgoing>> {
         let stated = request.headers().get(CLIENT_REGION).and_then(|value| value.to_str().ok());
         let from = stated.and_then(|code| self.place(code)).unwrap_or(self.sites[0].coordinates);
-        (self.nearest(from).handler)(request, client)
+        match (self.nearest(from).handler)() {
+            Some(handler) => handler(request, client),
+            None => Box::pin(std::future::ready(nobody())),
+        }
     }
 
     /// Where a code is: one of the sites, or a place without a node.
@@ -92,6 +83,13 @@ impl Anycast {
     }
 }
 
+/// The region went between two looks.
+fn nobody() -> Response<Outgoing> {
+    let mut response = Response::new(Outgoing::empty());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,7 +104,7 @@ mod tests {
             region,
             coordinates,
             ready: Box::new(move || alive.load(Ordering::Relaxed)),
-            handler: Arc::new(|_, _| unreachable!("no request is made")),
+            handler: Box::new(|| None),
         }
     }
 

@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tracing::warn;
 
-use crate::admin::dev::Wiring;
+use crate::admin::dev::Playing;
 use crate::cluster::ClusterOptions;
 use crate::config::{self, Regions};
 use crate::console::Console;
-use crate::engine;
+use crate::engine::{self, Engine};
 use crate::env::Env;
 use crate::limits;
 use crate::logic::keyring::Keyring;
@@ -29,10 +29,11 @@ use crate::s3;
 use crate::store;
 use crate::types::region::{RegionId, RegionInfo};
 
-use super::anycast::{Anycast, Site};
+use super::anycast::Anycast;
 use super::audit::{AuditOptions, AuditTo};
 use super::certs::CertOptions;
 use super::door::Door;
+use super::fleet::{Fleet, Make};
 use super::identity::{self, Charter, FirstKey};
 use super::otlp::TraceOptions;
 use super::shutdown::Stopper;
@@ -105,7 +106,7 @@ pub struct AnnouncedRegion {
 /// A running cluster.
 pub struct Dev {
     env: Env,
-    nodes: Vec<Node>,
+    fleet: Arc<Fleet>,
     front: Stopper,
     announcement: Announcement,
 }
@@ -134,41 +135,38 @@ impl Dev {
         let meshes = plan.regions.iter().enumerate().map(|(index, code)| (*code, plan.mesh(index)));
         let meshes: Vec<(RegionId, SocketAddr)> = meshes.collect();
         let wires = options.wan.then(|| Arc::new(Wires::new(&meshes, charter.members())));
+        let parts = Arc::new(Parts { env, options, plan, charter, keyring, wires });
+        let fleet = parts.fleet();
         let starts = listeners.into_iter().enumerate().map(|(index, listeners)| {
-            let made = (&plan, &charter, &keyring);
-            let node = node(&env, &options, made, wires.clone(), index);
-            let env = env.clone();
-            async move { Node::start(env, node?, listeners).await }
+            let (parts, fleet) = (parts.clone(), fleet.clone());
+            async move { Box::pin(parts.start(index, listeners, fleet)).await }
         });
-        let nodes = futures_util::future::try_join_all(starts).await?;
-        let dev = Self::front(env, &plan, &charter, nodes, Doors { global, console })?;
-        dev.settle(&charter).await?;
+        for node in futures_util::future::try_join_all(starts).await? {
+            fleet.put(node);
+        }
+        let dev = Self::front(&parts, fleet, Doors { global, console })?;
+        dev.settle(&parts.charter).await?;
         Ok(dev)
     }
 
-    fn front(
-        env: Env,
-        plan: &Plan,
-        charter: &Charter,
-        nodes: Vec<Node>,
-        doors: Doors,
-    ) -> Result<Self, NodeError> {
+    fn front(parts: &Parts, fleet: Arc<Fleet>, doors: Doors) -> Result<Self, NodeError> {
+        let Parts { env, plan, charter, .. } = parts;
+        let env = env.clone();
         let front = Stopper::new();
-        let sites = nodes.iter().filter_map(|node| {
-            let info = charter.members().get(node.region())?;
-            Some(Site::of(node, info.coordinates))
+        let sites = plan.regions.iter().filter_map(|region| {
+            let info = charter.members().get(*region)?;
+            Some(fleet.site(*region, info.coordinates))
         });
         let handler = Anycast::new(sites.collect(), Regions::built_in()).handler();
         let console = doors.console.local_addr();
         let console = console.map_err(|source| file("the console".as_ref(), source))?;
         let announcement = announcement(plan, charter, console);
         let (endpoint, stop) = (announcement.endpoint.clone(), front.stop());
-        let told = nodes.first().map(Node::told).expect("there is a region at least");
-        let console = Console::new(env.clone(), handler.clone(), endpoint, told);
+        let console = Console::new(env.clone(), handler.clone(), endpoint, fleet.told());
         super::start_console(&env, doors.console, console, &Door::default(), stop);
         let global = http::serve(env.clone(), doors.global, handler, front.stop());
         env.spawn("global endpoint", global);
-        Ok(Self { announcement, env, nodes, front })
+        Ok(Self { announcement, env, fleet, front })
     }
 
     /// Waits until the regions see each other, and hands in the key.
@@ -176,14 +174,14 @@ impl Dev {
         let FirstKey { access_key, record } = charter.first_key();
         let deadline = self.env.monotonic() + SETTLE_MAX;
         loop {
-            let engine = self.nodes[0].engine();
-            let away = |node: &Node| {
-                let regions = node.engine().regions();
+            let engines = self.fleet.engines();
+            let away = |engine: &Engine| {
+                let regions = engine.regions();
                 regions.iter().any(|r| r.peer.is_some_and(|peer| !peer.connected))
             };
-            let connected = !self.nodes.iter().any(away);
+            let connected = !engines.iter().any(away);
             let why = if connected {
-                match engine.adopt_access_key(access_key, record.clone()).await {
+                match engines[0].adopt_access_key(access_key, record.clone()).await {
                     Ok(()) => return Ok(()),
                     Err(error) => error.to_string(),
                 }
@@ -207,7 +205,94 @@ impl Dev {
         if self.front.finish(&self.env, STOP_GRACE).await.is_err() {
             warn!("requests at the global endpoint were cut off");
         }
-        futures_util::future::join_all(self.nodes.into_iter().map(Node::stop)).await;
+        self.fleet.stop().await;
+    }
+}
+
+/// What nodes of its regions are made of, again after a stop.
+struct Parts {
+    env: Env,
+    options: DevOptions,
+    plan: Plan,
+    charter: Charter,
+    keyring: Keyring,
+    wires: Option<Arc<Wires>>,
+}
+
+impl Parts {
+    /// The regions, none of which runs yet.
+    fn fleet(self: &Arc<Self>) -> Arc<Fleet> {
+        let dir = |region: &RegionId| (*region, self.dir(*region));
+        let regions = self.plan.regions.iter().map(dir).collect();
+        let parts = self.clone();
+        let make: Make = Box::new(move |region, playing| {
+            let parts = parts.clone();
+            Box::pin(async move {
+                let index = parts.plan.regions.iter().position(|code| *code == region);
+                let index = index.expect("a fleet asks for its own regions");
+                let (s3, ops) = (parts.plan.s3(index), parts.plan.ops(index));
+                let listeners = Listeners::bind(s3, ops).await?;
+                Box::pin(parts.start(index, listeners, playing)).await
+            })
+        });
+        Fleet::new(self.env.clone(), self.wires.clone(), regions, make)
+    }
+
+    fn dir(&self, region: RegionId) -> PathBuf {
+        self.options.dir.join(region.to_string())
+    }
+
+    async fn start(
+        &self,
+        index: usize,
+        listeners: Listeners,
+        playing: Arc<dyn Playing>,
+    ) -> Result<Node, NodeError> {
+        let options = self.node(index, playing)?;
+        Node::start(self.env.clone(), options, listeners).await
+    }
+
+    /// One region's node.
+    fn node(&self, index: usize, playing: Arc<dyn Playing>) -> Result<NodeOptions, NodeError> {
+        let Self { env, options, plan, charter, keyring, wires } = self;
+        let region = plan.regions[index];
+        let dir = self.dir(region);
+        env.disk.create_dir_all(&dir).map_err(|source| file(&dir, source))?;
+        let identity = identity::of_charter(env, &dir, region, charter)?;
+        let others = (0..plan.regions.len()).filter(|other| *other != index);
+        let addresses = others.map(|other| (plan.regions[other], plan.mesh(other).to_string()));
+        let mesh = MeshOptions {
+            certificate: identity.certificate.clone(),
+            bind: plan.mesh(index),
+            addresses: addresses.collect(),
+            members: plan.regions.clone(),
+            mtu: None,
+            joins: false,
+            link: wires.as_ref().and_then(|wires| wires.link(region)),
+        };
+        let config::Notify { webhooks, ca } = &options.notify;
+        let webhooks = Webhooks::new(env, webhooks, ca.as_deref());
+        let mut s3 = s3::Options::new(region);
+        s3.slow = options.slow;
+        s3.auth.regions = plan.regions.iter().map(ToString::to_string).collect();
+        Ok(NodeOptions {
+            charter: Some(charter.clone()),
+            certs: CertOptions { home: dir.clone(), life: limits::CERTIFICATE_LIFE },
+            store: store::Options::new(dir.join("store"), region),
+            mesh,
+            identity,
+            cluster: placement(),
+            engine: engine_options(options.lifecycle_day),
+            keyring: keyring.clone(),
+            webhooks: webhooks.map_err(NodeError::Webhooks)?,
+            s3,
+            audit: audit(&options.audit, region),
+            trace: TraceOptions::of(&options.trace),
+            endpoint: Some(format!("http://{}", plan.global())),
+            playground: Some(playing),
+            door: Door::default(),
+            stop_grace: STOP_GRACE,
+        })
     }
 }
 
@@ -300,54 +385,6 @@ fn fresh(env: &Env, options: &DevOptions) -> Result<(Plan, Charter), NodeError> 
         .collect();
     let charter = Charter::new(env, infos?)?;
     Ok((Plan { port: options.port.unwrap_or(PORT_DEFAULT), regions }, charter))
-}
-
-/// One region's node.
-fn node(
-    env: &Env,
-    options: &DevOptions,
-    (plan, charter, keyring): (&Plan, &Charter, &Keyring),
-    wires: Option<Arc<Wires>>,
-    index: usize,
-) -> Result<NodeOptions, NodeError> {
-    let region = plan.regions[index];
-    let dir = options.dir.join(region.to_string());
-    env.disk.create_dir_all(&dir).map_err(|source| file(&dir, source))?;
-    let identity = identity::of_charter(env, &dir, region, charter)?;
-    let others = (0..plan.regions.len()).filter(|other| *other != index);
-    let addresses = others.map(|other| (plan.regions[other], plan.mesh(other).to_string()));
-    let mesh = MeshOptions {
-        certificate: identity.certificate.clone(),
-        bind: plan.mesh(index),
-        addresses: addresses.collect(),
-        members: plan.regions.clone(),
-        mtu: None,
-        joins: false,
-        link: wires.as_ref().and_then(|wires| wires.link(region)),
-    };
-    let config::Notify { webhooks, ca } = &options.notify;
-    let webhooks = Webhooks::new(env, webhooks, ca.as_deref());
-    let mut s3 = s3::Options::new(region);
-    s3.slow = options.slow;
-    s3.auth.regions = plan.regions.iter().map(ToString::to_string).collect();
-    Ok(NodeOptions {
-        charter: Some(charter.clone()),
-        certs: CertOptions { home: dir.clone(), life: limits::CERTIFICATE_LIFE },
-        store: store::Options::new(dir.join("store"), region),
-        mesh,
-        identity,
-        cluster: placement(),
-        engine: engine_options(options.lifecycle_day),
-        keyring: keyring.clone(),
-        webhooks: webhooks.map_err(NodeError::Webhooks)?,
-        s3,
-        audit: audit(&options.audit, region),
-        trace: TraceOptions::of(&options.trace),
-        endpoint: Some(format!("http://{}", plan.global())),
-        wires: wires.map(|wires| -> Arc<dyn Wiring> { wires }),
-        door: Door::default(),
-        stop_grace: STOP_GRACE,
-    })
 }
 
 /// Every region has a file of its own.

@@ -12,8 +12,10 @@ pub mod dev;
 mod door;
 pub mod env;
 mod error;
+mod events;
 mod figures;
 mod files;
+mod fleet;
 mod front_tls;
 mod http;
 pub mod identity;
@@ -39,7 +41,7 @@ use ::http::HeaderValue;
 use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 
-use crate::admin::dev::EmulatedWires;
+use crate::admin::dev::Playground;
 use crate::admin::regions::MakeToken;
 use crate::admin::{Admin, AdminOptions};
 use crate::cluster::{self, Cluster, ClusterOptions, Members};
@@ -90,8 +92,8 @@ pub struct NodeOptions {
     pub trace: TraceOptions,
     /// What clients are told to use; without it, the address of the S3 listener.
     pub endpoint: Option<String>,
-    /// Between the regions of `godwit dev`.
-    pub wires: EmulatedWires,
+    /// The regions of `godwit dev`.
+    pub playground: Playground,
     /// What stands before the HTTP of the S3 port and the console.
     pub door: Door,
     pub stop_grace: Duration,
@@ -170,6 +172,7 @@ impl Node {
         let known = Arc::new(OnceLock::new());
         let ops = ops::handler(metrics.clone(), readiness.clone(), known.clone());
         env.spawn("ops", http::serve(env.clone(), listeners.ops, ops, jobs.stop()));
+        let dir = options.store.dir.clone();
         let (store, report) = Store::open(env.clone(), options.store).await?;
         info!(%region, ?report, "store open");
         let members = options.identity.members.clone();
@@ -177,6 +180,7 @@ impl Node {
         let drivers = ClusterOptions { tracer: tracer.clone(), ..options.cluster };
         let (mesh, cluster) = join(&store, options.mesh, members, drivers, &metrics).await?;
         let _ = known.set(cluster.clone());
+        events::start(&env, &dir, &cluster, jobs.stop()).await;
         let engine = Engine::new(cluster.clone(), options.engine).with_keyring(options.keyring);
         let engine = engine.with_courier(Arc::new(options.webhooks));
 
@@ -195,7 +199,7 @@ impl Node {
             feed: feed.clone(),
             audit: audit.clone(),
             tokens: options.charter.map(|charter| tokens(&env, charter)),
-            wires: options.wires,
+            playground: options.playground,
             certificates: certs.clone(),
         };
         let s3 = s3::Options { audit: audit.clone(), tracer, ..options.s3 };
@@ -203,7 +207,7 @@ impl Node {
         metrics.add(s3.metrics());
         Figures::show(&metrics, &cluster, &readiness);
         let handler = handler_of(s3.clone());
-        let told = Told { audit: audit.clone(), region };
+        let told = telling(&audit, region);
         let console = Console::new(env.clone(), handler.clone(), endpoint, told);
         let at = (listeners.s3, listeners.console);
         start_fronts(&env, at, (handler.clone(), console), &options.door, &fronts);
@@ -238,8 +242,8 @@ impl Node {
     }
 
     /// What the console in front of it tells of sign-ins.
-    pub(crate) fn told(&self) -> Told {
-        Told { audit: self.audit.clone(), region: self.region }
+    pub(crate) fn told(&self) -> (Audit, RegionId) {
+        (self.audit.clone(), self.region)
     }
 
     /// What its S3 listener does with a request.
@@ -256,6 +260,7 @@ impl Node {
     pub async fn stop(self) {
         let region = self.region;
         self.readiness.set_not_ready("stopping");
+        events::stops(&self.cluster);
         self.feed.close();
         if self.fronts.finish(&self.env, self.stop_grace).await.is_err() {
             warn!(%region, "requests were cut off after the grace time");
@@ -379,6 +384,12 @@ fn start_fronts(
         start_console(env, listener, console, &door.without_proxies(), fronts.stop());
     }
     env.spawn("s3", http::serve_behind(env.clone(), s3, handler, door, fronts.stop()));
+}
+
+/// Sign-ins at the console of this node are told here.
+fn telling(audit: &Audit, region: RegionId) -> Told {
+    let audit = audit.clone();
+    Arc::new(move || Some((audit.clone(), region)))
 }
 
 /// Serves the web console.

@@ -84,7 +84,7 @@ impl NodeOptions {
             audit: AuditOptions::of(&config.audit),
             trace: TraceOptions::of(&config.trace),
             endpoint: config.s3.endpoint.clone().or_else(|| region.endpoints.s3.clone()),
-            wires: None,
+            playground: None,
             door: Door::of(env, config)?,
             stop_grace: config.s3.stop_grace.0,
         })

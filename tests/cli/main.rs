@@ -20,6 +20,7 @@ mod observe;
 mod offline;
 mod panels;
 mod place;
+mod play;
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "../dev/s3.rs"]
 mod s3;

@@ -22,7 +22,7 @@ pub struct Event {
     /// Who saw it.
     #[schemars(with = "String")]
     pub region: RegionId,
-    /// `region`, `member`, `voters`, `disk`, `clock`, `repair`, `move` or `writes`.
+    /// `node`, `region`, `member`, `voters`, `disk`, `clock`, `repair`, `move` or `writes`.
     pub kind: String,
     /// Something went wrong with it.
     pub bad: bool,

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { place, reason, s3 } from '../api';
-import { refresh, type Region, status } from '../cluster';
+import { lookAtWires, refresh, type Region, status } from '../cluster';
 import { bytes, count, millis } from '../format';
 import { list } from '../objects';
 import { go, href, route } from '../router';
@@ -8,6 +8,7 @@ import { looks, lookAround } from '../traffic';
 import { Button, Empty, Field, Icon, Problem, useEvery, useLoad } from '../ui';
 import { RegionMap } from '../worldmap';
 import { buckets } from './buckets';
+import { Down, Play } from './play';
 import { Sides, type Spread, spread, where } from './whereabouts';
 
 const STATES = { here: 'answers you', connected: 'connected', away: 'away' } as const;
@@ -17,8 +18,9 @@ export function WorldPage() {
   const { bucket, rest: key, query } = route.value;
   const regions = status.value?.regions ?? [];
   const chosen = query.get('region') ?? '';
-  useEvery(3, () => { void refresh(); void lookAround(); });
+  useEvery(3, () => { void refresh(); void lookAround(); void lookAtWires(); });
   useEffect(() => void lookAround(), [regions.length]);
+  useEffect(() => void lookAtWires(), []);
   const prefix = key.endsWith('/');
   const found = useLoad(async () => (bucket && key && !prefix ? where(bucket, key) : undefined), [bucket, key, place.value]);
   useEvery(1, found.again, [bucket, key]);
@@ -98,7 +100,7 @@ function Regions({ regions, chosen, onChoose }: { regions: readonly Region[]; ch
           return (
             <tr key={region.code} class={region.code === chosen ? 'chosen' : ''}>
               <th scope="row"><button type="button" class="name" onClick={() => onChoose(region.code)}><Icon name="pin" /><span>{region.code} · {region.city}</span></button></th>
-              <td data-label="State"><span class={`dot ${region.state}`} aria-hidden="true" />{STATES[region.state]}</td>
+              <td data-label="State"><span class={`dot ${region.state}`} aria-hidden="true" />{STATES[region.state]} <Down code={region.code} /></td>
               <td data-label="Round trip" class="num">{region.state === 'here' ? '–' : millis(region.rtt_ms)}</td>
               <td data-label="Behind by" class="num">{count(region.behind)}</td>
               <td data-label="To be sent" class="num">{count(region.queued)}</td>
@@ -132,7 +134,9 @@ function RegionCard({ region, onClose }: { region: Region; onClose: () => void }
         {look && <Tile label="Primaries moved here" value={count(look.counters['godwit_cluster_primaries_moved_total'] ?? 0)} />}
         {look && <Tile label="Chunks fetched from others" value={count(look.counters['godwit_cluster_fetched_chunks_total'] ?? 0)} />}
       </div>
-      {look ? (
+      <Down code={region.code} />
+      <div class="actions"><Play code={region.code} /></div>
+      {look && region.state !== 'away' ? (
         <p class="sub">
           As {region.code} sees the others: {look.status.regions.filter((one) => one.code !== region.code).map((one) => `${one.code} ${one.state === 'away' ? 'away' : millis(one.rtt_ms)}${one.behind ? `, behind by ${one.behind}` : ''}`).join(' · ') || 'it is alone'}
         </p>

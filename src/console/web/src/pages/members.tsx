@@ -1,8 +1,10 @@
 // Who belongs to the cluster: regions that come, are drained and go.
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { admin, reason } from '../api';
+import { lookAtWires } from '../cluster';
 import { ago, count } from '../format';
 import { Ask, attempt, Button, Copyable, Dialog, Field, Problem, Switch, useEvery, useLoad } from '../ui';
+import { Down, Play } from './play';
 
 interface Member {
   code: string;
@@ -33,20 +35,10 @@ const STATES = { joining: 'joins: fetches what there is', active: 'active', drai
 
 const post = (path: string, body: unknown) => admin(`regions/${path}`, { method: 'POST', body: JSON.stringify(body) });
 
-interface Wires {
-  emulated: boolean;
-  cut: string[];
-}
-
 export function Members() {
-  const wires = useLoad(() => admin<Wires>('dev').catch(() => null), []);
-  const cut = async (code: string, off: boolean) => {
-    const work = admin('dev/cut', { method: 'POST', body: JSON.stringify({ region: code, cut: off }) });
-    await attempt(work, off ? `${code} is cut off.` : `${code} is joined again.`);
-    wires.again();
-  };
   const load = useLoad(() => admin<Regions>('regions'), []);
-  useEvery(3, load.again);
+  useEvery(3, () => { load.again(); void lookAtWires(); });
+  useEffect(() => void lookAtWires(), []);
   const [adding, setAdding] = useState(false);
   const [doomed, setDoomed] = useState<Member | null>(null);
   const found = load.value;
@@ -79,12 +71,12 @@ export function Members() {
               {found.regions.map((member) => (
                 <tr key={member.code}>
                   <th scope="row">{member.code} <small>{member.city}</small></th>
-                  <td data-label="State"><span class={`chip ${member.connected ? (member.state === 'active' ? 'good' : '') : 'bad'}`}>{member.connected ? member.state : 'away'}</span> <small>{STATES[member.state]}</small></td>
+                  <td data-label="State"><span class={`chip ${member.connected ? (member.state === 'active' ? 'good' : '') : 'bad'}`}>{member.connected ? member.state : 'away'}</span> <small>{STATES[member.state]}</small> <Down code={member.code} /></td>
                   <td data-label="Votes">{member.voter ? 'yes' : 'no'}</td>
                   <td data-label="Still has">{member.state === 'draining' ? <Remains code={member.code} /> : '–'}</td>
                   <td class="tools">
                     {member.state !== 'joining' && <Button look="quiet" onClick={() => turn(member)}>{member.state === 'draining' ? `Undrain ${member.code}` : `Drain ${member.code}`}</Button>}
-                    {wires.value?.emulated && <Button look="quiet" onClick={() => cut(member.code, !wires.value!.cut.includes(member.code))}>{wires.value.cut.includes(member.code) ? `Join ${member.code} again` : `Cut ${member.code} off`}</Button>}
+                    <Play code={member.code} />
                     <Button look="quiet" icon="trash" aria-label={`Remove ${member.code}`} onClick={() => setDoomed(member)} />
                   </td>
                 </tr>

@@ -222,7 +222,7 @@ function Events() {
   return (
     <section>
       <h2>Events</h2>
-      <p class="sub">What happened of late, as each region saw it since its node started.{load.value && load.value.silent.length > 0 && ` Not asked: ${load.value.silent.join(', ')}.`}</p>
+      <p class="sub">What happened of late, as each region saw it.{load.value && load.value.silent.length > 0 && ` Not asked: ${load.value.silent.join(', ')}.`}</p>
       <Problem text={load.error} />
       {load.value && events.length === 0 && <p class="sub">Nothing yet.</p>}
       {events.length > 0 && (
