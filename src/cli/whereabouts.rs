@@ -68,6 +68,11 @@ fn print(found: &model::Where) {
     output::line(&format!("primary   {primary}"));
     output::line(&format!("holders   {}", codes(&found.holders)));
     output::line(&format!("cached    {}", codes(&found.cached)));
+    if !found.leases.is_empty() {
+        let held = found.leases.iter();
+        let held: Vec<String> = held.map(|l| format!("{} {} ms", l.region, l.left_ms)).collect();
+        output::line(&format!("leases    {}", held.join(", ")));
+    }
     let heat: Vec<String> = found.heat.iter().map(|(r, h)| format!("{r} {h:.1}")).collect();
     let heat = if heat.is_empty() { "-".to_owned() } else { heat.join(", ") };
     output::line(&format!("heat      {heat}"));

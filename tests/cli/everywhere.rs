@@ -122,7 +122,8 @@ fn a_region_of_dev_is_cut_off_and_joined_again_and_nothing_answered_is_lost() {
     };
     assert_eq!(put("nrt", "before"), 200);
     let cut = world.json(&["dev", "cut", "nrt"]);
-    assert_eq!(cut, json!({"emulated": true, "cut": ["nrt"]}));
+    let all = json!({"dev": true, "emulated": true, "cut": ["nrt"], "down": []});
+    assert_eq!(cut, all);
     eventually("it is away", || {
         let status = world.json(&["status"]);
         let nrt = status["regions"].as_array().unwrap().iter().find(|one| one["code"] == "nrt");

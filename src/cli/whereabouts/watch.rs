@@ -160,6 +160,7 @@ mod tests {
             heat: BTreeMap::from(heat.map(|(region, heat)| (code(&region), heat))),
             moves: Vec::new(),
             note: Some("nrt reads most, and has not for long enough".to_owned()),
+            leases: Vec::new(),
         }
     }
 

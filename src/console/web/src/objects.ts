@@ -86,10 +86,10 @@ export async function remove(bucket: string, items: readonly Item[], progress: (
 export async function empty(bucket: string, progress: (count: number) => void): Promise<void> {
   let count = 0;
   for (;;) {
-    const page = await versions(bucket, '', '');
-    if (!page.length) break;
-    await removeSome(bucket, page.map(({ key, id }) => ({ Key: key, VersionId: id })));
-    count += page.length;
+    const { items } = await versions(bucket, '', '');
+    if (!items.length) break;
+    await removeSome(bucket, items.map(({ key, id }) => ({ Key: key, VersionId: id })));
+    count += items.length;
     progress(count);
   }
   const uploads = xml.parse(await (await s3('GET', bucket, { query: { uploads: '' } })).text());
@@ -108,9 +108,17 @@ export interface Version {
   modified: string;
 }
 
-/** The first thousand versions below a prefix, or of one key alone. */
-export async function versions(bucket: string, prefix: string, only: string): Promise<Version[]> {
-  const query = { versions: '', prefix: only || prefix, 'max-keys': '1000' };
+/** Where a page of versions begins: after this version of this key. */
+export interface Mark {
+  key: string;
+  id: string;
+}
+
+/** Up to a thousand versions below a prefix, or of one key alone, and where the next ones begin. */
+export async function versions(bucket: string, prefix: string, only: string, after?: Mark): Promise<{ items: Version[]; next?: Mark }> {
+  const query: Record<string, string> = { versions: '', prefix: only || prefix, 'max-keys': '1000' };
+  if (after) query['key-marker'] = after.key;
+  if (after?.id) query['version-id-marker'] = after.id;
   const root = xml.parse(await (await s3('GET', bucket, { query })).text());
   const found = [...root.children].filter((one) => ['Version', 'DeleteMarker'].includes(one.localName));
   const all = found.map((one) => ({
@@ -121,7 +129,25 @@ export async function versions(bucket: string, prefix: string, only: string): Pr
     size: Number(xml.text(one, 'Size') || 0),
     modified: xml.text(one, 'LastModified'),
   }));
-  return only ? all.filter((one) => one.key === only) : all;
+  const items = only ? all.filter((one) => one.key === only) : all;
+  const next = { key: xml.text(root, 'NextKeyMarker'), id: xml.text(root, 'NextVersionIdMarker') };
+  // After the last version of a key come those of others.
+  const more = xml.text(root, 'IsTruncated') === 'true' && (!only || next.key === only);
+  return more ? { items, next } : { items };
+}
+
+/** Pages of versions that are looked through for something to show, at a time. */
+const LOOK_THROUGH_MAX = 10;
+
+/** Keys whose newest version is a deletion. */
+export async function deletions(bucket: string, prefix: string, after?: Mark): Promise<{ items: Version[]; next?: Mark }> {
+  let page: { items: Version[]; next?: Mark } = { items: [], ...(after ? { next: after } : {}) };
+  for (let looked = 0; looked < LOOK_THROUGH_MAX && !page.items.length; looked += 1) {
+    const { items, next } = await versions(bucket, prefix, '', page.next);
+    page = { items: items.filter((one) => one.marker && one.latest), ...(next ? { next } : {}) };
+    if (!next) break;
+  }
+  return page;
 }
 
 function source(bucket: string, key: string, version = ''): string {

@@ -266,6 +266,59 @@ export function useLoad<T>(load: () => Promise<T>, on: readonly unknown[]): { va
   return { value: state.value, error: state.error, again: () => setRound((at) => at + 1) };
 }
 
+export interface Paged<T, M> {
+  items: T[];
+  next?: M;
+}
+
+/** Pages that are loaded one after the other as somebody asks for more; again: as many as there were. */
+export function usePages<T, M>(load: (after?: M) => Promise<Paged<T, M>>, on: readonly unknown[]) {
+  const [state, setState] = useState<{ found?: Paged<T, M>; pages: number; error: string }>({ pages: 1, error: '' });
+  const [round, setRound] = useState(0);
+  const turn = useRef(0);
+  const take = async (found: Paged<T, M>, pages: number, before: number) => {
+    const own = turn.current;
+    try {
+      for (let taken = 0; taken < pages && (taken === 0 || found.next); taken += 1) {
+        const { items, next } = await load(found.next);
+        found = { items: [...found.items, ...items], ...(next ? { next } : {}) };
+      }
+      if (own === turn.current) setState({ found, pages: before + pages, error: '' });
+    } catch (error) {
+      if (own === turn.current) setState((old) => ({ ...old, error: reason(error) }));
+    }
+  };
+  useEffect(() => {
+    turn.current += 1;
+    void take({ items: [] }, Math.max(1, state.pages), 0);
+    return () => { turn.current += 1; };
+  }, [...on, round]);
+  return {
+    items: state.found?.items,
+    more: state.found?.next !== undefined,
+    error: state.error,
+    further: () => take(state.found ?? { items: [] }, 1, state.pages),
+    again: () => setRound((at) => at + 1),
+  };
+}
+
+/** Says how many are shown, and loads more of them. */
+export function More({ shown, what, more, further }: { shown: number; what: string; more: boolean; further: () => Promise<void> }) {
+  const [busy, setBusy] = useState(false);
+  if (!more) return null;
+  const load = async () => {
+    setBusy(true);
+    await further();
+    setBusy(false);
+  };
+  return (
+    <div class="actions more">
+      <span class="sub" role="status">{shown.toLocaleString('en-GB')} {what} so far</span>
+      <Button busy={busy} onClick={load}>Show more</Button>
+    </div>
+  );
+}
+
 /** Does something again and again while the page is looked at. */
 export function useEvery(seconds: number, work: () => void, on: readonly unknown[] = []): void {
   useEffect(() => {

@@ -2,8 +2,8 @@ import { useEffect, useState } from 'preact/hooks';
 import { document as fetched, path, put, reason, Refused, s3, session } from '../api';
 import { status } from '../cluster';
 import { ago, bytes, moment } from '../format';
-import { copy, tags as putTags, type Version, versions } from '../objects';
-import { Button, Copyable, Dialog, Field, Icon, Problem, Tabs, attempt, useLoad } from '../ui';
+import { copy, type Mark, tags as putTags, type Version, versions } from '../objects';
+import { Button, Copyable, Dialog, Field, Icon, More, Problem, Tabs, attempt, useLoad, usePages } from '../ui';
 import { href } from '../router';
 import * as xml from '../xml';
 import { Grants } from './grants';
@@ -159,7 +159,7 @@ function Share({ bucket, objectKey: key }: Of) {
 }
 
 function Versions({ bucket, objectKey: key, onChange }: Of & { onChange: () => void }) {
-  const list = useLoad(() => versions(bucket, '', key), [bucket, key]);
+  const list = usePages<Version, Mark>((after) => versions(bucket, '', key, after), [bucket, key]);
   const act = async (work: Promise<unknown>, done: string) => {
     if (await attempt(work, done)) {
       list.again();
@@ -172,8 +172,9 @@ function Versions({ bucket, objectKey: key, onChange }: Of & { onChange: () => v
       : copy({ bucket, key, version: version.id, size: version.size }, bucket, key);
   if (list.error) return <Problem text={list.error} />;
   return (
+    <>
     <ul class="plain">
-      {list.value?.map((version) => (
+      {list.items?.map((version) => (
         <li key={version.id} class="version">
           <span>
             <strong>{version.marker ? 'Deleted' : bytes(version.size)}</strong>{' '}
@@ -191,6 +192,8 @@ function Versions({ bucket, objectKey: key, onChange }: Of & { onChange: () => v
         </li>
       ))}
     </ul>
+    <More shown={list.items?.length ?? 0} what="versions" more={list.more} further={list.further} />
+    </>
   );
 }
 

@@ -2,10 +2,10 @@ import { signal } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { admin, path, place, reason, s3 } from '../api';
 import { ago, bytes, moment, plural } from '../format';
-import { copy, every, type Item, list, remove, rename, versions } from '../objects';
+import { copy, deletions, every, type Item, list, type Mark, remove, rename, type Version } from '../objects';
 import { go, href, route } from '../router';
 import { add, dropped, finished, picked } from '../upload';
-import { Ask, attempt, Button, Dialog, Empty, Field, Icon, Problem, tell, useLoad } from '../ui';
+import { Ask, attempt, Button, Dialog, Empty, Field, Icon, More, type Paged, Problem, tell, usePages } from '../ui';
 import { buckets } from './buckets';
 import { Details } from './details';
 import { Settings } from './settings';
@@ -277,21 +277,26 @@ interface Kept {
 }
 
 /** What a bucket without versions keeps of its deleted objects, where it has soft deletion. */
-async function kept(bucket: string, prefix: string): Promise<Kept[]> {
-  const query = new URLSearchParams({ bucket, prefix, why: 'replaced' }).toString().replaceAll('+', '%20');
-  const page = await admin<{ kept: Kept[] }>(`kept?${query}`);
-  const newest = new Map<string, Kept>();
-  for (const one of page.kept) {
-    const gone = one.version.size !== null && (one.current === null || one.current.size === null);
-    const known = newest.get(one.key);
-    if (gone && (!known || known.version.made_ms < one.version.made_ms)) newest.set(one.key, one);
+async function kept(bucket: string, prefix: string, after?: string): Promise<Paged<Kept, string>> {
+  const asked = new URLSearchParams({ bucket, prefix, why: 'replaced', ...(after ? { after } : {}) });
+  const page = await admin<{ kept: Kept[]; next: string | null }>(`kept?${asked.toString().replaceAll('+', '%20')}`);
+  const items = page.kept.filter((one) => one.version.size !== null && (one.current === null || one.current.size === null));
+  return { items, ...(page.next ? { next: page.next } : {}) };
+}
+
+/** The newest version of each key. */
+function newest(all: readonly Kept[]): Kept[] {
+  const found = new Map<string, Kept>();
+  for (const one of all) {
+    const known = found.get(one.key);
+    if (!known || known.version.made_ms < one.version.made_ms) found.set(one.key, one);
   }
-  return [...newest.values()];
+  return [...found.values()];
 }
 
 function Deleted({ bucket, prefix, onDone, onClose }: { bucket: string; prefix: string; onDone: () => void; onClose: () => void }) {
-  const load = useLoad(async () => (await versions(bucket, prefix, '')).filter((one) => one.marker && one.latest), [bucket, prefix]);
-  const soft = useLoad(() => kept(bucket, prefix), [bucket, prefix]);
+  const load = usePages<Version, Mark>((after) => deletions(bucket, prefix, after), [bucket, prefix]);
+  const soft = usePages<Kept, string>((after) => kept(bucket, prefix, after), [bucket, prefix]);
   const undelete = async (key: string, work: Promise<unknown>) => {
     if (await attempt(work, `${key} is back.`)) {
       load.again();
@@ -299,12 +304,16 @@ function Deleted({ bucket, prefix, onDone, onClose }: { bucket: string; prefix: 
       onDone();
     }
   };
-  const marked = load.value ?? [];
-  const softly = soft.value ?? [];
+  const marked = load.items ?? [];
+  const softly = newest(soft.items ?? []);
+  const more = load.more || soft.more;
+  const further = async () => {
+    await Promise.all([load.more && load.further(), soft.more && soft.further()]);
+  };
   return (
     <Dialog wide title={`Deleted below ${bucket}/${prefix}`} onClose={onClose}>
       <Problem text={load.error || soft.error} />
-      {load.value && soft.value && marked.length + softly.length === 0 && <p>Nothing that could be brought back. Deleted objects are kept where the bucket keeps versions, or has soft delete.</p>}
+      {load.items && soft.items && !more && marked.length + softly.length === 0 && <p>Nothing that could be brought back. Deleted objects are kept where the bucket keeps versions, or has soft delete.</p>}
       {marked.length + softly.length > 0 && (
         <ul class="plain">
           {marked.map((one) => (
@@ -321,6 +330,7 @@ function Deleted({ bucket, prefix, onDone, onClose }: { bucket: string; prefix: 
           ))}
         </ul>
       )}
+      <More shown={marked.length + softly.length} what="deleted objects" more={more} further={further} />
     </Dialog>
   );
 }

@@ -9,6 +9,7 @@ interface About {
   ack: string | number;
   copies: number;
   consistency: 'eventual' | 'strong';
+  leases: boolean;
   quota_bytes?: number;
   quota_objects?: number;
   soft_delete: { enabled: boolean; retention_days: number };
@@ -46,14 +47,17 @@ function Order({ bucket, found, again }: Of) {
   const [ack, setAck] = useState('');
   const [copies, setCopies] = useState('');
   const [strong, setStrong] = useState(false);
+  const [leases, setLeases] = useState(false);
   useEffect(() => {
     setAck(String(found.ack));
     setCopies(String(found.copies));
     setStrong(found.consistency === 'strong');
-  }, [found.ack, found.copies, found.consistency]);
+    setLeases(found.leases);
+  }, [found.ack, found.copies, found.consistency, found.leases]);
   const save = async () => {
-    const consistency = strong ? 'strong' : 'eventual';
-    await patch(bucket, { ack, copies: Number(copies), ...(consistency === found.consistency ? {} : { consistency }) });
+    const order = { consistency: strong ? 'strong' : 'eventual', leases: strong && leases };
+    const changed = order.consistency !== found.consistency || order.leases !== found.leases;
+    await patch(bucket, { ack, copies: Number(copies), ...(changed ? order : {}) });
     again();
   };
   return (
@@ -71,6 +75,7 @@ function Order({ bucket, found, again }: Of) {
         </Field>
         <Field label="Copies soon after"><input type="number" min="1" max="50" required value={copies} onInput={(event) => setCopies(event.currentTarget.value)} /></Field>
         <Switch label="Strong: one order for all regions" hint="Every write, read and list asks most of the voters: slower, and refused where they cannot be reached." checked={strong} onChange={setStrong} />
+        {strong && <Switch label="Read leases" hint="A region that reads a key often answers by itself, without asking the voters. A change waits until those regions let go: as long as the way there, or 1.5 s for one that is away." checked={leases} onChange={setLeases} />}
       </Form>
     </fieldset>
   );

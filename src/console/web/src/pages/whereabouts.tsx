@@ -15,6 +15,8 @@ export interface Whereabouts {
   heat: Record<string, number>;
   moves: { at_ms: number; from: string; to: string; reason: string }[];
   note: string | null;
+  /** Regions that may show it without asking, and for how long. */
+  leases: { region: string; left_ms: number }[];
 }
 
 export function where(bucket: string, key: string): Promise<Whereabouts> {
@@ -62,6 +64,7 @@ export async function spread(bucket: string, prefix: string): Promise<Spread> {
     heat: Object.fromEntries(Object.entries(regions).map(([code, one]) => [code, one.heat])),
     moves: found.flatMap((one) => one.moves).sort((a, b) => b.at_ms - a.at_ms).slice(0, 8),
     note: null,
+    leases: [],
   };
   return { objects: found.length, more: page.items.length > SPREAD_MAX || page.next !== '', regions, as };
 }
@@ -133,7 +136,10 @@ export function Sides({ found }: { found: Whereabouts }) {
             return (
               <tr key={code}>
                 <th scope="row">{code} <small>{status.value?.regions.find((one) => one.code === code)?.city}</small></th>
-                <td data-label="Has"><span class={`dot ${kind}`} aria-hidden="true" />{WORDS[kind]}{kind !== 'none' && ` (${bytes(found.size)})`}</td>
+                <td data-label="Has">
+                  <span class={`dot ${kind}`} aria-hidden="true" />{WORDS[kind]}{kind !== 'none' && ` (${bytes(found.size)})`}
+                  {found.leases.some((lease) => lease.region === code) && <> <span class="chip brand" title="It answers reads by itself; a change waits until it lets go.">read lease</span></>}
+                </td>
                 <td data-label="Reads of late"><meter aria-label={`Heat of ${code}`} min={0} max={max} value={heat} /> {heat.toFixed(1)}</td>
               </tr>
             );
