@@ -474,6 +474,7 @@ fn watch_disk(store: Store, readiness: Readiness) -> Job {
         let (reason, kind) = match &trouble {
             None => (None, None),
             Some(Trouble::Full) => (None, Some("full")),
+            Some(Trouble::NoRoom) => (Some("the disk is full"), Some("no room")),
             Some(Trouble::Failed(_)) => {
                 (Some("the disk failed; start the node again"), Some("failed"))
             }

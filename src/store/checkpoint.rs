@@ -50,7 +50,13 @@ pub(crate) fn found(index: &Index, state: &State) -> Result<(), Error> {
     let mut overlay = Overlay::default();
     state.put(&mut overlay);
     overlay.put(Space::Own, SEALED_KEY.to_vec(), Some(Vec::new()));
-    index.apply(&overlay, true)
+    index.apply(&overlay, true)?;
+    caught_up(index)
+}
+
+/// Where nothing can wait for room.
+pub(crate) fn caught_up(index: &Index) -> Result<(), Error> {
+    if index.catch_up()? { Ok(()) } else { Err(Error::DiskFull) }
 }
 
 /// The format of a directory, which this program reads.
@@ -132,8 +138,15 @@ fn counted(shared: &Shared, view: &View) -> Result<BTreeMap<u64, SegmentInfo>, E
     Ok(infos)
 }
 
-/// Writes a checkpoint; answers the segments whose files may go.
-pub(crate) fn write(shared: &Shared, position: Position, boot: u64) -> Result<Vec<u64>, Error> {
+/// A checkpoint that the index has, and that counts when the index has caught up.
+pub(crate) struct Written {
+    position: Position,
+    /// Segments whose files may go then.
+    retired: Vec<u64>,
+}
+
+/// Gives the index a checkpoint.
+pub(crate) fn write(shared: &Shared, position: Position, boot: u64) -> Result<Written, Error> {
     let mut overlay = Overlay::default();
     let incarnation = shared.own.incarnation;
     State { incarnation, boot, segment: position.segment, offset: position.offset }
@@ -144,9 +157,14 @@ pub(crate) fn write(shared: &Shared, position: Position, boot: u64) -> Result<Ve
     }
     let retired = put_segments(&mut lock(&shared.segments), position.segment, &mut overlay);
     shared.index.apply(&overlay, true)?;
-    lock(&shared.segments).settled = position.segment;
+    Ok(Written { position, retired })
+}
+
+/// The checkpoint is durable; answers the segments whose files may go.
+pub(crate) fn settle(shared: &Shared, written: Written) -> Vec<u64> {
+    lock(&shared.segments).settled = written.position.segment;
     lock(&shared.doomed).release();
-    Ok(retired)
+    written.retired
 }
 
 /// Entries of changed segments; those without live bytes before the current one are forgotten.

@@ -24,7 +24,7 @@ use super::schema::{self, BlobEntry, Place, SegmentInfo, Space};
 use super::segment::{Found, Reader};
 use super::shared::{Counters, Shared};
 use super::writer::Job;
-use super::{Store, lock};
+use super::{Store, Trouble, lock};
 
 /// Steps of one tick: files removed, blobs freed, bytes copied forward.
 const REMOVE_MAX: usize = 64;
@@ -84,7 +84,7 @@ impl Store {
         measured?;
         let mut more = self.remove_ready().await?;
         more |= self.sweep_shard().await?;
-        if self.shared.check_room().is_err() {
+        if matches!(self.trouble(), Some(Trouble::NoRoom | Trouble::Full)) {
             self.shared.cache.make_room(&self.shared.env, ROOM_BYTES).await;
         }
         if self.shared.check_answers().is_err() {
@@ -97,7 +97,7 @@ impl Store {
             more = true;
         }
         if self.shared.wants_checkpoint() {
-            self.checkpoint().await?;
+            unless_full(self.checkpoint().await.map(|()| true))?;
             more = true;
         }
         Ok(more)

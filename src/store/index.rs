@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,15 +16,17 @@ use redb::{
     ReadableTableMetadata, StorageBackend, TableDefinition, TableError,
 };
 
-use crate::env::{Disk, DiskFile, OpenMode};
+use crate::env::{Env, OpenMode};
 use crate::limits;
 use crate::types::record::Record;
 
+use super::behind::{Backend, IndexFile};
 use super::digest;
 use super::error::Error;
 use super::layer::Overlay;
 use super::schema::{self, Space};
 use super::seal;
+use super::trouble::{Troubles, Watcher};
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Opened = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -122,47 +123,6 @@ fn definition(space: Space) -> Definition {
     TableDefinition::new(space.name())
 }
 
-/// redb's storage on a [`DiskFile`].
-#[derive(Debug)]
-struct Backend {
-    file: Arc<dyn DiskFile>,
-    frozen: Arc<AtomicBool>,
-}
-
-impl Backend {
-    fn check(&self) -> io::Result<()> {
-        if self.frozen.load(Ordering::SeqCst) {
-            return Err(io::Error::other("closed at the last checkpoint"));
-        }
-        Ok(())
-    }
-}
-
-impl StorageBackend for Backend {
-    fn len(&self) -> io::Result<u64> {
-        self.file.size()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.check()?;
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.check()?;
-        self.file.sync()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.check()?;
-        self.file.write_all_at(offset, &[data])
-    }
-}
-
 /// Pages kept in memory while an index is only looked at.
 const INSPECT_CACHE_BYTES: usize = 4 << 20;
 
@@ -175,7 +135,8 @@ pub(crate) struct Index {
     views: AtomicU64,
     /// Commits since the last durable one.
     ahead: AtomicBool,
-    frozen: Arc<AtomicBool>,
+    /// `None`: it is only looked at.
+    file: Option<Arc<IndexFile>>,
     bad: BadRecords,
     /// There may be entries without a checksum.
     mixed: bool,
@@ -187,8 +148,10 @@ pub(crate) type BadRecords = Arc<Mutex<BTreeSet<Vec<u8>>>>;
 impl Drop for Index {
     fn drop(&mut self) {
         self.pass_over();
-        if self.ahead.load(Ordering::SeqCst) {
-            self.frozen.store(true, Ordering::SeqCst);
+        if let Some(file) = &self.file
+            && self.ahead.load(Ordering::SeqCst)
+        {
+            file.freeze();
         }
     }
 }
@@ -201,24 +164,24 @@ impl fmt::Debug for Index {
 
 impl Index {
     /// Opens the file, made when missing. One process at a time.
-    pub(crate) fn open(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Self, Error> {
-        let file = disk
+    pub(crate) fn open(env: &Env, path: &Path, cache_bytes: usize) -> Result<Self, Error> {
+        let file = env
+            .disk
             .open(path, OpenMode::Exclusive)
             .map_err(|e| Error::io("opening the index (is another process using it?)", e))?;
-        let frozen = Arc::new(AtomicBool::new(false));
-        let backend = Backend { file, frozen: Arc::clone(&frozen) };
-        Self::on(backend, cache_bytes, frozen)
+        let file = Arc::new(IndexFile::new(file, Watcher::new(env)));
+        Self::on(Backend(Arc::clone(&file)), cache_bytes, Some(file))
     }
 
     /// Over other storage, to look at it.
     pub(crate) fn over(backend: impl StorageBackend) -> Result<Self, Error> {
-        Self::on(backend, INSPECT_CACHE_BYTES, Arc::default())
+        Self::on(backend, INSPECT_CACHE_BYTES, None)
     }
 
     fn on(
         backend: impl StorageBackend,
         cache_bytes: usize,
-        frozen: Arc<AtomicBool>,
+        file: Option<Arc<IndexFile>>,
     ) -> Result<Self, Error> {
         let database = Database::builder()
             .set_cache_size(cache_bytes)
@@ -230,7 +193,7 @@ impl Index {
             latest: RwLock::default(),
             views: AtomicU64::new(0),
             ahead: AtomicBool::new(false),
-            frozen,
+            file,
             bad,
             mixed: false,
         };
@@ -276,7 +239,24 @@ impl Index {
         &self.bad
     }
 
-    /// Applies a batch in one transaction. Visible at once; durable with the next durable commit.
+    /// What is known of the disk's troubles.
+    pub(crate) fn troubles(&self) -> Arc<Troubles> {
+        self.file.as_ref().map(|file| file.troubles()).unwrap_or_default()
+    }
+
+    /// Whether something of it waits for room on the disk. Nothing more is committed then.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.is_behind())
+    }
+
+    /// Writes what waits for room; false while there is none. Only then a durable commit is durable.
+    pub(crate) fn catch_up(&self) -> Result<bool, Error> {
+        let failed = |source| Error::Io { doing: "writing the index", source: Arc::new(source) };
+        self.file.as_ref().map_or(Ok(true), |file| file.catch_up().map_err(failed))
+    }
+
+    /// Applies a batch in one transaction. Visible at once; durable with the next durable commit,
+    /// and not before what waits for room was written ([`Index::catch_up`]).
     pub(crate) fn apply(&self, overlay: &Overlay, durable: bool) -> Result<(), Error> {
         let mut transaction = self.database.begin_write().map_err(Error::index)?;
         if durable {

@@ -4,7 +4,6 @@
 //! Invariant: nothing is written. The index is opened over a copy in memory of what redb would write
 //! to it, such as its repair after a crash.
 
-use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -19,6 +18,7 @@ use super::error::Error;
 use super::files::Files;
 use super::index::Index;
 use super::lock;
+use super::over::Over;
 use super::schema;
 use super::segment::{Found, Reader};
 
@@ -34,6 +34,21 @@ pub struct Inspected {
     /// Segments of the log, and frames in them that opening will replay.
     pub segments: u64,
     pub to_replay: u64,
+}
+
+/// What this program reads and writes on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Formats {
+    /// Version of the directory as a whole, and the oldest that is read.
+    pub directory: u32,
+    pub oldest: u32,
+    /// Version of the frames of the log.
+    pub log: u8,
+}
+
+/// The formats of this program.
+pub fn formats() -> Formats {
+    Formats { directory: schema::FORMAT, oldest: schema::FORMAT_OLDEST, log: codec::VERSION }
 }
 
 /// Reads what opening would read. [`Error::Newer`] where this program may not open it.
@@ -85,76 +100,31 @@ fn changes_from(files: &Files, generation: u64, start: u64) -> Result<u64, Error
     Ok(changes)
 }
 
-/// Bytes that are taken over together.
-const PAGE: usize = 4096;
-
 /// A file that is read, and what is written over it in memory.
 #[derive(Debug)]
 struct Sandbox {
     file: Arc<dyn DiskFile>,
-    file_len: u64,
     over: Mutex<Over>,
-}
-
-#[derive(Debug, Default)]
-struct Over {
-    len: u64,
-    pages: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Sandbox {
     fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
-        let file_len = file.size()?;
-        let over = Mutex::new(Over { len: file_len, pages: BTreeMap::new() });
-        Ok(Self { file, file_len, over })
-    }
-
-    /// A page as it stands; beyond the file's end it has zeros.
-    fn page(&self, over: &Over, number: u64) -> io::Result<Vec<u8>> {
-        if let Some(page) = over.pages.get(&number) {
-            return Ok(page.clone());
-        }
-        let mut page = vec![0; PAGE];
-        let start = number * PAGE as u64;
-        let there = usize::try_from(self.file_len.saturating_sub(start)).unwrap_or(usize::MAX);
-        self.file.read_exact_at(start, &mut page[..there.min(PAGE)])?;
-        Ok(page)
-    }
-
-    /// The pages of a stretch: number, where in it, where in the stretch.
-    fn pieces(
-        offset: u64,
-        len: usize,
-    ) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
-        let mut done = 0;
-        std::iter::from_fn(move || {
-            let at = offset + done as u64;
-            let inside = usize::try_from(at % PAGE as u64).unwrap_or(0);
-            let now = (len - done).min(PAGE - inside);
-            let range = done..done + now;
-            done += now;
-            (now > 0).then_some((at / PAGE as u64, inside, range))
-        })
+        let over = Mutex::new(Over::new(file.as_ref())?);
+        Ok(Self { file, over })
     }
 }
 
 impl StorageBackend for Sandbox {
     fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.over).len)
+        Ok(lock(&self.over).len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let over = lock(&self.over);
-        for (number, inside, range) in Self::pieces(offset, out.len()) {
-            let page = self.page(&over, number)?;
-            let len = range.len();
-            out[range].copy_from_slice(&page[inside..inside + len]);
-        }
-        Ok(())
+        lock(&self.over).read(self.file.as_ref(), offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        lock(&self.over).len = len;
+        lock(&self.over).set_len(len);
         Ok(())
     }
 
@@ -163,12 +133,6 @@ impl StorageBackend for Sandbox {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut over = lock(&self.over);
-        for (number, inside, range) in Self::pieces(offset, data.len()) {
-            let mut page = self.page(&over, number)?;
-            page[inside..inside + range.len()].copy_from_slice(&data[range]);
-            over.pages.insert(number, page);
-        }
-        Ok(())
+        lock(&self.over).write(self.file.as_ref(), offset, data)
     }
 }

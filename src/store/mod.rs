@@ -28,6 +28,7 @@ use crate::types::region::RegionId;
 
 mod ahead;
 pub mod backup;
+mod behind;
 mod blobs;
 mod cache;
 mod checkpoint;
@@ -39,6 +40,7 @@ mod files;
 mod index;
 mod inspect;
 mod layer;
+mod over;
 mod read;
 mod replay;
 mod rest;
@@ -56,7 +58,7 @@ mod writer;
 pub use blobs::{BlobWriter, Manifest, SealedBlob};
 pub use digest::{DigestView, digest_of_record as digest_of};
 pub use error::Error;
-pub use inspect::{Inspected, inspect};
+pub use inspect::{Formats, Inspected, formats, inspect};
 pub use schema::Table;
 pub(crate) use schema::{record_id, record_key, row_prefix};
 pub use scrub::{CacheChecked, Held, LogChecked, LogMark};
@@ -285,7 +287,8 @@ impl Store {
 
     /// Whether new bodies are taken.
     pub fn has_room(&self) -> bool {
-        self.shared.check_room().is_ok() && !self.shared.is_poisoned()
+        let troubles = &self.shared.troubles;
+        self.shared.check_room().is_ok() && troubles.check().is_ok() && !troubles.has_no_room()
     }
 
     /// The bytes of a small blob that came with a row of another region, which was told that it has

@@ -53,7 +53,7 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     let files = Arc::new(Files::new(Arc::clone(&env.disk), options.dir.clone()));
     files.make_dirs().map_err(failed)?;
     let created = make_index(&env, &files, options.index_cache_bytes)?;
-    let index = Index::open(files.disk.as_ref(), &files.index(), options.index_cache_bytes)?;
+    let index = Index::open(&env, &files.index(), options.index_cache_bytes)?;
     let view = index.view()?;
     let state = checkpoint::read(&view)?;
     let own = Own { region: options.region, incarnation: state.incarnation };
@@ -82,7 +82,9 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
         segments.note_len(position.segment, position.offset);
         segments.spares = log.spares();
     }
-    for generation in checkpoint::write(&shared, position, boot)? {
+    let written = checkpoint::write(&shared, position, boot)?;
+    checkpoint::caught_up(&shared.index)?;
+    for generation in checkpoint::settle(&shared, written) {
         files::remove(files.disk.as_ref(), &files.segment(generation)).map_err(failed)?;
     }
     shared.measure_space()?;
@@ -101,7 +103,7 @@ fn make_index(env: &Env, files: &Files, cache_bytes: usize) -> Result<bool, Erro
         return Err(Error::corrupt("the data directory has a log but no index"));
     }
     files::remove(disk, &files.new_index()).map_err(failed)?;
-    let index = Index::open(disk, &files.new_index(), cache_bytes)?;
+    let index = Index::open(env, &files.new_index(), cache_bytes)?;
     let incarnation = Incarnation(Hlc::from_ms(env.now_ms()).0);
     checkpoint::found(&index, &State { incarnation, boot: 0, segment: FIRST_SEGMENT, offset: 0 })?;
     drop(index);
@@ -316,6 +318,7 @@ impl Replay<'_> {
         let kept = std::mem::take(&mut self.kept);
         if !kept.is_empty() {
             self.shared.index.apply(&kept, false)?;
+            checkpoint::caught_up(&self.shared.index)?;
             self.view = self.shared.index.view()?;
         }
         writer::publish(self.shared, std::mem::take(&mut self.effects));

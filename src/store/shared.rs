@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) sweep: Mutex<Sweep>,
     pub(crate) rest: Rest,
     pub(crate) counters: Counters,
-    pub(crate) troubles: Troubles,
+    pub(crate) troubles: Arc<Troubles>,
     pub(crate) room: Room,
     /// Syncs of blob files that may begin.
     pub(crate) body_syncs: Arc<Semaphore>,
@@ -140,6 +140,7 @@ impl Shared {
         index: Index,
         own: Own,
     ) -> Self {
+        let troubles = index.troubles();
         let weigh = |_: &(BlobId, u32), bytes: &Bytes| {
             u32::try_from(bytes.len()).unwrap_or(u32::MAX).saturating_add(MEMORY_ENTRY_BYTES)
         };
@@ -164,7 +165,7 @@ impl Shared {
             sweep: Mutex::default(),
             rest,
             counters: Counters::default(),
-            troubles: Troubles::default(),
+            troubles,
             room: Room::default(),
             body_syncs: Arc::new(Semaphore::new(limits::BODY_SYNCS_MAX)),
             space: Mutex::default(),

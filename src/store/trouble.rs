@@ -5,10 +5,11 @@
 //! (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020.)
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use crate::env::{Clock, Env};
 use crate::limits;
 
 use super::error::Error;
@@ -24,6 +25,8 @@ pub enum Trouble {
     Stalled { doing: &'static str, since: Duration },
     /// New bodies are refused.
     Full,
+    /// Not even the index can be written: no writes until there is room.
+    NoRoom,
 }
 
 impl std::fmt::Display for Trouble {
@@ -36,6 +39,10 @@ impl std::fmt::Display for Trouble {
                 write!(f, "does not answer: {doing} for {} s", since.as_secs())
             }
             Self::Full => f.write_str("full: no new objects; deletions and reads go on"),
+            Self::NoRoom => f.write_str(
+                "full, so that the index cannot be written: reads go on, and writes by themselves \
+                 when others give room",
+            ),
         }
     }
 }
@@ -44,6 +51,8 @@ impl std::fmt::Display for Trouble {
 #[derive(Default)]
 pub(crate) struct Troubles {
     failed: OnceLock<Arc<str>>,
+    /// The index waits for room.
+    no_room: AtomicBool,
     under_way: Mutex<UnderWay>,
 }
 
@@ -80,33 +89,68 @@ impl Troubles {
         self.failed.get()
     }
 
+    /// Whether the index waits for room; true when that is new.
+    pub(crate) fn set_no_room(&self, no_room: bool) -> bool {
+        self.no_room.swap(no_room, Ordering::SeqCst) != no_room
+    }
+
+    pub(crate) fn has_no_room(&self) -> bool {
+        self.no_room.load(Ordering::SeqCst)
+    }
+
     /// The oldest call under way.
-    fn oldest(&self) -> Option<(&'static str, Duration)> {
+    pub(crate) fn oldest(&self) -> Option<(&'static str, Duration)> {
         lock(&self.under_way).calls.values().next().copied()
     }
 }
 
 /// One call under way; dropped when it came back.
 pub(crate) struct Watch {
-    shared: Arc<Shared>,
+    troubles: Arc<Troubles>,
     number: u64,
 }
 
 impl Watch {
-    pub(crate) fn over(shared: &Arc<Shared>, doing: &'static str) -> Self {
-        let began = shared.env.monotonic();
-        let mut under_way = lock(&shared.troubles.under_way);
+    pub(crate) fn over(shared: &Shared, doing: &'static str) -> Self {
+        Self::begin(&shared.troubles, shared.env.monotonic(), doing)
+    }
+
+    fn begin(troubles: &Arc<Troubles>, began: Duration, doing: &'static str) -> Self {
+        let mut under_way = lock(&troubles.under_way);
         let number = under_way.next;
         under_way.next += 1;
         under_way.calls.insert(number, (doing, began));
         drop(under_way);
-        Self { shared: Arc::clone(shared), number }
+        Self { troubles: Arc::clone(troubles), number }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        lock(&self.shared.troubles.under_way).calls.remove(&self.number);
+        lock(&self.troubles.under_way).calls.remove(&self.number);
+    }
+}
+
+/// Watches calls where there is nothing else of the store.
+#[derive(Clone)]
+pub(crate) struct Watcher {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) troubles: Arc<Troubles>,
+}
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
+impl Watcher {
+    pub(crate) fn new(env: &Env) -> Self {
+        Self { clock: Arc::clone(&env.clock), troubles: Arc::default() }
+    }
+
+    pub(crate) fn over(&self, doing: &'static str) -> Watch {
+        Watch::begin(&self.troubles, self.clock.monotonic(), doing)
     }
 }
 
@@ -116,9 +160,12 @@ impl Shared {
         self.troubles.check()
     }
 
-    /// Fails also when a write would have to wait for a disk that does not answer.
+    /// Fails also when a write would have to wait for room, or for a disk that does not answer.
     pub(crate) fn check_answers(&self) -> Result<(), Error> {
         self.troubles.check()?;
+        if self.troubles.has_no_room() {
+            return Err(Error::DiskFull);
+        }
         if self.stalled().is_some() { Err(Error::Stalled) } else { Ok(()) }
     }
 
@@ -152,8 +199,9 @@ impl Store {
         if let Some(why) = self.shared.troubles.failure() {
             return Some(Trouble::Failed(Arc::clone(why)));
         }
+        let no_room = || self.shared.troubles.has_no_room().then_some(Trouble::NoRoom);
         let full = || self.shared.check_room().is_err().then_some(Trouble::Full);
-        self.shared.stalled().or_else(full)
+        self.shared.stalled().or_else(no_room).or_else(full)
     }
 }
 

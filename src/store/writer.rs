@@ -2,7 +2,8 @@
 //!
 //! Invariant: a change is answered only after its frame is on stable storage and its rows are
 //! visible. The order is write, sync, index, wake. A failed write or sync stops the store for
-//! good, because nobody knows what is on the disk then; only a full disk is survived.
+//! good, because nobody knows what is on the disk then; only a full disk is survived: of the log,
+//! and of the index, which nothing is added to until it has caught up.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +19,7 @@ use crate::limits;
 use crate::types::id::BlobId;
 
 use super::blobs::{Body, SealedBlob};
-use super::checkpoint;
+use super::checkpoint::{self, Written};
 use super::codec::{self, HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX};
 use super::digest;
 use super::error::Error;
@@ -70,6 +71,8 @@ pub(crate) struct Writer {
     checkpoint_at: Duration,
     /// Changes after which a checkpoint is due.
     changes_max: u64,
+    /// A checkpoint that the index has no room for yet.
+    unsettled: Option<Written>,
     boot: u64,
 }
 
@@ -95,7 +98,8 @@ impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, queue: Receiver<Job>, log: Log, boot: u64) -> Self {
         let checkpoint_at = shared.env.monotonic();
         let changes_max = changes_max(&shared);
-        Self { shared, queue, log, log_bytes: 0, changes: 0, checkpoint_at, changes_max, boot }
+        let (log_bytes, changes, unsettled) = (0, 0, None);
+        Self { shared, queue, log, log_bytes, changes, checkpoint_at, changes_max, unsettled, boot }
     }
 
     pub(crate) async fn run(mut self) {
@@ -123,6 +127,12 @@ impl Writer {
                 Step::Tick => {}
                 Step::End => return self.end(),
             }
+            if self.waits_for_room() {
+                let _watch = Watch::over(&self.shared, "writing the index");
+                // What fails here was told, and fails every write.
+                let _ = self.catch_up();
+                self.pay().await;
+            }
             if self.is_due()
                 && let Err(error) = self.checkpoint_watched().await
             {
@@ -147,6 +157,7 @@ impl Writer {
         let now = self.shared.env.monotonic();
         let idle = self.shared.options.checkpoint_interval;
         let wait = match self.changes {
+            _ if self.waits_for_room() => limits::INDEX_ROOM_EVERY,
             0 => idle,
             _ => self.checkpoint_at.saturating_sub(now).max(Duration::from_millis(1)),
         };
@@ -200,6 +211,7 @@ impl Writer {
     /// current one.
     fn prepare(&mut self) -> Result<Arc<View>, Error> {
         self.shared.check()?;
+        self.catch_up()?;
         let segment_bytes = self.shared.options.segment_bytes;
         if self.log.position().offset >= segment_bytes - self.batch_bytes_max() {
             match self.rotate() {
@@ -228,9 +240,7 @@ impl Writer {
     /// At rest: the current segment ends if too much of it is dead, and no file waits to be written.
     async fn settle(&mut self) -> Result<(), Error> {
         self.shared.check()?;
-        let spares = self.log.take_spares();
-        lock(&self.shared.segments).spares = 0;
-        lock(&self.shared.doomed).ready.extend(spares);
+        self.give_up_spares();
         if !self.shared.is_current_worn() {
             return Ok(());
         }
@@ -374,6 +384,7 @@ impl Writer {
         let options = &self.shared.options;
         self.changes > 0
             && !self.shared.is_poisoned()
+            && !self.shared.index.is_behind()
             && (self.log_bytes >= options.checkpoint_log_bytes
                 || self.changes >= self.changes_max
                 || self.shared.env.monotonic() >= self.checkpoint_at)
@@ -383,20 +394,54 @@ impl Writer {
     /// needs after that.
     fn checkpoint(&mut self) -> Result<(), Error> {
         self.shared.check()?;
+        self.catch_up()?;
         let position = self.log.position();
         assert!(self.log.waiting() == 0, "a checkpoint is made between batches");
-        let retired = match checkpoint::write(&self.shared, position, self.boot) {
-            Ok(retired) => retired,
+        match checkpoint::write(&self.shared, position, self.boot) {
+            Ok(written) => self.unsettled = Some(written),
             Err(error) => return Err(self.shared.poison(&error)),
-        };
-        for generation in retired {
-            self.retire(generation);
         }
-        self.log_bytes = 0;
-        self.changes = 0;
-        self.changes_max = changes_max(&self.shared);
-        Counters::add(&self.shared.counters.checkpoints, 1);
+        self.catch_up()
+    }
+
+    /// Has the index write what it had no room for, and settles the checkpoint that waited for it. A
+    /// file that waits to be used again gives its room at once.
+    fn catch_up(&mut self) -> Result<(), Error> {
+        let troubles = &self.shared.troubles;
+        match self.shared.index.catch_up() {
+            Ok(true) => {}
+            Ok(false) => {
+                if troubles.set_no_room(true) {
+                    tracing::error!("no room for the index: no writes until there is");
+                    self.give_up_spares();
+                }
+                return Err(Error::DiskFull);
+            }
+            Err(error) => return Err(self.shared.poison(&error)),
+        }
+        if troubles.set_no_room(false) {
+            tracing::info!("the index is written: writes go on");
+        }
+        if let Some(written) = self.unsettled.take() {
+            for generation in checkpoint::settle(&self.shared, written) {
+                self.retire(generation);
+            }
+            self.log_bytes = 0;
+            self.changes = 0;
+            self.changes_max = changes_max(&self.shared);
+            Counters::add(&self.shared.counters.checkpoints, 1);
+        }
         Ok(())
+    }
+
+    fn waits_for_room(&self) -> bool {
+        self.shared.index.is_behind() && !self.shared.is_poisoned()
+    }
+
+    fn give_up_spares(&mut self) {
+        let spares = self.log.take_spares();
+        lock(&self.shared.segments).spares = 0;
+        lock(&self.shared.doomed).ready.extend(spares);
     }
 
     /// The file of a segment that no durable state names is used again or removed.

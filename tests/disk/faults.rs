@@ -132,34 +132,157 @@ fn a_full_disk_at_segment_and_blob_file_refuses_and_goes_on_when_there_is_room()
     }
 }
 
-#[test]
-fn a_full_disk_at_the_index_ends_all_writing_and_a_restart_with_room_loses_nothing() {
-    let disk = SimDisk::new(46);
-    let answered = doors::life_and_crash(&disk, async {
-        let mut options = options();
-        options.index_cache_bytes = 1 << 20;
-        let (store, _) = open_with(doors::env(&disk, 1, Duration::ZERO), options).await;
-        disk.fail_in(Fault::Full, "index.redb", 0);
-        let mut answered = Vec::new();
-        for n in 1..20_000 {
-            match put(&store, &format!("k{n}"), n, 0, 10).await {
-                Ok(blob) => answered.push((n, blob)),
-                Err(Error::Poisoned(_)) => break,
-                Err(error) => panic!("{error}"),
-            }
-            if n % 500 == 0 && store.checkpoint().await.is_err() {
-                break;
-            }
+/// Objects that were answered, until the index finds no room.
+async fn until_no_room(store: &Store) -> Vec<(u64, BlobRef)> {
+    let mut answered = Vec::new();
+    for n in 1..20_000 {
+        match put(store, &format!("k{n}"), n, 0, 10).await {
+            Ok(blob) => answered.push((n, blob)),
+            Err(Error::DiskFull) => break,
+            Err(error) => panic!("{error}"),
         }
-        assert!(matches!(store.trouble(), Some(Trouble::Failed(_))), "the index never grew");
+        if n % 60 == 0
+            && let Err(error) = store.checkpoint().await
+        {
+            assert!(matches!(error, Error::DiskFull), "{error}");
+            break;
+        }
+    }
+    assert_eq!(store.trouble(), Some(Trouble::NoRoom), "the index never grew");
+    answered
+}
+
+async fn all_there(store: &Store, answered: &[(u64, BlobRef)]) {
+    let rows = rows(store);
+    for (n, blob) in answered {
+        assert!(rows.contains_key(&key(&format!("k{n}"))), "{n} is lost");
+        assert_eq!(content(store, blob).await.unwrap().unwrap(), body(*n, 10));
+    }
+}
+
+fn small_index(cache_bytes: usize) -> Options {
+    Options { index_cache_bytes: cache_bytes, ..options() }
+}
+
+#[test]
+fn an_index_without_room_refuses_writes_and_serves_reads_and_goes_on_when_there_is_room() {
+    // The room ends at any call of a commit, of one that is durable or of one that is not.
+    let durable = [0, 1, 2, 3, 5, 8, 13, 21, 34].map(|calls| (1 << 20, calls));
+    for (cache, calls) in durable.into_iter().chain([(0, 0), (0, 7)]) {
+        let disk = SimDisk::new(46);
+        let answered = doors::life_and_crash(&disk, async {
+            let env = doors::env(&disk, 1, Duration::ZERO);
+            let (store, _) = open_with(env.clone(), small_index(cache)).await;
+            disk.fail_in(Fault::Full, "index.redb", calls);
+            let mut answered = until_no_room(&store).await;
+            let refused = put(&store, "refused", 1 << 30, 0, 10).await.unwrap_err();
+            assert!(matches!(refused, Error::DiskFull), "{refused}");
+            assert!(matches!(store.checkpoint().await, Err(Error::DiskFull)));
+            store.maintain().await.unwrap();
+            env.sleep(limits::INDEX_ROOM_EVERY * 5).await;
+            assert_eq!(store.trouble(), Some(Trouble::NoRoom));
+            all_there(&store, &answered).await;
+            disk.heal();
+            env.sleep(limits::INDEX_ROOM_EVERY * 2).await;
+            assert_eq!(store.trouble(), None, "cache {cache}, call {calls}");
+            assert!(!rows(&store).contains_key(&key("refused")));
+            for n in 30_000..30_060 {
+                answered.push((n, put(&store, &format!("k{n}"), n, 0, 10).await.unwrap()));
+            }
+            let checkpoints = store.stats().checkpoints;
+            store.checkpoint().await.unwrap();
+            assert_eq!(store.stats().checkpoints, checkpoints + 1);
+            maintain_all(&store).await;
+            all_there(&store, &answered).await;
+            answered
+        });
+        doors::life(async {
+            let (store, report) = open(&disk).await;
+            assert_eq!((report.replayed, report.damage), (0, Vec::new()));
+            all_there(&store, &answered).await;
+            assert!(!rows(&store).contains_key(&key("refused")));
+        });
+    }
+}
+
+#[test]
+fn power_that_fails_while_the_index_has_no_room_or_writes_what_waited_loses_nothing() {
+    let mut whole = 0;
+    for change in (0_u64..).step_by(3) {
+        let disk = SimDisk::new(100 + change);
+        let (answered, went_dark) = doors::life_and_crash(&disk, async {
+            let env = doors::env(&disk, 1, Duration::ZERO);
+            let (store, _) = open_with(env.clone(), small_index(1 << 20)).await;
+            disk.fail_in(Fault::Full, "index.redb", change % 11);
+            let answered = until_no_room(&store).await;
+            disk.heal();
+            // At first power fails before anything is written of what waits.
+            disk.power_off_after(change);
+            env.sleep(limits::INDEX_ROOM_EVERY * 2).await;
+            (answered, disk.is_dark())
+        });
+        doors::life(async {
+            let (store, report) = open(&disk).await;
+            assert_eq!(report.damage, Vec::new(), "after {change} changes");
+            all_there(&store, &answered).await;
+            put(&store, "again", 1 << 30, 0, 10).await.unwrap();
+            store.checkpoint().await.unwrap();
+        });
+        whole += u64::from(!went_dark);
+        if whole > 1 {
+            assert!(change > 20, "power hardly ever failed");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_sync_that_fails_while_the_index_writes_what_waited_ends_all_writing() {
+    let disk = SimDisk::new(47);
+    let answered = doors::life_and_crash(&disk, async {
+        let env = doors::env(&disk, 1, Duration::ZERO);
+        let (store, _) = open_with(env.clone(), small_index(1 << 20)).await;
+        disk.fail_in(Fault::Full, "index.redb", 0);
+        let answered = until_no_room(&store).await;
+        disk.fail_in(Fault::Sync, "index.redb", 0);
+        env.sleep(limits::INDEX_ROOM_EVERY * 2).await;
+        assert!(matches!(store.trouble(), Some(Trouble::Failed(_))), "{:?}", store.trouble());
+        disk.heal();
+        env.sleep(limits::INDEX_ROOM_EVERY * 2).await;
+        let refused = put(&store, "refused", 1 << 30, 0, 10).await.unwrap_err();
+        assert!(matches!(refused, Error::Poisoned(_)), "{refused}");
+        all_there(&store, &answered).await;
         answered
     });
     doors::life(async {
         let (store, _) = open(&disk).await;
-        for (n, blob) in answered {
-            assert_eq!(content(&store, &blob).await.unwrap().unwrap(), body(n, 10));
-        }
+        all_there(&store, &answered).await;
         put(&store, "again", 1 << 30, 0, 10).await.unwrap();
+    });
+}
+
+#[test]
+fn a_store_is_not_opened_without_room_for_its_index_and_loses_nothing_by_the_attempt() {
+    let disk = SimDisk::new(48);
+    let answered = doors::life_and_crash(&disk, async {
+        let (store, _) =
+            open_with(doors::env(&disk, 1, Duration::ZERO), small_index(1 << 20)).await;
+        let mut answered = Vec::new();
+        for n in 1..2_000 {
+            answered.push((n, put(&store, &format!("k{n}"), n, 0, 10).await.unwrap()));
+        }
+        answered
+    });
+    doors::life(async {
+        for calls in [0, 1, 5, 20] {
+            disk.fail_in(Fault::Full, "index.redb", calls);
+            let env = doors::env(&disk, 1, Duration::ZERO);
+            let refused = Store::open(env, small_index(1 << 20)).await.err().expect("no room");
+            assert!(matches!(refused, Error::DiskFull), "{refused}");
+        }
+        disk.heal();
+        let (store, _) = open(&disk).await;
+        all_there(&store, &answered).await;
     });
 }
 

@@ -1,0 +1,428 @@
+//! The index's file, which takes what there is no room for when there is.
+//!
+//! redb gives up a file whose write failed until it is opened anew, so it is not told of a full disk:
+//! what cannot be written waits here in memory, and so does everything after it.
+//!
+//! Invariant: the file gets the calls that the index made, in their order and each sync as a sync;
+//! so whenever power fails, what is on the disk is what a crash may leave of an index without
+//! this. While anything waits nothing is durable that the index was told is: whoever made a durable
+//! commit asks [`IndexFile::catch_up`] before he builds on it, and nobody commits more. Every other
+//! failure, and a full disk that only a sync tells of, ends all writing.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use redb::StorageBackend;
+
+use crate::env::DiskFile;
+use crate::limits;
+
+use super::lock;
+use super::over::Over;
+use super::trouble::{Troubles, Watcher};
+
+/// The file of an index, and what waits to be written to it.
+#[derive(Debug)]
+pub(crate) struct IndexFile {
+    file: Arc<dyn DiskFile>,
+    watcher: Watcher,
+    /// Nothing is written any more.
+    frozen: AtomicBool,
+    behind: AtomicBool,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    calls: VecDeque<Call>,
+    bytes: usize,
+    /// How the file would look; there is one while the file is behind.
+    over: Option<Over>,
+}
+
+#[derive(Clone, Debug)]
+enum Call {
+    Write(u64, Arc<[u8]>),
+    SetLen(u64),
+    Sync,
+}
+
+impl Call {
+    fn make(&self, file: &dyn DiskFile) -> io::Result<()> {
+        match self {
+            Self::Write(offset, data) => file.write_all_at(*offset, &[data]),
+            Self::SetLen(len) => file.set_len(*len),
+            Self::Sync => file.sync(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Write(_, data) => data.len(),
+            Self::SetLen(_) | Self::Sync => 0,
+        }
+    }
+
+    /// Whether it may wait for room. What a sync could not write is lost, whoever asks again.
+    fn may_wait(&self, error: &io::Error) -> bool {
+        match self {
+            Self::Write(..) | Self::SetLen(_) => is_full(error),
+            Self::Sync => false,
+        }
+    }
+}
+
+/// The disk, or what this user may have of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+impl IndexFile {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, watcher: Watcher) -> Self {
+        let (frozen, behind) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { file, watcher, frozen, behind, waiting: Mutex::default() }
+    }
+
+    pub(crate) fn troubles(&self) -> Arc<Troubles> {
+        Arc::clone(&self.watcher.troubles)
+    }
+
+    /// Nothing is written from now on.
+    pub(crate) fn freeze(&self) {
+        self.frozen.store(true, Ordering::SeqCst);
+    }
+
+    /// Something waits for room.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::SeqCst)
+    }
+
+    /// Makes the calls that wait; false while there is no room for them. One at a time.
+    pub(crate) fn catch_up(&self) -> io::Result<bool> {
+        while self.is_behind() {
+            self.check()?;
+            let next = lock(&self.waiting).calls.front().cloned();
+            let made = next.as_ref().map_or(Ok(()), |call| call.make(self.file.as_ref()));
+            match (next, made) {
+                (Some(call), Err(error)) if call.may_wait(&error) => return Ok(false),
+                (_, Err(error)) => {
+                    self.freeze();
+                    return Err(error);
+                }
+                (next, Ok(())) => self.made(next.as_ref()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn made(&self, call: Option<&Call>) {
+        let mut waiting = lock(&self.waiting);
+        if let Some(call) = call {
+            waiting.calls.pop_front();
+            waiting.bytes -= call.bytes();
+        }
+        if waiting.calls.is_empty() {
+            waiting.over = None;
+            self.behind.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.frozen.load(Ordering::SeqCst) {
+            return Err(io::Error::other("nothing more is written to the index"));
+        }
+        Ok(())
+    }
+
+    /// Makes a call, now or when there is room.
+    fn call(&self, call: Call) -> io::Result<()> {
+        self.check()?;
+        if !self.is_behind() {
+            match call.make(self.file.as_ref()) {
+                Err(error) if call.may_wait(&error) => {}
+                made => return made,
+            }
+        }
+        self.put_off(call)
+    }
+
+    fn put_off(&self, call: Call) -> io::Result<()> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.bytes + call.bytes() > limits::INDEX_WAITING_BYTES_MAX {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        if waiting.over.is_none() {
+            waiting.over = Some(Over::new(self.file.as_ref())?);
+        }
+        let over = waiting.over.as_mut().expect("made just now");
+        match &call {
+            Call::Write(offset, data) => over.write(self.file.as_ref(), *offset, data)?,
+            Call::SetLen(len) => over.set_len(*len),
+            Call::Sync => {}
+        }
+        waiting.bytes += call.bytes();
+        waiting.calls.push_back(call);
+        self.behind.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// What redb gets; it ends with the database, the file does not.
+#[derive(Debug)]
+pub(crate) struct Backend(pub(crate) Arc<IndexFile>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        if self.0.is_behind()
+            && let Some(over) = &lock(&self.0.waiting).over
+        {
+            return Ok(over.len());
+        }
+        self.0.file.size()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.0.is_behind()
+            && let Some(over) = &lock(&self.0.waiting).over
+        {
+            return over.read(self.0.file.as_ref(), offset, out);
+        }
+        let _watch = self.0.watcher.over("reading the index");
+        self.0.file.read_exact_at(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.call(Call::SetLen(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.call(Call::Sync)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.check()?;
+        if !self.0.is_behind() {
+            match self.0.file.write_all_at(offset, &[data]) {
+                Err(error) if is_full(&error) => {}
+                made => return made,
+            }
+        }
+        self.0.put_off(Call::Write(offset, data.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use crate::env::{BoxFuture, Clock};
+
+    use super::*;
+
+    struct StoodStill;
+
+    impl Clock for StoodStill {
+        fn now_ms(&self) -> u64 {
+            1
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(9)
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn on(file: Arc<dyn DiskFile>) -> (Backend, Arc<IndexFile>) {
+        let watcher = Watcher { clock: Arc::new(StoodStill), troubles: Arc::default() };
+        let file = Arc::new(IndexFile::new(file, watcher));
+        (Backend(Arc::clone(&file)), file)
+    }
+
+    /// A file in memory on a disk that may be full, with what it was asked.
+    #[derive(Debug, Default)]
+    struct Small {
+        /// A read waits while somebody has this.
+        held: Mutex<()>,
+        bytes: Mutex<Vec<u8>>,
+        full: AtomicBool,
+        broken: AtomicBool,
+        syncs: Mutex<Vec<Vec<u8>>>,
+    }
+
+    impl Small {
+        fn check(&self) -> io::Result<()> {
+            if self.broken.load(Ordering::SeqCst) {
+                return Err(io::Error::other("broken"));
+            }
+            Ok(())
+        }
+    }
+
+    impl DiskFile for Small {
+        fn size(&self) -> io::Result<u64> {
+            Ok(lock(&self.bytes).len() as u64)
+        }
+
+        fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()> {
+            let _held = lock(&self.held);
+            let start = usize::try_from(position).unwrap();
+            let bytes = lock(&self.bytes);
+            out.copy_from_slice(
+                bytes.get(start..start + out.len()).ok_or(ErrorKind::UnexpectedEof)?,
+            );
+            Ok(())
+        }
+
+        fn write_all_at(&self, position: u64, parts: &[&[u8]]) -> io::Result<()> {
+            self.check()?;
+            let (start, data) = (usize::try_from(position).unwrap(), parts.concat());
+            let mut bytes = lock(&self.bytes);
+            if self.full.load(Ordering::SeqCst) {
+                // A part of it may be there all the same.
+                if let Some(there) = bytes.get_mut(start..start + data.len() / 2) {
+                    there.copy_from_slice(&data[..data.len() / 2]);
+                }
+                return Err(ErrorKind::StorageFull.into());
+            }
+            let len = bytes.len().max(start + data.len());
+            bytes.resize(len, 0);
+            bytes[start..start + data.len()].copy_from_slice(&data);
+            Ok(())
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.check()?;
+            let (len, mut bytes) = (usize::try_from(len).unwrap(), lock(&self.bytes));
+            if len > bytes.len() && self.full.load(Ordering::SeqCst) {
+                return Err(ErrorKind::QuotaExceeded.into());
+            }
+            bytes.resize(len, 0);
+            Ok(())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.check()?;
+            lock(&self.syncs).push(lock(&self.bytes).clone());
+            Ok(())
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Ask {
+        Write(usize, usize, u8),
+        SetLen(usize),
+        Sync,
+        Full(bool),
+        CatchUp,
+    }
+
+    fn ask() -> impl Strategy<Value = Ask> {
+        prop_oneof![
+            6 => (0..40_000_usize, 1..9_000_usize, 1..=255_u8).prop_map(|(a, n, b)| Ask::Write(a, n, b)),
+            2 => (0..60_000_usize).prop_map(Ask::SetLen),
+            2 => Just(Ask::Sync),
+            2 => any::<bool>().prop_map(Ask::Full),
+            2 => Just(Ask::CatchUp),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_reads_as_if_there_were_room_and_each_sync_sees_what_was_written_before_it(
+            asks in prop::collection::vec(ask(), 1..60),
+        ) {
+            let small = Arc::new(Small::default());
+            let (backend, file) = on(Arc::clone(&small) as Arc<dyn DiskFile>);
+            let (mut model, mut synced) = (Vec::new(), Vec::new());
+            for ask in asks {
+                match ask {
+                    Ask::Write(at, len, byte) => {
+                        model.resize(model.len().max(at + len), 0);
+                        model[at..at + len].fill(byte);
+                        backend.write(at as u64, &vec![byte; len]).unwrap();
+                    }
+                    Ask::SetLen(len) => {
+                        model.resize(len, 0);
+                        backend.set_len(len as u64).unwrap();
+                    }
+                    Ask::Sync => {
+                        synced.push(model.clone());
+                        backend.sync_data().unwrap();
+                    }
+                    Ask::Full(full) => small.full.store(full, Ordering::SeqCst),
+                    Ask::CatchUp => {
+                        let caught_up = file.catch_up().unwrap();
+                        prop_assert_eq!(caught_up, !file.is_behind());
+                    }
+                }
+                prop_assert_eq!(backend.len().unwrap(), model.len() as u64);
+                let mut read = vec![0; model.len()];
+                backend.read(0, &mut read).unwrap();
+                prop_assert!(read == model);
+                prop_assert!(backend.read(1, &mut vec![0; model.len()]).is_err());
+            }
+            small.full.store(false, Ordering::SeqCst);
+            prop_assert!(file.catch_up().unwrap() && !file.is_behind());
+            prop_assert!(*lock(&small.bytes) == model);
+            prop_assert!(*lock(&small.syncs) == synced);
+        }
+    }
+
+    #[test]
+    fn what_fails_while_it_catches_up_ends_all_writing_and_reads_go_on() {
+        let small = Arc::new(Small::default());
+        let (backend, file) = on(Arc::clone(&small) as Arc<dyn DiskFile>);
+        small.full.store(true, Ordering::SeqCst);
+        backend.write(0, &[7; 10]).unwrap();
+        assert!(!file.catch_up().unwrap());
+        small.broken.store(true, Ordering::SeqCst);
+        file.catch_up().unwrap_err();
+        small.broken.store(false, Ordering::SeqCst);
+        small.full.store(false, Ordering::SeqCst);
+        file.catch_up().unwrap_err();
+        backend.write(0, &[8; 10]).unwrap_err();
+        let mut read = [0; 10];
+        backend.read(0, &mut read).unwrap();
+        assert_eq!((read, small.size().unwrap()), ([7; 10], 0));
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let small = Arc::new(Small::default());
+        let (backend, _) = on(Arc::clone(&small) as Arc<dyn DiskFile>);
+        small.full.store(true, Ordering::SeqCst);
+        let megabyte = vec![1; 1 << 20];
+        for _ in 0..limits::INDEX_WAITING_BYTES_MAX >> 20 {
+            backend.write(0, &megabyte).unwrap();
+        }
+        let refused = backend.write(0, &megabyte).unwrap_err();
+        assert!(is_full(&refused));
+    }
+
+    #[test]
+    fn a_read_that_hangs_is_known_until_it_comes_back() {
+        let small = Arc::new(Small::default());
+        let (backend, file) = on(Arc::clone(&small) as Arc<dyn DiskFile>);
+        backend.write(0, &[7; 10]).unwrap();
+        assert_eq!(file.troubles().oldest(), None);
+        let held = lock(&small.held);
+        std::thread::scope(|threads| {
+            let read = threads.spawn(|| backend.read(0, &mut [0; 10]));
+            while file.troubles().oldest().is_none() {
+                std::thread::yield_now();
+            }
+            let known = file.troubles().oldest();
+            assert_eq!(known, Some(("reading the index", Duration::from_secs(9))));
+            drop(held);
+            read.join().unwrap().unwrap();
+        });
+        assert_eq!(file.troubles().oldest(), None);
+    }
+}
