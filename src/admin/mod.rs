@@ -20,6 +20,7 @@ pub mod model;
 mod names;
 pub mod openapi;
 mod place;
+pub(crate) mod program;
 pub mod regions;
 pub mod route;
 pub mod routes;

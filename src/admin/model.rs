@@ -14,11 +14,13 @@ mod certs;
 mod dev;
 mod events;
 mod place;
+mod program;
 mod traffic;
 
 pub use certs::{AuthorityCertificate, NodeCertificate};
 pub use dev::{CutRegion, DownRegion, DownState, StopRegion, Wires};
 pub use events::{Event, Events};
+pub use program::{Kinds, NodeProgram, Program};
 pub use traffic::{OpSums, Traffic};
 
 pub use place::{

@@ -8,7 +8,7 @@ use crate::s3::error::{Code, S3Error};
 use super::api::Api;
 use super::route::{Answer, Call, Role, Route, Shape, Verb};
 use super::{
-    backup, certs, cluster, dev, elsewhere, events, keys, place, regions, storage, tokens, trace,
+    backup, certs, cluster, dev, elsewhere, events, keys, place, program, regions, storage, tokens, trace,
     traffic, undo, upkeep, whereabouts,
 };
 
@@ -29,6 +29,7 @@ pub(super) const GROUPS: &[(&str, &[Route])] = &[
     ("events", events::ROUTES),
     ("dev", dev::ROUTES),
     ("upkeep", upkeep::ROUTES),
+    ("upgrades", program::ROUTES),
 ];
 
 /// Every row with its subject.

@@ -17,7 +17,7 @@ use crate::env::Class;
 use crate::limits;
 
 /// The version of the frames, which N talks to N - 1 in.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 pub(super) const HEAD_BYTES: usize = 10;
 

@@ -165,7 +165,7 @@ pub enum Response {
 }
 
 /// The version of the messages: the first byte of each.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// Bytes that are no message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@ mod metrics;
 mod pool;
 mod quic;
 pub mod registers;
+pub mod spoken;
 pub mod tls;
 mod validity;
 mod wire;

@@ -152,3 +152,32 @@ fn a_region_of_dev_is_cut_off_and_joined_again_and_nothing_answered_is_lost() {
     assert_eq!(none.status.code(), Some(1), "{}", text(&none.stderr));
     world.end();
 }
+
+#[test]
+fn an_upgrade_check_of_a_cluster_says_what_each_node_runs_and_what_is_to_be_done() {
+    let world = three();
+    let shown = world.ok(&["upgrade", "check", "--cluster"]);
+    assert!(shown.contains("this program"), "{shown}");
+    assert!(shown.ends_with("every region runs this program\n"), "{shown}");
+    let checked = world.json(&["upgrade", "check", "--cluster"]);
+    let regions = checked["regions"].as_array().unwrap();
+    assert_eq!(regions.len(), 3);
+    for region in regions {
+        assert_eq!(region["runs"]["known"], checked["program"], "{region}");
+    }
+    let kinds = checked["program"]["kinds"].as_array().unwrap();
+    assert!(kinds.iter().any(|kind| kind["of"] == "question" && kind["names"][0] == "Ping"));
+    world.ok(&["dev", "cut", "nrt"]);
+    let away = eventually("a region that is away is told", || {
+        let output = world.run(&["upgrade", "check", "--cluster", "--json"]);
+        (output.status.code() == Some(10)).then(|| text(&output.stdout).to_owned())
+    });
+    let away: Value = serde_json::from_str(&away).unwrap();
+    let warning = away["verdict"]["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("nrt cannot be asked"), "{warning}");
+    assert_eq!(away["verdict"]["order"], json!(["nrt"]));
+    let neither = world.run(&["upgrade", "check"]);
+    assert_eq!(neither.status.code(), Some(2));
+    assert!(text(&neither.stderr).contains("--cluster"), "{}", text(&neither.stderr));
+    world.end();
+}
