@@ -14,9 +14,10 @@ use godwit::types::bucket::{
     Ack, BucketConfig, BucketRecord, Consistency, Location, NameRecord, NameState, SettingKind,
     Versioning,
 };
-use godwit::types::id::{BlobId, BucketId, Hash, Incarnation, OpId, UploadId};
+use godwit::types::id::{BlobId, BucketId, ClusterId, Hash, Incarnation, OpId, UploadId};
 use godwit::types::kept::{Cover, Spared, Why};
 use godwit::types::lock::LockAsked;
+use godwit::types::members::{Electorate, Gone, Member, MemberState, Members};
 use godwit::types::name::{AccessKeyId, AccountId, BucketName, ObjectKey, SecretKey};
 use godwit::types::object::{
     BlobRef, Content, ETag, Erased, HoldState, Holding, Mark, Marks, ObjectMeta, PartRef,
@@ -25,7 +26,7 @@ use godwit::types::object::{
 use godwit::types::record::{
     AccessKeyRecord, KeyScope, PartRecord, Record, RecordId, UploadRecord, UploadState,
 };
-use godwit::types::region::RegionId;
+use godwit::types::region::{Coordinates, RegionId, RegionInfo, Role};
 use godwit::types::stamp::{Hlc, Stamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -151,6 +152,43 @@ fn names_buckets_and_keys_are_read_and_written_as_they_were() {
         created_ms: 1,
     };
     golden("access-key.hex", &Record::AccessKey(key));
+}
+
+fn members() -> Members {
+    let member = |code: &str, state| Member {
+        info: RegionInfo {
+            id: region(code),
+            city: "Frankfurt".into(),
+            coordinates: Coordinates { lat: 50.03, lon: 8.56 },
+            geography: "eu".into(),
+            failure_domain: code.into(),
+            role: Role::Full,
+            voter: true,
+        },
+        state,
+        since: 1,
+        address: Some("10.0.0.1:9100".into()),
+    };
+    let gone = Gone {
+        region: region("nrt"),
+        version: 2,
+        at_ms: 5,
+        lost: true,
+        incarnations: vec![Incarnation(7)],
+    };
+    Members {
+        stamp: stamp(9),
+        cluster: ClusterId([9; 16]),
+        version: 3,
+        members: vec![member("fra", MemberState::Active), member("iad", MemberState::Joining)],
+        electorate: Electorate::first(2, [region("fra"), region("iad")]),
+        gone: vec![gone],
+    }
+}
+
+#[test]
+fn members_are_read_and_written_as_they_were() {
+    golden("members.hex", &Record::Members(Box::new(members())));
 }
 
 #[test]

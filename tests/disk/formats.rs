@@ -3,6 +3,12 @@
 #![allow(clippy::disallowed_methods, reason = "golden files are on the real disk")]
 
 use std::fs;
+use std::io;
+
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition,
+    TableHandle as _,
+};
 
 use godwit::store::backup::{Progress, verify};
 use godwit::types::id::ClusterId;
@@ -200,4 +206,126 @@ fn a_directory_is_looked_at_without_a_change_and_told_by_its_format() {
         let (_store, _) = open(&disk).await;
         assert!(matches!(look(&disk), Err(Error::Io { .. })), "a node uses it");
     });
+}
+
+/// The bytes of an index.
+#[derive(Clone, Debug)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Memory {
+    fn range(&self, offset: u64, len: usize) -> std::ops::Range<usize> {
+        let start = usize::try_from(offset).unwrap();
+        start..start + len
+    }
+}
+
+impl StorageBackend for Memory {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let range = self.range(offset, out.len());
+        out.copy_from_slice(&self.0.lock().unwrap()[range]);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let range = self.range(offset, data.len());
+        self.0.lock().unwrap()[range].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+/// An index of today as a program of format 1 wrote it: no entry has a checksum and nothing says that
+/// all have one, and the bodies of a segment are not counted.
+fn as_format_1(index: Vec<u8>) -> Vec<u8> {
+    let memory = Memory(Arc::new(Mutex::new(index)));
+    let database = Database::builder().create_with_backend(memory.clone()).unwrap();
+    let tables = database.begin_read().unwrap();
+    let tables: Vec<String> =
+        tables.list_tables().unwrap().map(|table| table.name().to_owned()).collect();
+    let write = database.begin_write().unwrap();
+    for name in tables {
+        let definition: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(&name);
+        let mut table = write.open_table(definition).unwrap();
+        let entries = table.iter().unwrap().map(|entry| {
+            let (key, value) = entry.unwrap();
+            (key.value().to_vec(), value.value().to_vec())
+        });
+        let entries: Vec<_> = entries.collect();
+        for (key, mut value) in entries {
+            match (name.as_str(), key.as_slice()) {
+                ("own", b"sealed") => {
+                    table.remove(key.as_slice()).unwrap();
+                    continue;
+                }
+                ("own", b"format") => value = 1_u32.to_be_bytes().to_vec(),
+                ("segments", _) => value.truncate(16),
+                _ => value.truncate(value.len() - 4),
+            }
+            table.insert(key.as_slice(), value.as_slice()).unwrap();
+        }
+    }
+    write.commit().unwrap();
+    drop(database);
+    memory.0.lock().unwrap().clone()
+}
+
+#[test]
+fn a_directory_of_format_1_is_opened_and_written_on_and_is_of_todays_format_then() {
+    let disk = SimDisk::new(3);
+    let index = Path::new("/data/index.redb");
+    doors::life_and_crash(&disk, async {
+        let (store, _) = open(&disk).await;
+        for n in 1..=300 {
+            put(
+                &store,
+                &format!("k{n}"),
+                n,
+                0,
+                [10, 3_000, 70_000][usize::try_from(n % 3).unwrap()],
+            )
+            .await
+            .unwrap();
+        }
+        store.write(|tx| tx.put(Table::Register, b"old", &7_u8)).await.unwrap();
+        store.checkpoint().await.unwrap();
+        // The log goes on where the index ends.
+        put(&store, "late", 1000, 0, 10).await.unwrap();
+    });
+    disk.replace(index, &as_format_1(disk.bytes(index)));
+    let look = |disk: &SimDisk| {
+        let disk: Arc<dyn godwit::env::Disk> = Arc::new(disk.clone());
+        godwit::store::inspect(&disk, Path::new("/data")).unwrap()
+    };
+    assert_eq!((look(&disk).format, look(&disk).to_replay), (Some(1), 1));
+    for life in 0..3_u64 {
+        doors::life(async {
+            let (store, report) = open(&disk).await;
+            assert_eq!((report.damage, report.replayed), (Vec::new(), u64::from(life == 0)));
+            let found = rows(&store);
+            assert_eq!(found.len() as u64, 301 + life);
+            for n in 1..=300_u64 {
+                let blob = blobs_of(&found[&key(&format!("k{n}"))])[0];
+                let len = usize::try_from(blob.len).unwrap();
+                assert_eq!(content(&store, &blob).await.unwrap().unwrap(), body(n, len));
+            }
+            let register = store.read().unwrap().get::<u8>(Table::Register, b"old").unwrap();
+            assert_eq!(register, Some(7));
+            put(&store, &format!("new{life}"), 2000 + life, 0, 10).await.unwrap();
+            maintain_all(&store).await;
+            store.close().await.unwrap();
+        });
+        assert_eq!(look(&disk).format, Some(2), "after life {life}");
+    }
 }
