@@ -106,9 +106,9 @@ pub const DISK_RESERVE_PERCENT: u64 = 98;
 /// When a client that was told that the disk is full shall come again.
 pub const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);
 
-/// What the index could not write for want of room waits in memory, and this often it is tried again.
-/// Nothing more is committed meanwhile; what waits is the rest of one commit, which redb gathers in half
-/// of its cache.
+/// What the index could not write for want of room waits in memory, and is tried again this often.
+/// Nothing more is committed meanwhile; what waits is the rest of one commit, which redb gathers in
+/// half of its cache.
 pub const INDEX_WAITING_BYTES_MAX: usize = 256 << 20;
 pub const INDEX_ROOM_EVERY: Duration = Duration::from_secs(1);
 

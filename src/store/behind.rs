@@ -324,8 +324,9 @@ mod tests {
     }
 
     fn ask() -> impl Strategy<Value = Ask> {
+        let write = (0..40_000_usize, 1..9_000_usize, 1..=255_u8);
         prop_oneof![
-            6 => (0..40_000_usize, 1..9_000_usize, 1..=255_u8).prop_map(|(a, n, b)| Ask::Write(a, n, b)),
+            6 => write.prop_map(|(at, len, byte)| Ask::Write(at, len, byte)),
             2 => (0..60_000_usize).prop_map(Ask::SetLen),
             2 => Just(Ask::Sync),
             2 => any::<bool>().prop_map(Ask::Full),
