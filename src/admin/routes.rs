@@ -8,8 +8,8 @@ use crate::s3::error::{Code, S3Error};
 use super::api::Api;
 use super::route::{Answer, Call, Role, Route, Shape, Verb};
 use super::{
-    backup, certs, cluster, dev, elsewhere, events, keys, place, program, regions, storage, tokens, trace,
-    traffic, undo, upkeep, whereabouts,
+    backup, certs, cluster, dev, elsewhere, events, keys, place, program, regions, storage, tokens,
+    trace, traffic, undo, upkeep, whereabouts,
 };
 
 /// All rows, by subject. Their order is that of the documents.
