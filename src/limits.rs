@@ -636,6 +636,9 @@ pub const CERTIFICATE_SKEW: Duration = Duration::from_secs(3600);
 /// Between two looks at a node's own certificate.
 pub const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// How long a node that has joined waits for its UDP port before it starts.
+pub const JOIN_CLOSE_GRACE: Duration = Duration::from_secs(60);
+
 /// The longest request for a certificate.
 pub const CERTIFICATE_ASK_BYTES_MAX: usize = 4096;
 

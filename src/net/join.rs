@@ -131,8 +131,8 @@ async fn close(env: &Env, endpoint: Endpoint, bind: SocketAddr) {
             env.sleep(limits::MESH_PAUSE_MIN).await;
         }
     };
-    // Who needs the port tells that it is taken.
-    let _ = env.timeout(limits::MESH_CLOSE_GRACE, free).await;
+    // Attempts that nobody answered end late. Who needs the port tells that it is taken.
+    let _ = env.timeout(limits::JOIN_CLOSE_GRACE, free).await;
 }
 
 /// A node that closed the connection without an answer is asked again after this.
