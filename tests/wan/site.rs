@@ -112,7 +112,7 @@ impl Site {
         let mut command = self.networks[region].command(program);
         command
             .env("GODWIT_REGION", self.regions[region])
-            .env("GODWIT_self.regions", FILES)
+            .env("GODWIT_REGIONS", FILES)
             .env("GODWIT_DATA", self.folder.join(self.regions[region]))
             .env("GODWIT_S3_LISTEN", format!("{node}:8080"))
             .env("GODWIT_OPS_LISTEN", format!("{node}:9091"))
