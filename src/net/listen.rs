@@ -44,7 +44,7 @@ pub(super) async fn run(shared: Arc<Shared>, handler: Arc<dyn PeerHandler>) {
                 }
                 // So many at a time as there are handshakes.
                 Ok(Accepted::Joins(connection)) => {
-                    let certifier = owned.certifier.get().cloned();
+                    let certifier = owned.certifier();
                     join::serve(&owned.env, certifier, connection).await;
                 }
                 Err(why) => {
@@ -222,7 +222,7 @@ impl Served {
         let limit = limits::MESH_CONNECT_TIMEOUT;
         let body = self.shared.env.timeout(limit, read_body(recv, len)).await;
         let body = body.map_err(|_| "the request did not arrive in time".to_owned())??;
-        let Some(certifier) = self.shared.certifier.get() else {
+        let Some(certifier) = self.shared.certifier() else {
             return Ok(Err("this node has not the cluster's authority".to_owned()));
         };
         let wish: Wish = match serde_json::from_slice(&body) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,8 +72,7 @@ pub(super) struct Shared {
     client: RwLock<ClientConfig>,
     mtu: Option<u16>,
     pub(super) joins: bool,
-    /// Makes certificates, where this node has the cluster's authority.
-    pub(super) certifier: OnceLock<Arc<dyn Certifier>>,
+    certifier: RwLock<Option<Arc<dyn Certifier>>>,
     pub(super) metrics: MeshMetrics,
     peers: RwLock<BTreeMap<RegionId, Arc<Peer>>>,
     /// Regions whose nodes may call.
@@ -94,6 +93,15 @@ impl Shared {
 
     pub(super) fn may_call(&self, region: RegionId) -> bool {
         self.callers.read().unwrap_or_else(PoisonError::into_inner).contains(&region)
+    }
+
+    /// Who makes certificates, where this node has the cluster's authority.
+    pub(super) fn certifier(&self) -> Option<Arc<dyn Certifier>> {
+        self.certifier.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_certifier(&self, certifier: Option<Arc<dyn Certifier>>) {
+        *self.certifier.write().unwrap_or_else(PoisonError::into_inner) = certifier;
     }
 
     /// With the certificate of now.
@@ -168,7 +176,7 @@ impl Mesh {
             client: RwLock::new(setup.client),
             mtu,
             joins,
-            certifier: OnceLock::new(),
+            certifier: RwLock::default(),
             metrics: MeshMetrics::default(),
             peers: RwLock::default(),
             callers: RwLock::new(members.iter().copied().collect()),
@@ -222,9 +230,9 @@ impl Mesh {
         Ok(())
     }
 
-    /// Says who makes certificates here. The first one stays.
+    /// Says who makes certificates here, until the mesh stops.
     pub fn certify_by(&self, certifier: Arc<dyn Certifier>) {
-        self.0.certifier.get_or_init(|| certifier);
+        self.0.set_certifier(Some(certifier));
     }
 
     /// Asks another region's node for this node's next certificate, as PEM.
@@ -247,6 +255,8 @@ impl Mesh {
             .timeout(limits::MESH_STOP_GRACE, shared.serving.acquire_many(all))
             .await
             .map(|permits| permits.map(tokio::sync::SemaphorePermit::forget));
+        // It may know the cluster, which knows this mesh.
+        shared.set_certifier(None);
         shared.stop.send_replace(true);
         shared.endpoint.close(VarInt::from_u32(0), b"stopping");
         let _ = shared.env.timeout(limits::MESH_CLOSE_GRACE, shared.endpoint.wait_idle()).await;

@@ -61,6 +61,8 @@ impl Dev {
             .args(["dev", "--json"])
             .args(arguments)
             .env("TMPDIR", temporary)
+            // With a line for each request.
+            .env("GODWIT_LOG", "info,godwit::s3=debug")
             .stdout(Stdio::piped())
             .stderr(fs::File::create(log).unwrap())
             .spawn()
