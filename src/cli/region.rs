@@ -82,7 +82,9 @@ pub(super) enum Region {
     /// conditional writes, buckets and access keys that were answered 200 and had not arrived here. A
     /// lost region that lives on somewhere would be a second cluster until both meet: make sure that
     /// its machines never start again. While most voters are left, use `godwit region remove --lost`.
-    #[command(after_help = "When iad and nrt are gone:\n  godwit region recover --lost iad --lost nrt")]
+    #[command(
+        after_help = "When iad and nrt are gone:\n  godwit region recover --lost iad --lost nrt"
+    )]
     Recover {
         /// A region that will never come back; all of them, once each
         #[arg(long, value_name = "CODE", required = true)]

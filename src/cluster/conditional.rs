@@ -446,6 +446,8 @@ impl Cluster {
                     return Ok(self.learn_from(change.origin, ids).await.is_ok());
                 }
                 Ok(Response::Fate(Fate::Unknown)) => {}
+                // A region that was removed proposes nothing any more.
+                Ok(_) | Err(_) if !self.members().contains(change.origin) => {}
                 Ok(_) | Err(_) if kept_ms < limits::OFFER_KEPT_MAX.as_millis() => {
                     return Ok(false);
                 }
