@@ -304,20 +304,12 @@ impl Line {
             audited::tell(&self.audit, &self.env, self.region, &self.trail, self.status.as_u16());
         }
         self.trail.end_span(self.status);
-        let Self { env, metrics, feed, status, source, object_bytes, ready, cause, slow, .. } =
-            self;
+        let took = self.env.monotonic().saturating_sub(self.trail.began);
+        let first_byte = self.ready.saturating_sub(self.trail.began);
+        self.count(sent.bytes, took, first_byte);
+        let Self { env, metrics, feed, status, source, object_bytes, cause, slow, .. } = self;
         let mut trail = self.trail;
-        let took = env.monotonic().saturating_sub(trail.began);
         let op = trail.op;
-        metrics.open.dec();
-        metrics.sent.inc_by(sent.bytes);
-        metrics.requests.get_or_create(&Done { op, status: status.as_u16() }).inc();
-        metrics.seconds.get_or_create(&ByOp { op }).observe(took.as_secs_f64());
-        let first_byte = ready.saturating_sub(trail.began);
-        metrics.first_byte.get_or_create(&ByOp { op }).observe(first_byte.as_secs_f64());
-        if let Some(code) = trail.error.map(Code::as_str) {
-            metrics.errors.get_or_create(&ByCode { code }).inc();
-        }
         if let Some(seen) = trail.seen.take() {
             seen.end(&Ended {
                 id: &trail.id,
@@ -343,6 +335,12 @@ impl Line {
             ms: millis(took),
             source: source.clone(),
         });
+        let is_slow = !slow.is_zero() && took >= slow;
+        let flow = trail.flow.as_ref().filter(|_| is_slow);
+        let is_failure = status == StatusCode::INTERNAL_SERVER_ERROR;
+        if flow.is_none() && !is_failure && !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
         let target = trail.target.map(|target| target.to_string()).unwrap_or_default();
         let caller = match &trail.caller {
             Caller::Anonymous => "anonymous".to_owned(),
@@ -352,7 +350,7 @@ impl Line {
         let ms = millis(took);
         let (id, cut) = (trail.id, sent.cut.as_deref());
         let trace = trail.flow.as_ref().and_then(Flow::trace_id);
-        if let Some(flow) = trail.flow.as_ref().filter(|_| !slow.is_zero() && took >= slow) {
+        if let Some(flow) = flow {
             metrics.slow.inc();
             let (trace, target, id) = (trace.as_deref(), target.as_str(), id.as_str());
             let caller = caller.as_str();
@@ -362,10 +360,22 @@ impl Line {
                 flow,
             );
         }
-        if status == StatusCode::INTERNAL_SERVER_ERROR.as_u16() {
+        if is_failure {
             error!(op, caller, target, status, bytes, ms, source, cause, cut, id, trace, "request");
         } else {
             debug!(op, caller, target, status, bytes, ms, source, cause, cut, id, trace, "request");
+        }
+    }
+
+    fn count(&self, sent_bytes: u64, took: Duration, first_byte: Duration) {
+        let (metrics, op) = (&self.metrics, self.trail.op);
+        metrics.open.dec();
+        metrics.sent.inc_by(sent_bytes);
+        metrics.requests.get_or_create(&Done { op, status: self.status.as_u16() }).inc();
+        metrics.seconds.get_or_create(&ByOp { op }).observe(took.as_secs_f64());
+        metrics.first_byte.get_or_create(&ByOp { op }).observe(first_byte.as_secs_f64());
+        if let Some(code) = self.trail.error.map(Code::as_str) {
+            metrics.errors.get_or_create(&ByCode { code }).inc();
         }
     }
 }

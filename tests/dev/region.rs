@@ -1,5 +1,6 @@
 //! Regions that join and leave a cluster of processes, by the command line, while a client writes.
 
+use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value;
@@ -15,6 +16,23 @@ struct Cluster {
 }
 
 impl Cluster {
+    /// iad and fra run, and there is a bucket.
+    fn of_two(folder: &Path) -> (Self, Running, Running) {
+        let site = Site::new(folder);
+        let init = ["cluster", "init", "--regions", "iad,fra", "--json"];
+        let made = json(&site.godwit(0, &init).output().unwrap());
+        let cluster = Self { site, made };
+        let site = &cluster.site;
+        let first = site.serve(0, "", "");
+        let token = json(&site.godwit(0, &["cluster", "token", "fra", "--json"]).output().unwrap());
+        let second = site.serve(1, "GODWIT_TOKEN", text(&token, "token"));
+        eventually("a bucket is made", || {
+            ready(&site.s3(0))?;
+            (cluster.client(0).send("PUT", "/birds", &[], b"").status == 200).then_some(())
+        });
+        (cluster, first, second)
+    }
+
     fn client(&self, index: usize) -> Client {
         Client::new(&self.site.s3(index), text(&self.made, "access_key"), self.secret())
     }
@@ -61,18 +79,8 @@ fn ready(address: &str) -> Option<u16> {
 #[test]
 fn a_region_joins_votes_is_drained_and_removed_by_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
-    let site = Site::new(folder.path());
-    let init = ["cluster", "init", "--regions", "iad,fra", "--json"];
-    let made = json(&site.godwit(0, &init).output().unwrap());
-    let cluster = Cluster { site, made };
+    let (cluster, first, second) = Cluster::of_two(folder.path());
     let site = &cluster.site;
-    let first = site.serve(0, "", "");
-    let token = json(&site.godwit(0, &["cluster", "token", "fra", "--json"]).output().unwrap());
-    let second = site.serve(1, "GODWIT_TOKEN", text(&token, "token"));
-    eventually("a bucket is made", || {
-        ready(&site.s3(0))?;
-        (cluster.client(0).send("PUT", "/birds", &[], b"").status == 200).then_some(())
-    });
     cluster.put(1, "small", b"hello");
     cluster.put(1, "large", &vec![7; 100_000]);
 
@@ -112,18 +120,8 @@ fn a_region_joins_votes_is_drained_and_removed_by_the_command_line() {
 #[test]
 fn one_of_two_regions_goes_on_alone_when_its_operator_says_that_the_other_is_lost() {
     let folder = tempfile::tempdir().unwrap();
-    let site = Site::new(folder.path());
-    let init = ["cluster", "init", "--regions", "iad,fra", "--json"];
-    let made = json(&site.godwit(0, &init).output().unwrap());
-    let cluster = Cluster { site, made };
+    let (cluster, first, second) = Cluster::of_two(folder.path());
     let site = &cluster.site;
-    let first = site.serve(0, "", "");
-    let token = json(&site.godwit(0, &["cluster", "token", "fra", "--json"]).output().unwrap());
-    let second = site.serve(1, "GODWIT_TOKEN", text(&token, "token"));
-    eventually("a bucket is made", || {
-        ready(&site.s3(0))?;
-        (cluster.client(0).send("PUT", "/birds", &[], b"").status == 200).then_some(())
-    });
     cluster.put(1, "before", b"hello");
     let lost = ["recover", "--lost", "fra", "--confirm", "fra"];
     let there = cluster.region(&lost);

@@ -1,21 +1,9 @@
 //! Clocks that are wrong by seconds, as clients of the cluster meet them.
 
-use super::faults::{at, story, until};
+use super::faults::{at, story, until, write_to};
 use super::*;
 
 const AHEAD_MS: i64 = 9000;
-
-async fn put(engine: &Engine, bucket: BucketName) -> Result<Stamp, Error> {
-    let put = PutObject {
-        bucket,
-        key: key("k"),
-        owner: owner(),
-        attributes: Attributes::default(),
-        conditions: Conditions::default(),
-    };
-    let mut body = WholeBody::new(Bytes::from_static(b"some bytes"));
-    engine.put_object(put, &mut body).await.map(|stored| stored.version)
-}
 
 #[test]
 fn a_node_that_starts_with_a_wrong_clock_takes_no_plain_write_before_it_has_asked_others() {
@@ -25,7 +13,8 @@ fn a_node_that_starts_with_a_wrong_clock_takes_no_plain_write_before_it_has_aske
         world.skew(wrong, AHEAD_MS, 0);
         world.boot(wrong).await;
         let engine = world.engine(wrong);
-        let Err(Error::Unavailable { reason, .. }) = put(&engine, bucket()).await else {
+        let Err(Error::Unavailable { reason, .. }) = write_to(&engine, bucket(), "k", 10).await
+        else {
             panic!("a plain write was taken")
         };
         assert!(reason.contains("ahead of most others"), "{reason}");
@@ -34,7 +23,8 @@ fn a_node_that_starts_with_a_wrong_clock_takes_no_plain_write_before_it_has_aske
         let right_ms = world.cluster(at("iad")).env().now_ms();
         assert!(stamp.hlc.ms() <= right_ms + 500, "{stamp} at {right_ms}");
         world.skew(wrong, 0, 0);
-        until("it is believed again", async || put(&engine, bucket()).await.is_ok()).await;
+        until("it is believed again", async || write_to(&engine, bucket(), "k", 10).await.is_ok())
+            .await;
     });
 }
 
@@ -56,7 +46,7 @@ fn a_version_of_the_future_is_not_said_to_be_erased_where_it_is_not_taken_in_yet
         let engine = world.engine(ahead);
         let mut version = None;
         until("the version is made", async || {
-            version = put(&engine, versions::bucket()).await.ok();
+            version = write_to(&engine, versions::bucket(), "k", 10).await.ok();
             version.is_some()
         })
         .await;

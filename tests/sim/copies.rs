@@ -1,27 +1,15 @@
 //! A data directory that is put back as it was: its node is told by its peers, takes no part from then
 //! on, and comes back as a new one.
 
-use super::faults::{at, story, until};
+use super::faults::{at, story, until, write};
 use super::*;
-
-async fn put(engine: &Engine, name: &str) -> Result<Stamp, Error> {
-    let put = PutObject {
-        bucket: bucket(),
-        key: key(name),
-        owner: owner(),
-        attributes: Attributes::default(),
-        conditions: Conditions::default(),
-    };
-    let mut body = WholeBody::new(Bytes::from_static(b"some bytes"));
-    engine.put_object(put, &mut body).await.map(|stored| stored.version)
-}
 
 /// The copy is of the same start as the disk in its place: no count of starts tells them apart.
 #[test]
 fn an_old_copy_of_a_running_disk_is_told_from_a_crash_and_shows_nothing_that_was_deleted() {
     story(|mut world| async move {
         let (old, other) = (at("fra"), at("iad"));
-        put(&world.engine(other), "gone").await.unwrap();
+        write(&world.engine(other), "gone", 10).await.unwrap();
         sleep(Duration::from_secs(20)).await;
         let copy = world.disk(old).copy();
         let (bucket, gone) = (bucket(), key("gone"));
@@ -41,7 +29,8 @@ fn an_old_copy_of_a_running_disk_is_told_from_a_crash_and_shows_nothing_that_was
         until("it is told", async || world.cluster(old).outdated().is_some()).await;
         let why = world.cluster(old).registers_waiting().unwrap();
         assert!(why.contains("old copy"), "{why}");
-        let Err(Error::Unavailable { reason, .. }) = put(&world.engine(old), "new").await else {
+        let Err(Error::Unavailable { reason, .. }) = write(&world.engine(old), "new", 10).await
+        else {
             panic!("it takes writes")
         };
         assert!(reason.contains("godwit region remove fra --lost"), "{reason}");
@@ -63,7 +52,7 @@ fn an_old_copy_of_a_running_disk_is_told_from_a_crash_and_shows_nothing_that_was
         })
         .await;
         world.join(old, listed.unwrap()).await;
-        until("it takes part", async || put(&world.engine(old), "new").await.is_ok()).await;
+        until("it takes part", async || write(&world.engine(old), "new", 10).await.is_ok()).await;
         sleep(Duration::from_secs(60)).await;
         for region in world.regions() {
             assert_eq!(read(&world.engine(region), "gone").await.unwrap(), None, "{region}");

@@ -31,9 +31,18 @@ pub(crate) fn at(code: &str) -> RegionId {
     code.parse().unwrap()
 }
 
-async fn write(engine: &Engine, name: &str, len: usize) -> Result<Stamp, Error> {
+pub(crate) async fn write(engine: &Engine, name: &str, len: usize) -> Result<Stamp, Error> {
+    write_to(engine, bucket(), name, len).await
+}
+
+pub(crate) async fn write_to(
+    engine: &Engine,
+    bucket: BucketName,
+    name: &str,
+    len: usize,
+) -> Result<Stamp, Error> {
     let put = PutObject {
-        bucket: bucket(),
+        bucket,
         key: key(name),
         owner: owner(),
         attributes: Attributes::default(),

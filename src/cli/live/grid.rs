@@ -20,6 +20,10 @@ pub(in crate::cli) struct Column {
     pub(in crate::cli) right: bool,
 }
 
+pub(in crate::cli) const fn column(name: &'static str, width: u16, right: bool) -> Column {
+    Column { name, width, right }
+}
+
 /// One field.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::cli) struct Cell {

@@ -10,7 +10,7 @@ mod terminal;
 pub(super) mod tests;
 mod watch;
 
-pub(super) use grid::{Cell, Column, Grid, Sort};
+pub(super) use grid::{Cell, Column, Grid, Sort, column};
 pub(super) use marks::{Change, Marks};
 pub(super) use terminal::{on_terminal, run};
 pub(super) use watch::{Watch, again};

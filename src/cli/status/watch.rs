@@ -13,17 +13,15 @@ use crate::admin::model::{PeerState, RegionStatus};
 use crate::cli::Common;
 use crate::cli::client::Client;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::live::{Cell, Change, Column, Grid, Marks, Screen, Theme, Tone, Watch, again};
+use crate::cli::live::{
+    Cell, Change, Column, Grid, Marks, Screen, Theme, Tone, Watch, again, column,
+};
 
 pub(super) fn run(common: &Common, watch: &Watch, client: &Client) -> Result<Exit, CliError> {
     let ask = ("status", &[][..]);
     let print = |status: &model::Status| print(common, status);
     client.run(again((common, watch), client, ask, Regions::default, print))?;
     Ok(Exit::Ok)
-}
-
-const fn column(name: &'static str, width: u16, right: bool) -> Column {
-    Column { name, width, right }
 }
 
 const COLUMNS: &[Column] = &[

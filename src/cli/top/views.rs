@@ -2,7 +2,7 @@
 
 use super::rates::{OpRates, RegionRates, Seen};
 use crate::admin::model::PeerState;
-use crate::cli::live::{Cell, Column, Grid, Sort, Tone};
+use crate::cli::live::{Cell, Column, Grid, Sort, Tone, column};
 use crate::cli::output;
 
 /// The tables, in the order of their keys.
@@ -12,10 +12,6 @@ pub(super) enum View {
     Operations,
     Storage,
     Lag,
-}
-
-const fn column(name: &'static str, width: u16, right: bool) -> Column {
-    Column { name, width, right }
 }
 
 /// Eighty characters show these but the last ones.

@@ -12,7 +12,9 @@ use ratatui::widgets::{Paragraph, Wrap};
 use super::{model, show};
 use crate::cli::client::Client;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::live::{Cell, Change, Column, Grid, Marks, Screen, Theme, Tone, Watch, again};
+use crate::cli::live::{
+    Cell, Change, Column, Grid, Marks, Screen, Theme, Tone, Watch, again, column,
+};
 use crate::cli::{Common, output};
 use crate::types::region::RegionId;
 
@@ -25,10 +27,6 @@ pub(super) fn run(
     let print = |found: &model::Where| show(common, found);
     client.run(again((common, watch), client, ("where", query), Object::default, print))?;
     Ok(Exit::Ok)
-}
-
-const fn column(name: &'static str, width: u16, right: bool) -> Column {
-    Column { name, width, right }
 }
 
 const COLUMNS: &[Column] = &[
