@@ -2,9 +2,9 @@
 //! in turns, in one run.
 //!
 //! `cargo bench --bench transfer` runs everything; `cargo bench --bench transfer -- small` what
-//! matches. `TRANSFER_SHARE=20` takes a twentieth of each, `TRANSFER_ROUNDS` (default 3) is how often
-//! each is measured; the median counts. s5cmd is the program that `S5CMD` names, or the one of
-//! `cargo test --test clients s5cmd`.
+//! matches. `TRANSFER_SHARE=20` takes a twentieth of each, `TRANSFER_ROUNDS` (default 4, so that each
+//! is as often the first) is how often each is measured; the median counts. s5cmd is the program that
+//! `S5CMD` names, or the one of `cargo test --test clients s5cmd`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -32,7 +32,7 @@ const TOOLS: [&str; 2] = ["godwit", "s5cmd"];
 fn main() {
     let filter: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let number = |name: &str, usual: u64| std::env::var(name).map_or(usual, |n| n.parse().unwrap());
-    let (share, rounds) = (number("TRANSFER_SHARE", 1), number("TRANSFER_ROUNDS", 3));
+    let (share, rounds) = (number("TRANSFER_SHARE", 1), number("TRANSFER_ROUNDS", 4));
     let folder = tempfile::Builder::new()
         .prefix("godwit-transfer")
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
@@ -128,8 +128,9 @@ impl World {
                 took[0][which].push(up);
                 took[1][which].push(down);
                 took[2][which].push(same);
-                assert_eq!(held(&self.folder.join("back")), files * bytes, "{}", TOOLS[which]);
-                fs::remove_dir_all(self.folder.join("back")).unwrap();
+                let back = self.folder.join("back");
+                assert_eq!(held(&back), files * bytes, "{}", TOOLS[which]);
+                self.put_away(&back, files, &format!("{round}-{turn}"));
             }
         }
         for (way, [own, other]) in ["up", "down", "sync"].iter().zip(&took) {
@@ -145,6 +146,20 @@ impl World {
             std::io::stdout().flush().unwrap();
         }
         fs::remove_dir_all(source).unwrap();
+        let _ = fs::remove_dir_all(self.folder.join("away"));
+    }
+
+    /// Many files are kept until the set is measured: ext4 looks at every inode that was deleted of late
+    /// (`recently_deleted`) before it gives a new file one, so that who comes after a deletion of
+    /// thousands would be measured by that.
+    fn put_away(&self, back: &Path, files: u64, name: &str) {
+        if files < 100 {
+            fs::remove_dir_all(back).unwrap();
+            return;
+        }
+        let away = self.folder.join("away");
+        fs::create_dir_all(&away).unwrap();
+        fs::rename(back, away.join(name)).unwrap();
     }
 
     /// Up, nothing to do, down.
@@ -203,6 +218,9 @@ fn fill(folder: &Path, files: u64, bytes: u64) {
             left -= len;
         }
     }
+    // What was not written yet would be written while the first program is measured.
+    let synced = Command::new("sync").arg("-f").arg(folder).status().unwrap();
+    assert!(synced.success(), "{synced}");
 }
 
 /// Bytes of all files below a folder.
@@ -228,5 +246,6 @@ fn children_cpu_s() -> f64 {
 fn median(all: &[Took]) -> Took {
     let mut all = all.to_vec();
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
-    all[all.len() / 2]
+    let (low, high) = (all[(all.len() - 1) / 2], all[all.len() / 2]);
+    ((low.0 + high.0) / 2.0, (low.1 + high.1) / 2.0)
 }

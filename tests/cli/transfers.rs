@@ -166,3 +166,44 @@ fn what_is_too_large_for_one_copy_is_copied_in_parts_with_all_that_describes_it(
     assert_eq!(asked(&world, "UploadPartCopy"), 3);
     world.end();
 }
+
+#[test]
+fn what_would_copy_or_move_itself_is_refused_and_nothing_is_lost() {
+    let world = World::start();
+    world.ok(&["bucket", "create", "demo"]);
+    for name in ["p/a", "p/q/b", "p/q/q/c"] {
+        fs::write(world.file("one"), name).unwrap();
+        world.ok(&["cp", "one", &format!("s3://demo/{name}")]);
+    }
+    let before = world.ok(&["ls", "-r", "s3://demo"]);
+    for (arguments, why) in [
+        (&["cp", "-r", "s3://demo/p", "s3://demo/p/copy"][..], "is below the source"),
+        (&["cp", "-r", "s3://demo", "s3://demo/backup"], "--exclude 'backup/*'"),
+        (&["mv", "-r", "s3://demo/p", "s3://demo/p/q"], "is below the source"),
+        (&["mv", "-r", "s3://demo/p", "s3://demo/p/"], "are the same place"),
+        (&["mv", "s3://demo/p/a", "s3://demo/p/"], "are the same"),
+        (&["cp", "s3://demo/p/a", "s3://demo/p/a"], "are the same"),
+        (&["sync", "s3://demo/p", "s3://demo/p/copy"], "is below the source"),
+        (&["sync", "-y", "--delete", "s3://demo/p/q", "s3://demo/p"], "--delete would delete it"),
+        (&["cp", "-r", "s3://demo/p", "one"], "one is a file"),
+        (&["sync", "one", "s3://demo/p"], "one is a file"),
+        (&["cp", "-r", "here", "there"], "one end of a copy is s3://BUCKET/KEY"),
+    ] {
+        let refused = world.run(arguments);
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(why), "{arguments:?}: {said}");
+    }
+    assert_eq!(world.ok(&["ls", "-r", "s3://demo"]), before);
+
+    // What is left out is no part of the source.
+    let copied = world.ok(&["cp", "-r", "s3://demo", "s3://demo/old", "--exclude", "old/*"]);
+    assert_eq!(copied.lines().count(), 3, "{copied}");
+    // Upwards it is right, but for what would land in what is still being read.
+    let moved = world.run(&["mv", "-r", "s3://demo/p/q", "s3://demo/p"]);
+    assert_eq!(moved.status.code(), Some(8), "{}", text(&moved.stderr));
+    assert!(text(&moved.stderr).contains("s3://demo/p/q/q/c"), "{}", text(&moved.stderr));
+    assert_eq!(world.ok(&["cat", "s3://demo/p/b"]), "p/q/b");
+    assert_eq!(world.ok(&["cat", "s3://demo/p/q/q/c"]), "p/q/q/c");
+    world.end();
+}

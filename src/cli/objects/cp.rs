@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{Many, run, summary};
 use crate::cli::Common;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::s3::ends::Ends;
 use crate::cli::s3::place::{Place, Remote};
 use crate::cli::s3::transfer::{Job, Mover};
 use crate::cli::s3::work::{Done, Tally, each};
@@ -78,6 +79,12 @@ async fn input(mover: &Mover, to: &Remote) -> Result<Tally, CliError> {
 /// One object; its failure is the command's.
 async fn single(mover: &Mover, command: &Cp, name: &'static str) -> Result<Tally, CliError> {
     let job = job(mover, &command.source, &command.target).await?;
+    if let Job::Copy { from, to, .. } = &job
+        && from == to
+    {
+        let error = CliError::new(Exit::Usage, "Usage", format!("{from} and {to} are the same"));
+        return Err(error.hint("name another key or bucket as the target"));
+    }
     let bytes = job.size();
     mover.progress.expect(bytes);
     if !command.many.dry_run {
@@ -132,6 +139,7 @@ fn file(to: &std::path::Path, from: &Remote) -> PathBuf {
 async fn recursive(mover: &Mover, command: &Cp, name: &'static str) -> Result<Tally, CliError> {
     let (filter, dry_run) = (command.many.filter(), command.many.dry_run);
     let (source, target) = (command.source.clone(), command.target.clone());
+    Ends { from: &source, to: &target, filter: &filter, deletes: false }.check()?;
     let entries = plan::entries(&mover.s3, &source)?;
     let wanted = entries.filter(move |entry| {
         let takes = entry.as_ref().map_or(true, |entry| filter.takes(&entry.relative));

@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use super::cp::transfer_all;
 use super::{Many, run, summary};
 use crate::cli::error::{CliError, Exit};
+use crate::cli::s3::ends::Ends;
 use crate::cli::s3::merge::{Pair, merge};
 use crate::cli::s3::place::{Place, Remote, file_below};
 use crate::cli::s3::plan::{self, Compare, Entry};
@@ -48,6 +49,8 @@ pub(in crate::cli) struct Sync {
 const DELETE_BATCH: usize = 1000;
 
 pub(in crate::cli) fn sync(common: &Common, command: &Sync) -> Result<Exit, CliError> {
+    let (filter, deletes) = (command.many.filter(), command.delete);
+    Ends { from: &command.source, to: &command.target, filter: &filter, deletes }.check()?;
     let (client, mover) = command.many.start(common)?;
     let mover = mover.resuming();
     let began = client.link.env.monotonic();

@@ -16,6 +16,13 @@ impl Filter {
         }
         if self.exclude.is_empty() { self.include.is_empty() } else { !any(&self.exclude) }
     }
+
+    /// Whether surely nothing is taken whose name begins with `prefix`: a pattern that matches it and
+    /// ends with a star matches all that is longer.
+    pub(in crate::cli) fn leaves_out(&self, prefix: &str) -> bool {
+        let all = |pattern: &String| pattern.ends_with('*') && matches(pattern, prefix);
+        self.include.is_empty() && self.exclude.iter().any(all)
+    }
 }
 
 /// In linear memory and at most quadratic time, whatever the pattern.
@@ -74,6 +81,8 @@ mod tests {
         assert!(filter(&[], &[]).takes("x"));
         assert!(!filter(&[], &["*.tmp"]).takes("x.tmp"));
         assert!(filter(&["keep.tmp"], &["*.tmp"]).takes("keep.tmp"));
+        assert!(filter(&[], &["a/*"]).leaves_out("a/") && !filter(&[], &["a/*"]).leaves_out("a"));
+        assert!(!filter(&["*.jpg"], &["a/*"]).leaves_out("a/"), "an include goes over it");
         assert!(filter(&["*.jpg"], &[]).takes("x.jpg") && !filter(&["*.jpg"], &[]).takes("x.png"));
     }
 }

@@ -104,6 +104,10 @@ pub(in crate::cli) fn is_folder(path: &Path) -> bool {
     path.is_dir()
 }
 
+pub(in crate::cli) fn is_file(path: &Path) -> bool {
+    path.is_file()
+}
+
 /// A file being read.
 pub(in crate::cli) struct Source(PathBuf, File);
 

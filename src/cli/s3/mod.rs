@@ -2,6 +2,7 @@
 
 mod api;
 mod documents;
+pub(super) mod ends;
 pub(super) mod glob;
 pub(super) mod local;
 pub(super) mod merge;

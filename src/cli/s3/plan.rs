@@ -5,6 +5,7 @@ use std::path::Path;
 use futures_util::{Stream, StreamExt as _, stream};
 use md5::{Digest as _, Md5};
 
+use super::ends;
 use super::local::{self, Found, Source};
 use super::place::{Place, Remote, file_below};
 use super::transfer::{Job, part_bytes};
@@ -93,7 +94,7 @@ pub(in crate::cli) fn job(from: &Place, to: &Place, entry: &Entry) -> Result<Job
             Ok(Job::Down { from, to, size })
         }
         (Place::Remote(from), Place::Remote(to)) => {
-            let (from, to) = (from.folder().below(relative), to.folder().below(relative));
+            let (from, to) = ends::pair((&from.folder(), &to.folder()), relative)?;
             Ok(Job::Copy { from, to, size })
         }
         (Place::Local(_) | Place::Stdio, _) | (_, Place::Stdio) => Err(two_ends()),
