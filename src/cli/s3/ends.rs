@@ -50,11 +50,15 @@ impl Ends<'_> {
             if self.filter.leaves_out(inner) {
                 return Ok(());
             }
-            let message = format!("the target {to} is below the source {from}: it would copy itself");
-            let hint = format!("name a target beside it, or leave it out with --exclude '{inner}*'");
+            let message =
+                format!("the target {to} is below the source {from}: it would copy itself");
+            let hint =
+                format!("name a target beside it, or leave it out with --exclude '{inner}*'");
             return Err(usage(message, hint));
         }
-        if self.deletes && let Some(inner) = from.key.strip_prefix(&to.key) {
+        if self.deletes
+            && let Some(inner) = from.key.strip_prefix(&to.key)
+        {
             if self.filter.leaves_out(inner) {
                 return Ok(());
             }
@@ -124,7 +128,8 @@ mod tests {
 
     #[test]
     fn a_target_that_is_left_out_is_no_part_of_the_source() {
-        for (exclude, right) in [("backup/*", true), ("b*", true), ("*", true), ("backup/a*", false)]
+        for (exclude, right) in
+            [("backup/*", true), ("b*", true), ("*", true), ("backup/a*", false)]
         {
             assert_eq!(!refused("s3://b", "s3://b/backup", &[exclude], false), right, "{exclude}");
         }
