@@ -38,6 +38,7 @@ use super::error::{Contested, Unavailable};
 use super::offer::{Holders, Offer};
 use super::pending;
 use super::register::{Operation, attach, fold, known};
+use super::rules::Rule;
 use super::view::Quorum;
 use super::write::{Decide, View, Write, Written};
 
@@ -403,13 +404,18 @@ impl Cluster {
         Ok(())
     }
 
+    /// A region that was removed proposes and accepts nothing any more.
+    fn has_no_say(&self, region: RegionId) -> bool {
+        !self.members().contains(region) && self.keeps(Rule::RemovedHaveNoSay)
+    }
+
     /// A follower that has not got bytes and value yet takes neither from now on; false while one
     /// may still.
     async fn is_refused_by_followers(&self, change: &PendingChange, since_ms: u64) -> bool {
         let asked = change.followers.iter().map(|region| async move {
             let request = Request::Settle(Box::new(change.clone()));
             let answer = self.call(*region, Class::Log, &request, limits::ACK_TIMEOUT).await;
-            matches!(answer, Ok(Response::Settled { .. })) || !self.members().contains(*region)
+            matches!(answer, Ok(Response::Settled { .. })) || self.has_no_say(*region)
         });
         let told = join_all(asked).await.into_iter().all(|told| told);
         let kept_ms = u128::from(self.env().now_ms().saturating_sub(since_ms));
@@ -446,8 +452,7 @@ impl Cluster {
                     return Ok(self.learn_from(change.origin, ids).await.is_ok());
                 }
                 Ok(Response::Fate(Fate::Unknown)) => {}
-                // A region that was removed proposes nothing any more.
-                Ok(_) | Err(_) if !self.members().contains(change.origin) => {}
+                Ok(_) | Err(_) if self.has_no_say(change.origin) => {}
                 Ok(_) | Err(_) if kept_ms < limits::OFFER_KEPT_MAX.as_millis() => {
                     return Ok(false);
                 }

@@ -30,6 +30,7 @@ use super::ask::{Missed, odd};
 use super::cells::{CELL, cell_key};
 use super::error::Unavailable;
 use super::register::{Operation, Registers};
+use super::rules::Rule;
 
 /// Changes a key; it may run several times, each time on what the register has then. `None`: no
 /// change. The stamp is set afterwards.
@@ -157,7 +158,7 @@ impl Cluster {
     pub(super) async fn follow_keys(self) {
         let mut cursors = BTreeMap::new();
         loop {
-            if !self.registers().is_alone() {
+            if !self.registers().is_alone() && self.keeps(Rule::KeysAreAsked) {
                 let began = self.env().monotonic();
                 match self.registers().hear_of_keys(&mut cursors).await {
                     Ok(()) => {

@@ -78,6 +78,7 @@ mod replicate;
 mod restore;
 mod roster;
 mod rounds;
+mod rules;
 mod scrub;
 mod serve;
 mod soft_delete;
@@ -137,6 +138,8 @@ pub struct ClusterOptions {
     pub repair_rate: u64,
     /// Takes the spans of what peers ask for.
     pub tracer: Tracer,
+    #[cfg(test)]
+    pub(crate) left_out: Option<rules::Rule>,
 }
 
 impl Default for ClusterOptions {
@@ -151,6 +154,8 @@ impl Default for ClusterOptions {
             scrub_rate: limits::SCRUB_RATE_DEFAULT,
             repair_rate: limits::REPAIR_RATE_DEFAULT,
             tracer: Tracer::default(),
+            #[cfg(test)]
+            left_out: None,
         }
     }
 }

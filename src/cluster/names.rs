@@ -27,6 +27,7 @@ use super::cells;
 use super::error::Unavailable;
 use super::pending;
 use super::register::{Operation, Registers};
+use super::rules::Rule;
 
 /// What became of a create.
 #[derive(Clone, Debug, PartialEq)]
@@ -407,7 +408,7 @@ impl Registers {
             return Ok(true);
         }
         let away: Vec<String> = answers.into_iter().filter_map(Result::err).collect();
-        if away.is_empty() {
+        if away.is_empty() || !self.host().keeps(Rule::AllClose) {
             return Ok(false);
         }
         Err(Unavailable::new(format!(

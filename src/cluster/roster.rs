@@ -25,6 +25,7 @@ use super::electorate::VoterChange;
 use super::error::Unavailable;
 use super::members::Members;
 use super::register::{Operation, known};
+use super::rules::Rule;
 use super::{Cluster, cells, standing};
 
 /// Why the members were not changed.
@@ -170,8 +171,10 @@ impl Cluster {
                 let mut seat = Seat::new(known.electorate.clone());
                 match seat.adopt(&given.electorate, own) {
                     Adopted::Discard => cells::discard_all(tx)?,
-                    Adopted::Kept => cells::begin_members(tx)?,
-                    Adopted::Known => {}
+                    Adopted::Kept if cluster.keeps(Rule::MembersBeginAnew) => {
+                        cells::begin_members(tx)?;
+                    }
+                    Adopted::Kept | Adopted::Known => {}
                 }
                 for gone in given.gone.iter().filter(|gone| gone.version > known.version) {
                     standing::forget_counters(tx, gone.region)?;

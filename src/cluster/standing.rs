@@ -20,6 +20,7 @@ use crate::types::region::RegionId;
 
 use super::Cluster;
 use super::register::Registers;
+use super::rules::Rule;
 
 /// Whether this node may answer as a voter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +163,8 @@ impl Registers {
             // Anew each time: a region that is removed is not waited for, and one that joins does
             // not count.
             let members = host.members();
-            let needed = members.confirmations();
+            let most = host.keeps(Rule::MostConfirm);
+            let needed = if most { members.confirmations() } else { 1 };
             let settled = |peer: RegionId| {
                 members.member(peer).is_some_and(|m| m.state != MemberState::Joining)
             };

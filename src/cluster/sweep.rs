@@ -15,6 +15,7 @@ use crate::types::record::RecordId;
 use super::cells::{OPEN, Open, PAGE, drop_some, has_some, reduce};
 use super::names::{self, NameAge, name_age, name_value};
 use super::register::Registers;
+use super::rules::Rule;
 use super::standing::{Standing, Told};
 
 impl Registers {
@@ -73,6 +74,9 @@ impl Registers {
             }
             let (ended, left) = self.reduce_known(due).await?;
             open -= ended;
+            if !self.host().keeps(Rule::FindsOutcomes) {
+                continue;
+            }
             join_all(left.iter().map(|id| async move {
                 if let Err(why) = self.finish(id).await {
                     tracing::debug!(?id, %why, "register left open for now");

@@ -24,6 +24,7 @@ mod disk;
 mod env;
 mod faults;
 mod holders;
+mod keys;
 mod ledger;
 #[allow(dead_code, reason = "each test program uses a part of this")]
 #[path = "../common/linear.rs"]

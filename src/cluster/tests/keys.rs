@@ -18,7 +18,7 @@ fn id() -> AccessKeyId {
     AccessKeyId("GWKEY".into())
 }
 
-async fn make(cluster: &Cluster, secret: &str) -> Result<bool, Unavailable> {
+pub async fn make(cluster: &Cluster, secret: &str) -> Result<bool, Unavailable> {
     let record = AccessKeyRecord {
         stamp: Stamp::ZERO,
         account: AccountId("alice".into()),
@@ -34,7 +34,7 @@ async fn make(cluster: &Cluster, secret: &str) -> Result<bool, Unavailable> {
     Ok(cluster.change_access_key(&id(), Arc::new(make)).await?.is_some())
 }
 
-async fn revoke(cluster: &Cluster) -> Result<bool, Unavailable> {
+pub async fn revoke(cluster: &Cluster) -> Result<bool, Unavailable> {
     let revoke = |current: Option<&AccessKeyRecord>| {
         let record = current.filter(|record| !record.revoked)?.clone();
         Some(AccessKeyRecord { revoked: true, ..record })
@@ -43,7 +43,7 @@ async fn revoke(cluster: &Cluster) -> Result<bool, Unavailable> {
 }
 
 /// Whether a region takes the key.
-async fn works(cluster: &Cluster) -> bool {
+pub async fn works(cluster: &Cluster) -> bool {
     cluster.access_key(&id()).await.unwrap().is_some_and(|record| !record.revoked)
 }
 

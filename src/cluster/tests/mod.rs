@@ -25,6 +25,7 @@ mod placement;
 mod reads;
 mod recover;
 mod replication;
+mod rules;
 mod scrub;
 mod sessions;
 mod voters;
