@@ -53,7 +53,8 @@ pub struct Electorate {
     pub(crate) epoch: u64,
     /// Each voter with the epoch in which it joined.
     pub(crate) voters: BTreeMap<RegionId, u64>,
-    /// During a change the voters before it; otherwise nobody.
+    /// During a change the voters before it; the same as `voters` while all of them are asked;
+    /// otherwise nobody.
     pub(crate) before: BTreeMap<RegionId, u64>,
 }
 

@@ -127,3 +127,50 @@ async fn what_is_left_of_five_regions_goes_on_though_its_nodes_were_started_agai
     assert_eq!(state, Some(MemberState::Active));
     world.assert_sound();
 }
+
+const LEFT: [&str; 3] = ["ams", "fra", "iad"];
+const LOST: [&str; 4] = ["gru", "lhr", "nrt", "syd"];
+
+/// Seven regions of which four are lost when one of them has answered a creation that iad alone has
+/// accepted of those that are left, and knows no outcome of. The operator says so at once.
+async fn lost_four_of_seven() -> (World, Arc<BucketConfig>) {
+    let codes = [&LEFT[..], &LOST[..]].concat();
+    let mut world = World::new(&codes).await;
+    let config = bucket(Ack::Default);
+    for code in ["ams", "fra"] {
+        world.kill_links(code, &LOST);
+        world.net.set_delay_ms("iad", code, 100);
+    }
+    world.kill_links("lhr", &["gru", "nrt", "syd"]);
+    sleep(Duration::from_secs(5)).await;
+    assert!(changes(&world, "nrt", &config, "k").await);
+    LOST.iter().for_each(|code| world.kill(code));
+    world.at("ams").recover(&LOST.map(region)).await.unwrap();
+    (world, config)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_of_three_that_are_left_had_accepted_is_found_at_once_by_the_others() {
+    let (mut world, config) = lost_four_of_seven().await;
+    assert!(!changes(&world, "ams", &config, "k").await, "two creators succeeded");
+    assert_eq!(get(&world.at("ams"), &config, "k").await.unwrap().0, b"body");
+    let settled = |w: &World| LEFT.iter().all(|code| is_settled(w, code, &LEFT));
+    world.until("every register was rewritten", settled).await;
+    world.kill("iad");
+    until_it_changes(&world, "fra", &config, "after").await;
+    assert!(!changes(&world, "fra", &config, "k").await);
+    world.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_of_three_that_are_left_go_on_when_the_third_dies_before_it_was_asked() {
+    let (mut world, config) = lost_four_of_seven().await;
+    world.kill("iad");
+    assert!(!changes(&world, "ams", &config, "meanwhile").await, "all are asked");
+    world.until("it is given up", |w| is_settled(w, "ams", &LEFT)).await;
+    until_it_changes(&world, "fra", &config, "after").await;
+    world.boot("iad").await;
+    sleep(Duration::from_secs(30)).await;
+    assert!(!changes(&world, "iad", &config, "after").await);
+    world.assert_sound();
+}

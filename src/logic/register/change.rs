@@ -82,7 +82,9 @@ impl Electorate {
 
     /// The voters that are left when these are lost for good and with them a majority: those go on by
     /// themselves, in an epoch that the lost ones cannot come to. Where no voter is left, `own`
-    /// begins anew. What only lost voters had accepted is lost.
+    /// begins anew. What only lost voters had accepted is lost; what one of those that are left had
+    /// accepted may have been chosen, and not each majority of them knows of it. So all of them are
+    /// asked until every register was rewritten: a change from these voters to the same.
     #[must_use]
     pub fn recovered(&self, is_lost: impl Fn(RegionId) -> bool, own: RegionId, leap: u64) -> Self {
         let epoch = self.epoch + leap;
@@ -92,12 +94,27 @@ impl Electorate {
         if voters.is_empty() {
             voters.insert(own, epoch);
         }
-        Self { epoch, voters, before: BTreeMap::new() }
+        // Of one or two the majority is all of them.
+        let before = if voters.len() > 2 { voters.clone() } else { BTreeMap::new() };
+        Self { epoch, voters, before }
     }
 
-    /// Whether more than one half of those after a change can be asked.
+    /// What is left of voters that lost their majority: all of them are asked.
+    fn asks_all(&self) -> bool {
+        self.before == self.voters
+    }
+
+    /// Whether enough of those after a change can be asked.
     pub fn may_settle(&self, is_in: impl Fn(RegionId) -> bool) -> bool {
-        Self { before: BTreeMap::new(), ..self.clone() }.is_quorum(is_in)
+        match self.asks_all() {
+            true => self.is_quorum(is_in),
+            false => Self { before: BTreeMap::new(), ..self.clone() }.is_quorum(is_in),
+        }
+    }
+
+    /// So many of the voters before a change list their registers.
+    fn listing(&self) -> usize {
+        if self.asks_all() { self.before.len() } else { majority(self.before.len()) }
     }
 
     /// The joint epoch as it must not be counted: by the new voters alone.
@@ -126,6 +143,9 @@ impl Electorate {
 
     /// Whether what these regions say, or have accepted, holds: a majority of each set.
     pub fn is_quorum(&self, is_in: impl Fn(RegionId) -> bool) -> bool {
+        if self.asks_all() {
+            return self.voters.keys().all(|region| is_in(*region));
+        }
         let most = |voters: &BTreeMap<RegionId, u64>| {
             voters.is_empty()
                 || voters.keys().filter(|r| is_in(**r)).count() >= majority(voters.len())
@@ -276,7 +296,7 @@ impl<K: Ord + Clone> Change<K> {
             return;
         }
         pages.insert(by, page);
-        if pages.len() < majority(self.joint.before.len()) {
+        if pages.len() < self.joint.listing() {
             return;
         }
         // Up to where the shortest unfinished page ends, the names of all of them are complete.
@@ -376,6 +396,31 @@ mod tests {
         assert_eq!(Seat::new(first.clone()).adopt(&left, fra), Adopted::Kept);
         let anew = first.recovered(|_| true, fra, 1000);
         assert_eq!(Seat::new(first).adopt(&anew, fra), Adopted::Discard);
+    }
+
+    #[test]
+    fn three_that_are_left_are_all_asked_until_every_register_was_rewritten() {
+        let seven = regions(&["ams", "fra", "iad", "gru", "lhr", "nrt", "syd"]);
+        let [ams, fra, iad] = seven[..3] else { unreachable!() };
+        let is_lost = |region: RegionId| seven[3..].contains(&region);
+        let left = Electorate::first(4, seven.iter().copied()).recovered(is_lost, fra, 1000);
+        assert!(left.is_joint() && left.is_quorum(|region| !is_lost(region)));
+        assert!(!left.is_quorum(|region| region == ams || region == fra));
+        assert!(!left.may_settle(|region| region != iad));
+        let mut change = Change::new(left.clone());
+        [ams, fra, iad].iter().for_each(|region| change.installed(*region));
+        change.listed(ams, None, page(&[1], true));
+        change.listed(fra, None, page(&[], true));
+        assert_eq!(change.next(), Next::List { after: None });
+        change.listed(iad, None, page(&[2], true));
+        assert_eq!(change.next(), Next::Rewrite(BTreeSet::from([1, 2])));
+        [1, 2].iter().for_each(|name| change.rewritten(name));
+        let Next::Settle(settled) = change.next() else { panic!("not settled") };
+        assert_eq!(settled.everyone(), left.everyone());
+        assert!(settled.is_quorum(|region| region == ams || region == fra));
+        // Another one of them is lost before that.
+        let two = left.recovered(|region| region == iad, fra, 1000);
+        assert!(!two.is_joint() && two.everyone() == BTreeSet::from([ams, fra]));
     }
 
     #[test]
