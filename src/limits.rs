@@ -267,6 +267,17 @@ pub const SOFT_DELETE_DAYS_DEFAULT: u16 = 7;
 /// whole, so this bounds what a change of it costs.
 pub const KEPT_MAX: usize = 64;
 
+/// Losers of concurrent writes among them: a key that several regions write all the time makes one
+/// with nearly every write.
+pub const LOST_KEPT_MAX: usize = 16;
+
+/// Regions of which a row says what its last writer had seen of them, above what is known to be all
+/// there was. Beyond it the oldest are told apart no more: what comes late below them is over.
+pub const SEEN_MAX: usize = REGIONS_MAX;
+
+/// How often a region looks up to when it knows what all others wrote.
+pub const KNOWN_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Between two looks at what is kept, and the rows of one look.
 pub const KEPT_INTERVAL: Duration = Duration::from_secs(30);
 pub const KEPT_PAGE: usize = 500;

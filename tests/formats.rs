@@ -115,8 +115,10 @@ fn rows_are_read_and_written_as_they_were() {
     let tombstone = Version { content: Content::Tombstone, ..object() };
     golden("row-tombstone.hex", &Record::Row(Row::of(tombstone)));
     let keep = Spared { until_ms: 99, why: Why::Lost };
-    let cover = Cover { floor: stamp(4), spared: [(stamp(3), keep)].into() };
-    golden("row-cover.hex", &Record::Row(Row { cover, ..Row::of(object()) }));
+    let cover = Cover { spared: [(stamp(3), keep)].into(), ..Cover::up_to(stamp(4)) };
+    golden("row-cover.hex", &Record::Row(Row { cover: cover.clone(), ..Row::of(object()) }));
+    let cover = Cover { seen: [(region("iad"), Hlc::from_ms(5))].into(), ..cover };
+    golden("row-cover-seen.hex", &Record::Row(Row { cover, ..Row::of(object()) }));
 }
 
 #[test]

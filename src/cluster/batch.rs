@@ -109,8 +109,11 @@ fn check_row(row: &Row) -> Result<(), String> {
     if row.versions.iter().any(|version| version.replaces >= version.stamp) {
         return Err("a version that replaces itself".to_owned());
     }
-    if row.cover.spared.last_key_value().is_some_and(|(last, _)| *last > row.cover.floor) {
+    if row.cover.spared.keys().any(|stamp| !row.cover.reaches(*stamp)) {
         return Err("a cover that spares more than it covers".to_owned());
+    }
+    if row.cover.stamps_seen().any(|stamp| stamp <= row.cover.floor) {
+        return Err("a cover that says twice what was seen".to_owned());
     }
     Ok(())
 }

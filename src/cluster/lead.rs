@@ -4,6 +4,10 @@
 //! Invariant: nothing rests on who leads. Two regions may both think that it is them, and none may
 //! for a while: what is done so is done conditionally, and again later.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use crate::limits;
 use crate::store;
 use crate::types::object::Version;
@@ -28,7 +32,49 @@ pub struct Horizon {
     positions: Positions,
 }
 
+/// Up to when this region knows what all others wrote, as it saw last.
+#[derive(Default)]
+pub(super) struct Known {
+    until_ms: AtomicU64,
+    looked: Mutex<Looked>,
+}
+
+#[derive(Default)]
+struct Looked {
+    at: Duration,
+    /// What must have been applied before it is known.
+    horizon: Option<Horizon>,
+}
+
 impl Cluster {
+    /// Everything that was written until then, anywhere, is known here, milliseconds since 1970; it
+    /// may be longer ago than it need be, and stands while a region is away.
+    pub fn known_ms(&self) -> u64 {
+        if self.inner.roster.is_alone() {
+            return u64::MAX;
+        }
+        self.inner.known.until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Looks now and then up to when that is.
+    pub(super) fn look_known(&self) -> Result<(), store::Error> {
+        let now = self.env().monotonic();
+        let mut looked = self.inner.known.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if now < looked.at + limits::KNOWN_INTERVAL {
+            return Ok(());
+        }
+        looked.at = now;
+        if let Some(horizon) = &looked.horizon {
+            let until_ms = self.knows_until(horizon)?.min(self.right_ms());
+            if until_ms == 0 && self.horizon().is_ok() {
+                return Ok(());
+            }
+            self.inner.known.until_ms.fetch_max(until_ms, Ordering::Relaxed);
+        }
+        looked.horizon = self.horizon().ok();
+        Ok(())
+    }
+
     /// What this region must have applied to know all that was written until a moment ago; the
     /// regions that were not heard of since, where there are any.
     pub fn horizon(&self) -> Result<Horizon, Vec<RegionId>> {

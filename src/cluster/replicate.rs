@@ -285,6 +285,9 @@ impl Cluster {
                     join_all(connected.map(|info| self.exchange_heads(info.id))).await;
                 }
             }
+            if let Err(why) = self.look_known() {
+                tracing::error!(%why, "what is known of other regions cannot be read");
+            }
             if let Err(why) = self.pull_missing(&mut stalled).await {
                 tracing::error!(%why, "logs of other regions cannot be taken in");
             }

@@ -12,7 +12,6 @@ use crate::cluster::{View, Write};
 use crate::limits;
 use crate::logic::lock;
 use crate::logic::precondition::{Conditions, ETagMatch};
-use crate::logic::undo;
 use crate::types::bucket::Versioning;
 use crate::types::kept::Cover;
 use crate::types::name::{BucketName, ObjectKey};
@@ -223,7 +222,7 @@ impl Place {
 
     /// The same, made at another time than its stamp says.
     pub(super) fn delete_at(&self, row: &Row, stamp: Stamp, now_ms: u64) -> Row {
-        let null = |content| undo::over(row, deletion(content, true, stamp), &self.keeping, now_ms);
+        let null = |content| self.over(row, deletion(content, true, stamp), now_ms);
         match self.config.versioning {
             Versioning::Off => null(Content::Tombstone),
             Versioning::Enabled => Row::of(deletion(Content::Marker, false, stamp)),
@@ -247,7 +246,7 @@ pub(super) fn without<'a>(
     let (mut erased, mut cover) = (BTreeMap::new(), Cover::default());
     for version in versions {
         if version.null {
-            cover = Cover::up_to(row.covered().floor);
+            cover = Cover::up_to(row.covered().top());
         }
         let replaces = if version.null { version.replaces } else { Stamp::ZERO };
         erased.insert(version.stamp, Erased { at, replaces });

@@ -364,6 +364,8 @@ struct Place {
     config: Arc<BucketConfig>,
     /// How long it keeps what is written over.
     keeping: Keeping,
+    /// Everything that was written until then, anywhere, is known here.
+    known_ms: u64,
     /// What is left of its quota where it has one.
     room: Option<Quota>,
 }

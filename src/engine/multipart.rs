@@ -220,7 +220,8 @@ impl Engine {
         }
         let numbers = self.gather_parts(&complete).await?;
         let (config, subject) = (place.config.clone(), place.row_id(&complete.key));
-        let (complete, keeping, room) = (Arc::new(complete), place.keeping, place.room);
+        let (complete, known_ms) = (Arc::new(complete), place.known_ms);
+        let (keeping, room) = (place.keeping, place.room);
         let (judged, listed) = (complete.clone(), numbers.clone());
         let decide = Box::new(move |view: &View<'_>, stamp: Stamp| {
             completion(&place, &judged, &listed, view, stamp)
@@ -239,7 +240,7 @@ impl Engine {
                 Err(why) => return Err(why),
             }
         };
-        let place = Place { name: complete.bucket.clone(), config, keeping, room };
+        let place = Place { name: complete.bucket.clone(), config, keeping, known_ms, room };
         self.completed(&place, &complete, stamp).await
     }
 

@@ -256,7 +256,8 @@ impl Engine {
             Some(known) => (known.keeping()?, self.room(&known)?),
             None => (Keeping::default(), None),
         };
-        Ok(Place { name: name.clone(), config, keeping, room })
+        let known_ms = self.cluster.known_ms();
+        Ok(Place { name: name.clone(), config, keeping, known_ms, room })
     }
 
     /// Takes a body in. Dropped on an error, the bytes that came are removed.
@@ -328,9 +329,16 @@ impl Place {
             placement: Placement::default(),
         };
         match version.null {
-            true => undo::over(row, version, &self.keeping, stamp.hlc.ms()),
+            true => self.over(row, version, stamp.hlc.ms()),
             false => Row::of(version),
         }
+    }
+}
+
+impl Place {
+    /// A null version over what is there.
+    pub(super) fn over(&self, row: &Row, version: Version, now_ms: u64) -> Row {
+        undo::over(row, version, &self.keeping, now_ms, self.known_ms)
     }
 }
 

@@ -103,9 +103,12 @@ fn covers() -> impl Strategy<Value = Cover> {
         why: if lost { Why::Lost } else { Why::Replaced },
     });
     let spared = prop::collection::btree_map(stamps(), keep, 0..4);
-    let cover = (stamps(), spared).prop_map(|(floor, mut spared)| {
-        spared.retain(|stamp, _| *stamp <= floor);
-        Cover { floor, spared }
+    let seen = prop::collection::vec(stamps(), 0..3);
+    let cover = (stamps(), seen, spared).prop_map(|(floor, seen, mut spared)| {
+        let mut cover = Cover::up_to(floor);
+        seen.into_iter().for_each(|stamp| cover.see(stamp));
+        spared.retain(|stamp, _| cover.reaches(*stamp));
+        Cover { spared, ..cover }
     });
     prop_oneof![Just(Cover::default()), cover]
 }
@@ -272,13 +275,15 @@ fn never_goes_back(before: &Row, after: &Row) -> Result<(), TestCaseError> {
     // A change of marks goes with its version, so that only what was ever made is compared.
     let made = |row: &Row| {
         let versions = row.versions.iter().map(|version| version.stamp);
-        versions.chain(row.erased.keys().copied()).chain([row.covered().floor]).max()
+        versions.chain(row.erased.keys().copied()).chain([row.covered().top()]).max()
     };
     prop_assert!(made(after) >= made(before));
     prop_assert!(before.erased.iter().all(|(version, at)| after.erased[version].at >= at.at));
     prop_assert!(after.versions.windows(2).all(|pair| pair[0].stamp > pair[1].stamp));
     let (was, is) = (before.covered(), after.covered());
     prop_assert!(is.floor >= was.floor);
+    prop_assert!(was.stamps_seen().all(|stamp| is.reaches(stamp)));
+    prop_assert!(is.stamps_seen().all(|stamp| stamp > is.floor));
     let spared_again = |kept: &Stamp| was.covers(*kept);
     prop_assert!(!is.spared.keys().any(spared_again), "what was over is kept again");
     for version in &before.versions {
@@ -421,7 +426,8 @@ fn a_kept_version_stays_until_somebody_ends_it_and_never_comes_back() {
     let row = |versions: Vec<Version>, floor, spared: &[Stamp]| {
         let keep = Spared { until_ms: 9, why: Why::Lost };
         let spared = spared.iter().map(|kept| (*kept, keep)).collect();
-        Record::Row(Row { versions, cover: Cover { floor, spared }, ..Row::default() })
+        let cover = Cover { spared, ..Cover::up_to(floor) };
+        Record::Row(Row { versions, cover, ..Row::default() })
     };
     let (first, second, third) = (stamp(1, 0), stamp(2, 0), stamp(3, 0));
     let old = Record::Row(Row::of(version(first, Stamp::ZERO)));

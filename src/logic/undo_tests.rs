@@ -1,5 +1,6 @@
 //! What is kept of a row, and when it ends.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -46,8 +47,13 @@ fn join(a: &Row, b: Row) -> Row {
     row
 }
 
+/// Where everything is known that was written before.
 fn write(row: &Row, at: Stamp, soft: bool) -> Row {
-    join(row, over(row, version(at, true), &keeping(soft), at.hlc.ms()))
+    write_knowing(row, at, soft, at.hlc.ms())
+}
+
+fn write_knowing(row: &Row, at: Stamp, soft: bool, known_ms: u64) -> Row {
+    join(row, over(row, version(at, true), &keeping(soft), at.hlc.ms(), known_ms))
 }
 
 fn end(row: &Row, now_ms: u64) -> Row {
@@ -119,7 +125,7 @@ fn soft_delete_keeps_a_stack_and_a_deletion_of_it_too() {
     for ms in [10, 20, 30] {
         row = write(&row, stamp(ms, "fra"), true);
     }
-    let gone = over(&row, version(stamp(40, "fra"), false), &keeping(true), 40);
+    let gone = over(&row, version(stamp(40, "fra"), false), &keeping(true), 40, 40);
     let row = join(&row, gone);
     assert_eq!((row.object(), kept(&row)), (None, vec![30, 20, 10]));
     let week_ms = 7 * 24 * 3600 * 1000;
@@ -144,7 +150,138 @@ fn a_key_keeps_a_bounded_number() {
     assert_eq!(kept(&row)[0], 198);
 }
 
+#[test]
+fn what_comes_late_from_a_region_that_was_cut_off_is_a_loser_though_others_wrote_twice_since() {
+    let first = write(&Row::default(), stamp(5, "fra"), false);
+    let late = write_knowing(&first, stamp(10, "nrt"), false, 6);
+    let row = write_knowing(&first, stamp(11, "fra"), false, 6);
+    let row = write_knowing(&row, stamp(12, "iad"), false, 6);
+    let row = write_knowing(&row, stamp(13, "fra"), false, 6);
+    let both = join(&row, late.clone());
+    assert_eq!(join(&late, row.clone()), both, "in whatever order");
+    assert_eq!((kept(&both), losers(&both).count()), (vec![10], 1));
+    assert_eq!(both.object().map(|(v, _)| v.stamp), Some(stamp(13, "fra")));
+    let noted = end(&both, 50);
+    assert!(noted.cover.seen.is_empty(), "nothing comes late any more: {:?}", noted.cover);
+    assert_eq!(kept(&noted), [10]);
+    let ended = end(&noted, 50 + UNDO);
+    assert_eq!((kept(&ended), join(&ended, both)), (vec![], ended.clone()));
+    assert_eq!(join(&ended, late), ended, "it does not come back");
+}
+
+#[test]
+fn what_a_region_overwrote_itself_while_it_was_cut_off_is_no_loser() {
+    let mut late = write(&Row::default(), stamp(10, "nrt"), false);
+    for ms in [12, 14] {
+        late = write_knowing(&late, stamp(ms, "nrt"), false, 0);
+    }
+    let row = write(&Row::default(), stamp(11, "fra"), false);
+    let row = write_knowing(&row, stamp(15, "iad"), false, 0);
+    assert_eq!(kept(&join(&row, late)), [14]);
+}
+
+#[test]
+fn a_late_loser_under_a_deletion_is_kept_and_not_seen() {
+    let late = write(&Row::default(), stamp(10, "nrt"), false);
+    let row = write(&Row::default(), stamp(11, "fra"), false);
+    let gone = over(&row, version(stamp(12, "fra"), false), &keeping(false), 12, 0);
+    let row = join(&join(&row, gone), late);
+    assert_eq!((row.object(), kept(&row)), (None, vec![10]));
+}
+
+#[test]
+fn what_was_seen_is_bounded_and_beyond_it_the_oldest_is_a_floor() {
+    let mut row = Row::default();
+    let code = |n: usize| {
+        format!("{}{}x", char::from(b'a' + (n / 26) as u8), char::from(b'a' + (n % 26) as u8))
+    };
+    for n in 0..limits::SEEN_MAX + 10 {
+        row = write_knowing(&row, stamp(n as u64 + 1, &code(n)), false, 0);
+    }
+    let cover = row.covered();
+    assert_eq!(cover.seen.len(), limits::SEEN_MAX);
+    assert!(cover.covers(stamp(8, "zzz")) && !cover.covers(stamp(10, "zzz")));
+}
+
+#[test]
+fn losers_of_a_key_that_is_fought_over_are_bounded() {
+    let (mut fra, mut iad) = (Row::default(), Row::default());
+    for ms in 1..100 {
+        fra = write_knowing(&fra, stamp(10 * ms, "fra"), false, 0);
+        iad = write_knowing(&iad, stamp(10 * ms, "iad"), false, 0);
+        (fra, iad) = (join(&fra, iad.clone()), join(&iad, fra));
+    }
+    assert_eq!(fra, iad);
+    let kept = kept(&fra);
+    assert!(kept.len() <= limits::LOST_KEPT_MAX + 1, "{kept:?}");
+    assert_eq!(kept[..3], [990, 980, 970]);
+}
+
+/// A row of which everything is written down: what was ever heard of, and what of that is over.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    heard: BTreeSet<Stamp>,
+    over: BTreeSet<Stamp>,
+}
+
+impl Model {
+    fn there(&self) -> Vec<Stamp> {
+        self.heard.iter().rev().filter(|made| !self.over.contains(made)).copied().collect()
+    }
+
+    fn write(&mut self, at: Stamp) {
+        self.over.extend(self.there().first());
+        self.heard.insert(at);
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.heard.extend(&other.heard);
+        self.over.extend(&other.over);
+    }
+
+    /// Every version before that one was heard of.
+    fn known_ms(&self, all: &BTreeSet<Stamp>) -> u64 {
+        all.difference(&self.heard).next().map_or(u64::MAX, |first| first.hlc.ms())
+    }
+}
+
 proptest! {
+    /// In whatever order regions write and hear of each other: what a writer saw at the top is over,
+    /// and nothing else is.
+    #[test]
+    fn a_version_is_over_exactly_when_somebody_who_saw_it_on_top_wrote_over_it(
+        steps in prop::collection::vec((0..4_usize, 0..4_usize, 0..3_u8), 1..24),
+    ) {
+        const REGIONS: [&str; 4] = ["fra", "iad", "nrt", "syd"];
+        let mut rows: [(Row, Model); 4] = Default::default();
+        let mut all = BTreeSet::new();
+        for (n, (at, from, what)) in steps.into_iter().enumerate() {
+            // Clocks go wrong by a little: the later write may have the smaller stamp.
+            let ms = 10 * (n as u64 + 1) + 15 * (3 - at as u64);
+            let (row, model) = rows[at].clone();
+            rows[at] = if what == 0 && from != at {
+                let (other, theirs) = &rows[from];
+                let mut both = model;
+                both.join(theirs);
+                (join(&row, other.clone()), both)
+            } else {
+                let made = stamp(ms, REGIONS[at]);
+                let made = made.max(Stamp { hlc: row.stamp().hlc.next(), ..made });
+                // What may still be written is later than this.
+                let known_ms = model.known_ms(&all).min(10 * (n as u64 + 1));
+                let known_ms = if what == 1 { known_ms } else { 0 };
+                let mut after = model;
+                after.write(made);
+                all.insert(made);
+                let for_ever = Keeping { undo_ms: u64::MAX / 2, soft_delete_days: None };
+                let over = over(&row, version(made, true), &for_ever, ms, known_ms);
+                (join(&row, over), after)
+            };
+            let there: Vec<Stamp> = rows[at].0.versions.iter().map(|v| v.stamp).collect();
+            prop_assert_eq!(there, rows[at].1.there());
+        }
+    }
+
     #[test]
     fn regions_that_write_and_end_in_any_order_come_to_the_same(
         steps in prop::collection::vec((0..3_usize, 0..4_u8, any::<bool>()), 1..40),
@@ -154,7 +291,7 @@ proptest! {
         for (n, (at, what, soft)) in steps.into_iter().enumerate() {
             let ms = 10 * (n as u64 + 1);
             rows[at] = match what {
-                0 | 1 => write(&rows[at], stamp(ms, REGIONS[at]), soft),
+                0 | 1 => write_knowing(&rows[at], stamp(ms, REGIONS[at]), soft, 0),
                 2 => end(&rows[at], ms + UNDO / 2),
                 _ => join(&rows[at], rows[(at + 1) % 3].clone()),
             };

@@ -14,14 +14,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::limits;
 
 use super::object::{Content, Erased, Marks, Placement, Row, Version};
-use super::stamp::Stamp;
+use super::region::RegionId;
+use super::stamp::{Hlc, Stamp};
 
-/// A set of stamps of null versions: all up to and with a floor, but some.
+/// A set of stamps of null versions: all up to and with a floor, and above it those that the writers
+/// of later ones had seen; but some.
+///
+/// A region writes a key one version after the other, each knowing those before: who has seen one of
+/// a region's versions stands for the earlier ones too. So a version of a region that was cut off is
+/// not over because others wrote later, but only when somebody who saw it wrote over it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cover {
-    /// Null versions up to this stamp are over.
+    /// Null versions up to this stamp are over, whoever made them.
     pub floor: Stamp,
-    /// These are kept though: none of them is above the floor.
+    /// Those of a region up to this one are over as well; each is above the floor.
+    pub seen: BTreeMap<RegionId, Hlc>,
+    /// These are kept though: each is one of those above.
     pub spared: BTreeMap<Stamp, Spared>,
 }
 
@@ -75,33 +83,65 @@ const DAY_MS: u64 = 24 * 3600 * 1000;
 impl Cover {
     /// Everything up to a stamp.
     pub fn up_to(floor: Stamp) -> Self {
-        Self { floor, spared: BTreeMap::new() }
+        Self { floor, ..Self::default() }
     }
 
     /// This null version is over and not kept.
     pub fn covers(&self, stamp: Stamp) -> bool {
-        stamp <= self.floor && !self.spared.contains_key(&stamp)
+        self.reaches(stamp) && !self.spared.contains_key(&stamp)
+    }
+
+    /// This null version is over, kept or not.
+    pub fn reaches(&self, stamp: Stamp) -> bool {
+        stamp <= self.floor || self.seen.get(&stamp.region).is_some_and(|hlc| stamp.hlc <= *hlc)
+    }
+
+    /// The last one that is over.
+    pub fn top(&self) -> Stamp {
+        self.stamps_seen().fold(self.floor, Stamp::max)
+    }
+
+    /// What of each region was seen above the floor.
+    pub fn stamps_seen(&self) -> impl Iterator<Item = Stamp> + '_ {
+        self.seen.iter().map(|(region, hlc)| Stamp { hlc: *hlc, region: *region })
+    }
+
+    /// A version was seen, and what its region had written before.
+    pub fn see(&mut self, stamp: Stamp) {
+        if !self.reaches(stamp) {
+            self.seen.insert(stamp.region, stamp.hlc);
+        }
+    }
+
+    /// Everything up to a stamp is over from now on, as far as it is not kept.
+    pub fn raise(&mut self, floor: Stamp) {
+        self.floor = self.floor.max(floor);
+        let floor = self.floor;
+        self.seen.retain(|region, hlc| Stamp { hlc: *hlc, region: *region } > floor);
     }
 
     /// What either of both covers. A version that both keep is kept for the longer time.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let mut spared = BTreeMap::new();
+        let mut both = Self::up_to(self.floor.max(other.floor));
+        self.stamps_seen().chain(other.stamps_seen()).for_each(|stamp| both.see(stamp));
         for (one, two) in [(self, other), (other, self)] {
             for (stamp, keep) in &one.spared {
                 let known = two.spared.get(stamp);
-                if *stamp > two.floor || known.is_some() {
-                    spared.insert(*stamp, known.map_or(*keep, |known| *keep.max(known)));
+                if !two.reaches(*stamp) || known.is_some() {
+                    both.spared.insert(*stamp, known.map_or(*keep, |known| *keep.max(known)));
                 }
             }
         }
-        Self { floor: self.floor.max(other.floor), spared }
+        both
     }
 }
 
 /// One entry of the stored list of a row: a version, or after the last one the row's cover. The
-/// third field tells: 0 and 1 are what stood there for `null` before there were covers.
+/// third field tells: 0 and 1 are what stood there for `null` before there were covers. Of a cover
+/// that knows what was seen above its floor that follows what it spares.
 const COVER: u8 = 2;
+const COVER_SEEN: u8 = 3;
 
 const FIELDS: &[&str] = &["stamp", "replaces", "null", "content", "marks", "placement"];
 
@@ -114,12 +154,16 @@ impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Version(version) => version.serialize(serializer),
-            Self::Cover(Cover { floor, spared }) => {
-                let mut line = serializer.serialize_struct("Version", 4)?;
+            Self::Cover(Cover { floor, seen, spared }) => {
+                let (kind, fields) = if seen.is_empty() { (COVER, 4) } else { (COVER_SEEN, 5) };
+                let mut line = serializer.serialize_struct("Version", fields)?;
                 line.serialize_field("stamp", floor)?;
                 line.serialize_field("replaces", &Stamp::ZERO)?;
-                line.serialize_field("null", &COVER)?;
+                line.serialize_field("null", &kind)?;
                 line.serialize_field("content", spared)?;
+                if kind == COVER_SEEN {
+                    line.serialize_field("marks", seen)?;
+                }
                 line.end()
             }
         }
@@ -149,9 +193,13 @@ impl<'de> Deserialize<'de> for ReadLine {
                 let null = match next::<u8, A>(&mut fields)? {
                     0 => false,
                     1 => true,
-                    COVER => {
+                    kind @ (COVER | COVER_SEEN) => {
                         let spared = next(&mut fields)?;
-                        return Ok(ReadLine::Cover(Cover { floor: stamp, spared }));
+                        let seen = match kind {
+                            COVER => BTreeMap::new(),
+                            _ => next(&mut fields)?,
+                        };
+                        return Ok(ReadLine::Cover(Cover { floor: stamp, seen, spared }));
                     }
                     other => {
                         let newer = "this row was written by a newer version of the program";
@@ -232,7 +280,6 @@ impl<'de> Deserialize<'de> for Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::stamp::Hlc;
 
     /// A row as it was stored before there were covers.
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -243,6 +290,10 @@ mod tests {
 
     fn stamp(n: u64) -> Stamp {
         Stamp { hlc: Hlc(n), ..Stamp::ZERO }
+    }
+
+    fn of(region: &str, n: u64) -> Stamp {
+        Stamp { hlc: Hlc(n), region: RegionId::parse(region).unwrap() }
     }
 
     fn version(n: u64, null: bool) -> Version {
@@ -266,12 +317,16 @@ mod tests {
     #[test]
     fn a_cover_comes_back_and_an_older_program_refuses_the_row() {
         let keep = Spared { until_ms: 77, why: Why::Lost };
-        let cover = Cover { floor: stamp(6), spared: [(stamp(5), keep)].into() };
-        let row = Row { versions: vec![version(9, true)], erased: BTreeMap::new(), cover };
-        let bytes = postcard::to_allocvec(&(&row, 7_u8)).unwrap();
-        let (back, after): (Row, u8) = postcard::from_bytes(&bytes).unwrap();
-        assert_eq!((back, after), (row, 7));
-        assert!(postcard::from_bytes::<(Before, u8)>(&bytes).is_err());
+        let floor = Cover { spared: [(stamp(5), keep)].into(), ..Cover::up_to(stamp(6)) };
+        let mut seen = floor.clone();
+        seen.see(of("iad", 8));
+        for cover in [floor, seen] {
+            let row = Row { versions: vec![version(9, true)], erased: BTreeMap::new(), cover };
+            let bytes = postcard::to_allocvec(&(&row, 7_u8)).unwrap();
+            let (back, after): (Row, u8) = postcard::from_bytes(&bytes).unwrap();
+            assert_eq!((back, after), (row, 7));
+            assert!(postcard::from_bytes::<(Before, u8)>(&bytes).is_err());
+        }
     }
 
     #[test]
@@ -279,8 +334,8 @@ mod tests {
         let row = Row { versions: vec![version(1, true)], ..Row::default() };
         let mut bytes = postcard::to_allocvec(&row).unwrap();
         let at = bytes.iter().rposition(|b| *b == 1).unwrap();
-        bytes[at] = 3;
-        let flags: Vec<usize> = (0..bytes.len()).filter(|i| bytes[*i] == 3).collect();
+        bytes[at] = 4;
+        let flags: Vec<usize> = (0..bytes.len()).filter(|i| bytes[*i] == 4).collect();
         assert_eq!(flags.len(), 1);
         assert!(postcard::from_bytes::<Row>(&bytes).is_err());
     }
@@ -288,14 +343,32 @@ mod tests {
     #[test]
     fn the_union_keeps_what_both_keep_and_what_the_other_does_not_reach() {
         let keep = |until_ms| Spared { until_ms, why: Why::Replaced };
-        let one =
-            Cover { floor: stamp(6), spared: [(stamp(4), keep(1)), (stamp(6), keep(2))].into() };
-        let two =
-            Cover { floor: stamp(5), spared: [(stamp(4), keep(3)), (stamp(5), keep(4))].into() };
+        let cover = |floor, spared: &[(Stamp, Spared)]| Cover {
+            spared: spared.iter().copied().collect(),
+            ..Cover::up_to(stamp(floor))
+        };
+        let one = cover(6, &[(stamp(4), keep(1)), (stamp(6), keep(2))]);
+        let two = cover(5, &[(stamp(4), keep(3)), (stamp(5), keep(4))]);
         let both = one.union(&two);
         assert_eq!(both, two.union(&one));
-        let expected = [(stamp(4), keep(3)), (stamp(6), keep(2))];
-        assert_eq!(both, Cover { floor: stamp(6), spared: expected.into() });
+        assert_eq!(both, cover(6, &[(stamp(4), keep(3)), (stamp(6), keep(2))]));
         assert!(both.covers(stamp(5)) && !both.covers(stamp(4)) && !both.covers(stamp(7)));
+    }
+
+    #[test]
+    fn what_was_seen_of_one_region_says_nothing_of_another() {
+        let mut cover = Cover::up_to(of("fra", 3));
+        cover.see(of("fra", 7));
+        cover.see(of("fra", 6));
+        cover.see(of("iad", 2));
+        assert!(cover.covers(of("fra", 5)) && !cover.covers(of("iad", 5)));
+        assert_eq!((cover.seen.len(), cover.top()), (1, of("fra", 7)));
+        let mut other = Cover::default();
+        other.see(of("iad", 5));
+        let mut both = cover.union(&other);
+        assert_eq!(both, other.union(&cover));
+        assert!(both.covers(of("iad", 5)) && !both.covers(of("nrt", 4)));
+        both.raise(of("iad", 5));
+        assert!(both.covers(of("nrt", 4)) && both.covers(of("fra", 7)) && both.seen.len() == 1);
     }
 }

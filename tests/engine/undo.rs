@@ -176,3 +176,87 @@ async fn while_a_region_is_away_no_window_begins_and_what_it_wrote_is_kept_when_
     let until_ms = kept(&nodes[0].engine).await[0].until_ms.unwrap();
     assert!(until_ms > nodes[0].env.now_ms() + 23 * 3_600_000);
 }
+
+/// A region that was cut off writes a key once, while two others write over what they have of it
+/// twice, seeing each other's; the last of those is larger. The cut has healed.
+async fn late(len: usize) -> Vec<Node> {
+    let nodes = Node::cluster(&["fra", "iad", "nrt"]).await;
+    make_bucket(&nodes[0].engine).await;
+    let alone = |config: &mut BucketConfig| config.ack = Ack::Count(1);
+    nodes[0].engine.change_bucket(&bucket(), Arc::new(alone)).await.unwrap();
+    let [fra, iad, nrt] = &nodes[..] else { unreachable!() };
+    put(&fra.engine, "k", "first").await.unwrap();
+    for node in [iad, nrt] {
+        eventually(&node.env, "bucket and key are known", || async {
+            let config = node.engine.bucket_config(&bucket()).await;
+            config.is_ok_and(|config| config.ack == Ack::Count(1))
+                && row(node, "k").await.object().is_some()
+        })
+        .await;
+    }
+    fra.wires.set_away(nrt.engine.region(), true);
+    put(&nrt.engine, "k", vec![1_u8; len]).await.unwrap();
+    for (writer, reader, n) in [(fra, iad, 1), (iad, fra, 2), (fra, iad, 3)] {
+        pass_time(&nodes, Duration::from_millis(50)).await;
+        put(&writer.engine, "k", vec![7_u8; len + n]).await.unwrap();
+        eventually(&reader.env, "the other has it", || async {
+            let row = row(reader, "k").await;
+            row.object().is_some_and(|(_, meta)| meta.size == (len + n) as u64)
+        })
+        .await;
+        assert!(kept(&writer.engine).await.is_empty(), "an ordinary write keeps nothing");
+    }
+    fra.wires.set_away(nrt.engine.region(), false);
+    nodes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_region_wrote_while_it_was_cut_off_is_kept_though_others_wrote_twice_since() {
+    for len in [10, 300_000] {
+        let nodes = late(len).await;
+        agree(&nodes, "all know all", |row| row.versions.len() == 2).await;
+        for node in &nodes {
+            let [lost] = kept(&node.engine).await.try_into().unwrap();
+            assert_eq!((lost.why, lost.version.meta.unwrap().size), (Why::Lost, len as u64));
+            assert_eq!(lost.current.unwrap().meta.unwrap().size, len as u64 + 3);
+            assert_eq!(node.cluster.store().stats().conflicts, 1, "{}", node.engine.region());
+        }
+        begun(&nodes).await;
+        agree(&nodes, "nothing is told apart any more", |row| row.cover.seen.is_empty()).await;
+        let iad = &nodes[1].engine;
+        let [lost] = kept(iad).await.try_into().unwrap();
+        iad.restore(&bucket(), key("k"), Some(lost.version.stamp), false).await.unwrap();
+        agree(&nodes, "it is back", |row| {
+            row.object().is_some_and(|(_, meta)| meta.size == len as u64)
+        })
+        .await;
+        for node in &nodes {
+            assert!(get(&node.engine, "k").await.unwrap().iter().all(|byte| *byte == 1));
+        }
+        pass_time(&nodes, 25 * HOUR).await;
+        walk(&nodes).await;
+        agree(&nodes, "the loser is over", |row| row.versions.len() == 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_write_under_a_deletion_shows_nowhere_and_can_be_brought_back() {
+    let nodes = late(10).await;
+    agree(&nodes, "all know all", |row| row.versions.len() == 2).await;
+    let nrt = nodes[2].engine.region();
+    nodes[0].wires.set_away(nrt, true);
+    put(&nodes[2].engine, "k", vec![3_u8; 9]).await.unwrap();
+    pass_time(&nodes, Duration::from_millis(50)).await;
+    put(&nodes[0].engine, "k", "over").await.unwrap();
+    delete(&nodes[0].engine, "k").await;
+    nodes[0].wires.set_away(nrt, false);
+    agree(&nodes, "all know of the deletion and what lost", |row| {
+        row.object().is_none() && row.kept().any(|(_, meta)| meta.size == 9)
+    })
+    .await;
+    for node in &nodes {
+        assert!(keys(&node.engine).await.is_empty());
+    }
+    nodes[1].engine.restore(&bucket(), key("k"), None, false).await.unwrap();
+    assert_eq!(get(&nodes[1].engine, "k").await.unwrap(), vec![3_u8; 9]);
+}
