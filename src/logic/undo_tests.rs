@@ -192,11 +192,9 @@ fn a_late_loser_under_a_deletion_is_kept_and_not_seen() {
 #[test]
 fn what_was_seen_is_bounded_and_beyond_it_the_oldest_is_a_floor() {
     let mut row = Row::default();
-    let code = |n: usize| {
-        format!("{}{}x", char::from(b'a' + (n / 26) as u8), char::from(b'a' + (n % 26) as u8))
-    };
-    for n in 0..limits::SEEN_MAX + 10 {
-        row = write_knowing(&row, stamp(n as u64 + 1, &code(n)), false, 0);
+    let codes = ('a'..='c').flat_map(|a| ('a'..='z').map(move |b| format!("{a}{b}x")));
+    for (ms, code) in (1..).zip(codes.take(limits::SEEN_MAX + 10)) {
+        row = write_knowing(&row, stamp(ms, &code), false, 0);
     }
     let cover = row.covered();
     assert_eq!(cover.seen.len(), limits::SEEN_MAX);

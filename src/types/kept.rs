@@ -170,7 +170,6 @@ impl Serialize for Line<'_> {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "almost all of them are versions")]
 enum ReadLine {
     Version(Version),
     Cover(Cover),
