@@ -48,7 +48,7 @@ export interface Look {
   bytes: readonly number[];
 }
 
-/** By code; regions that cannot be reached are not there, or as they were. */
+/** By code; regions that cannot be reached are not there: what they said before is not so any more. */
 export const looks = signal<Readonly<Record<string, Look>>>({});
 
 const KEPT = 40;
@@ -75,7 +75,7 @@ async function look(code: string): Promise<void> {
     admin<Scrub>(of('scrub')).catch(() => null),
     admin<Repair>(of('repair')).catch(() => null),
   ]);
-  if (!answer.ok) return;
+  if (!answer.ok) throw new Error(`${code}: ${answer.status}`);
   const clock = node && node.now_ms - (asked + Date.now()) / 2;
   const now = counters(await answer.text());
   const at = performance.now();
@@ -102,7 +102,10 @@ async function look(code: string): Promise<void> {
 /** Asks every region once. */
 export async function lookAround(): Promise<void> {
   const codes = (status.peek()?.regions ?? []).map((region) => region.code);
-  await Promise.all(codes.map((code) => look(code).catch(() => undefined)));
+  await Promise.all(codes.map((code) => look(code).catch(() => {
+    const { [code]: _, ...others } = looks.peek();
+    looks.value = others;
+  })));
 }
 
 /** Follows the requests of all regions, one JSON document a line. */

@@ -176,17 +176,19 @@ export function Tabs<T extends string>({ tabs, value, onChange, label }: {
   label: string;
   onChange: (tab: T) => void;
 }) {
+  // Where there are more tabs than fit, the one that is shown is in sight.
+  const list = useRef<HTMLDivElement>(null);
+  useEffect(() => list.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' }), [value]);
   const move = (event: KeyboardEvent, at: number) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     const next = tabs[(at + step + tabs.length) % tabs.length];
     if (!next) return;
     onChange(next[0]);
-    const list = (event.currentTarget as HTMLElement).parentElement;
-    (list?.children[tabs.indexOf(next)] as HTMLElement | undefined)?.focus();
+    (list.current?.children[tabs.indexOf(next)] as HTMLElement | undefined)?.focus();
   };
   return (
-    <div class="tabs" role="tablist" aria-label={label}>
+    <div ref={list} class="tabs" role="tablist" aria-label={label}>
       {tabs.map(([id, text], at) => (
         <button key={id} type="button" role="tab" aria-selected={id === value} tabIndex={id === value ? 0 : -1}
           onClick={() => onChange(id)} onKeyDown={(event) => move(event, at)}>{text}</button>

@@ -140,7 +140,7 @@ function RegionCard({ region, onClose }: { region: Region; onClose: () => void }
         <p class="sub">
           As {region.code} sees the others: {look.status.regions.filter((one) => one.code !== region.code).map((one) => `${one.code} ${one.state === 'away' ? 'away' : millis(one.rtt_ms)}${one.behind ? `, behind by ${one.behind}` : ''}`).join(' · ') || 'it is alone'}
         </p>
-      ) : <p class="sub">This region cannot be asked through this address; what is shown is how the region that answers sees it.</p>}
+      ) : <p class="sub">{region.state === 'away' ? 'It cannot be asked now' : 'It was not asked yet'}: what is shown is how the region that answers sees it.</p>}
     </section>
   );
 }

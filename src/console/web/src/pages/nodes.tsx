@@ -182,7 +182,7 @@ function Upkeep({ codes }: { codes: readonly string[] }) {
           <tbody>
             {codes.map((code) => {
               const { scrub, repair } = all[code] ?? {};
-              if (!scrub || !repair) return null;
+              if (!scrub || !repair) return <tr key={code}><th scope="row">{code}</th><td data-label="Scrub" colSpan={5}>cannot be reached</td></tr>;
               return (
                 <tr key={code}>
                   <th scope="row">{code}</th>
