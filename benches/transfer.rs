@@ -149,9 +149,9 @@ impl World {
         let _ = fs::remove_dir_all(self.folder.join("away"));
     }
 
-    /// Many files are kept until the set is measured: ext4 looks at every inode that was deleted of late
-    /// (`recently_deleted`) before it gives a new file one, so that who comes after a deletion of
-    /// thousands would be measured by that.
+    /// Many files are kept until the set is measured: ext4 looks at every inode that was deleted of
+    /// late (`recently_deleted`) before it gives a new file one, so that who comes after a deletion
+    /// of thousands would be measured by that.
     fn put_away(&self, back: &Path, files: u64, name: &str) {
         if files < 100 {
             fs::remove_dir_all(back).unwrap();

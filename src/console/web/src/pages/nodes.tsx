@@ -82,9 +82,10 @@ export function Nodes() {
                     <th scope="row">{code} <small>{regions.find((one) => one.code === code)?.city}</small></th>
                     {codes.map((other) => {
                       const one = view.find((region) => region.code === other);
-                      if (other === code) return <td key={other} class="self">–</td>;
-                      if (!one) return <td key={other}>not known here</td>;
-                      return <td key={other} class={one.state === 'away' ? 'away' : one.behind ? 'late' : 'even'}>{one.state === 'away' ? 'away' : one.behind ? `${count(one.behind)} behind` : 'even'} <small>{millis(one.rtt_ms)}</small></td>;
+                      const from = `from ${other}`;
+                      if (other === code) return <td key={other} data-label={from} class="self">–</td>;
+                      if (!one) return <td key={other} data-label={from}>not known here</td>;
+                      return <td key={other} data-label={from} class={one.state === 'away' ? 'away' : one.behind ? 'late' : 'even'}>{one.state === 'away' ? 'away' : one.behind ? `${count(one.behind)} behind` : 'even'} <small>{millis(one.rtt_ms)}</small></td>;
                     })}
                   </tr>
                 );
