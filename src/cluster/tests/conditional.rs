@@ -212,6 +212,26 @@ async fn with_one_of_three_regions_gone_conditional_writes_go_on_at_once() {
     assert!(matches!(alone, Err(NotChanged::Unavailable(_))), "{alone:?}");
 }
 
+/// Its ballot is stale and was used; what came meanwhile says that nothing came of that.
+#[tokio::test(start_paused = true)]
+async fn who_changes_a_key_that_another_region_changed_meanwhile_is_refused_for_certain() {
+    let world = three().await;
+    let config = bucket(Ack::Default);
+    let (fra, nrt) = (world.at("fra"), world.at("nrt"));
+    let [small, large] = [&b"x"[..], &[7; 50_000]];
+    for (name, bytes) in [("small", small), ("large", large)] {
+        put_if(&fra, &config, name, None, ("1", bytes)).await.unwrap();
+        put_if(&nrt, &config, name, Some("1"), ("2", bytes)).await.unwrap();
+        let late = put_if(&fra, &config, name, Some("1"), ("3", bytes)).await;
+        assert_eq!(late, Err(NotChanged::Refused), "{name}");
+        assert_eq!(tag_at(&world, "iad", &config, name).await.as_deref(), Some("2"));
+        let other = delete_if(&nrt, &config, name, "1").await;
+        assert_eq!(other, Err(NotChanged::Refused), "{name}");
+        put_if(&fra, &config, name, Some("2"), ("4", bytes)).await.unwrap();
+    }
+    world.assert_sound();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_chosen_value_is_published_when_its_proposer_dies() {
     let mut world = three().await;

@@ -78,7 +78,8 @@ pub enum Step<V> {
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Rule {
-    /// A retry looks for its own operation, and never answers "refused" after proposing.
+    /// A retry looks for its own operation, and answers "refused" after proposing only where that was
+    /// passed over.
     OwnOperation,
     /// What a majority disagrees on is written back before an answer rests on it.
     WriteBack,
@@ -119,10 +120,10 @@ pub struct Proposer<V> {
     /// Largest row seen.
     row: Option<RowValue<V>>,
     phase: Phase<V>,
-    /// An own value was offered to acceptors; the newest operation of what it was made from.
-    proposed: Option<Option<OpId>>,
+    /// An own value was offered to acceptors, the last one.
+    proposed: Option<Proposed>,
     /// The same before the offer under way, of which it is not known yet whether it was in vain.
-    proposed_before: Option<Option<OpId>>,
+    proposed_before: Option<Proposed>,
     /// Looks without promises that a read tries before it asks for promises, which are in the way of
     /// others: mostly it came while a change was under way.
     looks_left: u8,
@@ -133,6 +134,13 @@ pub struct Proposer<V> {
     accepted_by: BTreeSet<RegionId>,
     #[cfg(test)]
     pub(crate) without: Option<Rule>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Proposed {
+    ballot: Ballot,
+    /// The newest operation of what it was made from.
+    before: Option<OpId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -164,10 +172,21 @@ enum Phase<V> {
 struct Judged<V> {
     ballot: Ballot,
     current: Option<Value<V>>,
+    /// The highest ballot under which a voter that answered has accepted something.
+    at: Option<Ballot>,
     /// The majority agrees: `current` is chosen as it is.
     agreed: bool,
     /// From a warm ballot: good enough to propose, not to refuse.
     warm: bool,
+}
+
+impl<V> Judged<V> {
+    /// What was proposed is not chosen and never will be, if it is not in `current`: that comes from
+    /// what the proposal was made from, and a majority has accepted it under a higher ballot.
+    fn passes_over(&self, proposed: Proposed) -> bool {
+        let comes_from = |op| self.current.as_ref().is_some_and(|c| c.ops.contains(&op));
+        self.agreed && self.at > Some(proposed.ballot) && proposed.before.is_some_and(comes_from)
+    }
 }
 
 /// The outcome, once what is offered is chosen.
@@ -245,7 +264,7 @@ impl<V: State> Proposer<V> {
                 self.round = self.round.max(warm.ballot.round);
                 let (current, overtaken) = over(Some(warm.value), self.row.as_ref());
                 let ballot = warm.ballot;
-                self.judge(Judged { ballot, current, agreed: !overtaken, warm: true })
+                self.judge(Judged { ballot, current, at: None, agreed: !overtaken, warm: true })
             }
         }
     }
@@ -342,7 +361,7 @@ impl<V: State> Proposer<V> {
         assert!(stamp > floor, "stamps above all seen");
         let before = judged.current.map_or(Vec::new(), |c| c.ops);
         self.proposed_before = self.proposed;
-        self.proposed = Some(before.first().copied());
+        self.proposed = Some(Proposed { ballot: judged.ballot, before: before.first().copied() });
         let mut ops = vec![self.plan.op];
         ops.extend(before.into_iter().take(OPS_MAX - 1));
         self.offer(judged.ballot, Value { stamp, ops, state }, floor, (Then::Chosen, true))
@@ -356,10 +375,10 @@ impl<V: State> Proposer<V> {
         if judged.warm && !self.skips_full_round() {
             return self.prepare();
         }
-        let then = if self.proposed.is_some() && !self.skips_own_operation() {
-            Then::Conflict
-        } else {
-            Then::Refused
+        let is_open = self.proposed.is_some_and(|proposed| !judged.passes_over(proposed));
+        let then = match is_open && !self.skips_own_operation() {
+            true => Then::Conflict,
+            false => Then::Refused,
         };
         self.settle(judged, then)
     }
@@ -421,11 +440,9 @@ impl<V: State> Proposer<V> {
         let same = answers
             .windows(2)
             .all(|w| w[0].as_ref().map(|a| a.ballot) == w[1].as_ref().map(|a| a.ballot));
-        let highest = answers
-            .into_iter()
-            .flatten()
-            .max_by_key(|a| (a.ballot, a.value.stamp))
-            .map(|a| a.value);
+        let highest = answers.into_iter().flatten().max_by_key(|a| (a.ballot, a.value.stamp));
+        let at = highest.as_ref().map(|a| a.ballot);
+        let highest = highest.map(|a| a.value);
         let (current, overtaken) = over(highest, self.row.as_ref());
         let agreed = same && !overtaken;
         let Some(ballot) = ballot else {
@@ -442,7 +459,7 @@ impl<V: State> Proposer<V> {
             }
             return self.prepare();
         };
-        self.judge(Judged { ballot, current, agreed, warm: false })
+        self.judge(Judged { ballot, current, at, agreed, warm: false })
     }
 
     fn judge(&mut self, judged: Judged<V>) -> Step<V> {
@@ -459,9 +476,9 @@ impl<V: State> Proposer<V> {
                 return self.settle(judged, Then::Chosen);
             }
             // More operations passed than a value remembers: an own one may be among them.
-            if let Some(before) = self.proposed
+            if let Some(proposed) = self.proposed
                 && ops.len() >= OPS_MAX
-                && before.is_none_or(|op| !ops.contains(&op))
+                && proposed.before.is_none_or(|op| !ops.contains(&op))
             {
                 return self.settle(judged, Then::Conflict);
             }
