@@ -9,5 +9,5 @@ app=$(sed -n 's/^app = "\(.*\)".*/\1/p' fly.toml)
 fly deploy --build-only --push --image-label "$label"
 for region in "$@"; do
   fly deploy --image "registry.fly.io/$app:$label" --regions "$region" --strategy rolling --wait-timeout 10m
-  until godwit status --check --endpoint "https://$app.fly.dev"; do sleep 5; done
+  godwit status --wait --timeout 15m --endpoint "https://$app.fly.dev"
 done

@@ -1,5 +1,6 @@
 //! `godwit status`: the regions as one node sees them.
 
+mod wait;
 mod watch;
 
 use clap::Args;
@@ -9,16 +10,28 @@ use super::error::{CliError, Exit};
 use super::live::Watch;
 use super::{Common, output};
 use crate::admin::model::{self, PeerState, RegionStatus};
+use crate::config::Seconds;
 
 /// Shows the regions as a node sees them: which are away, and how far each is behind.
 ///
-/// With --watch it goes on until q or Ctrl-C, and marks what changed.
+/// With --watch it goes on until q or Ctrl-C, and marks what changed. With --wait it returns when every
+/// region is there and has what the others have, as each of them says; it ends with 10 when the time
+/// is over, and says what is missing.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  godwit status\n  godwit status --check --json")]
+#[command(after_help = "Examples:\n  \
+    godwit status\n  \
+    godwit status --check --json\n  \
+    godwit status --wait --timeout 5m")]
 pub(super) struct Status {
     /// Exit with 10 when a region is away or behind, or the node's disk or certificate is in trouble
     #[arg(long, conflicts_with = "watch")]
     check: bool,
+    /// Return when every region is connected and none lacks a change or a copy
+    #[arg(long, conflicts_with = "watch")]
+    wait: bool,
+    /// How long to wait: 30s, 5m, 1h
+    #[arg(long, value_name = "DURATION", default_value = "1m", requires = "wait")]
+    timeout: Seconds,
     #[command(flatten)]
     watch: Watch,
     #[command(flatten)]
@@ -30,7 +43,10 @@ pub(super) fn run(common: &Common, command: &Status) -> Result<Exit, CliError> {
     if command.watch.watch {
         return watch::run(common, &command.watch, &client);
     }
-    let status: model::Status = client.get("status", &[])?;
+    let status: model::Status = match command.wait {
+        true => wait::until(common, &client, command.timeout.0)?,
+        false => client.get("status", &[])?,
+    };
     print(common, &status);
     let away = |region: &RegionStatus| region.state == PeerState::Away || region.behind > 0;
     let trouble = status.disk.is_some() || status.certificate.is_some();

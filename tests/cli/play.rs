@@ -73,6 +73,37 @@ fn a_region_of_dev_is_stopped_and_started_and_has_its_data_and_its_events() {
 }
 
 #[test]
+fn status_waits_until_every_region_is_there_and_has_everything() {
+    let world = World::with(&["--regions", "iad,fra,nrt"]);
+    world.ok(&["bucket", "create", "kept"]);
+    world.ok(&["dev", "stop", "nrt"]);
+    assert_eq!(put(&world, "iad", "during"), 200);
+    let late = world.run(&["status", "--wait", "--timeout", "1s"]);
+    assert_eq!(late.status.code(), Some(10), "{}", text(&late.stderr));
+    assert!(text(&late.stderr).contains("nrt is away"), "{}", text(&late.stderr));
+    assert!(text(&late.stdout).contains("nrt"), "the regions are shown: {}", text(&late.stdout));
+
+    let status = std::thread::scope(|scope| {
+        let waits = || super::json_of(&world.run(&["status", "--wait", "--timeout", "2m", "--json"]));
+        let waits = scope.spawn(waits);
+        world.ok(&["dev", "start", "nrt"]);
+        waits.join().unwrap()
+    });
+    let regions = status["regions"].as_array().unwrap();
+    assert!(regions.iter().all(|region| region["state"] != "away"), "{status}");
+    assert_eq!(at(&world, "nrt").send("GET", "/kept/during", &[], b"").status, 200);
+    world.end();
+
+    // A node that is not there is waited for, too.
+    let nobody = super::godwit(&["status", "--wait", "--timeout", "1s"])
+        .env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+        .envs([("AWS_ACCESS_KEY_ID", "GWAAAA"), ("AWS_SECRET_ACCESS_KEY", "secret")])
+        .output()
+        .unwrap();
+    assert_eq!(nobody.status.code(), Some(6), "{}", text(&nobody.stderr));
+}
+
+#[test]
 fn a_region_that_lost_its_disk_gets_back_what_the_others_have() {
     let world = World::with(&["--regions", "iad,fra,nrt"]);
     world.ok(&["bucket", "create", "kept"]);
