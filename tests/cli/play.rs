@@ -84,7 +84,8 @@ fn status_waits_until_every_region_is_there_and_has_everything() {
     assert!(text(&late.stdout).contains("nrt"), "the regions are shown: {}", text(&late.stdout));
 
     let status = std::thread::scope(|scope| {
-        let waits = || super::json_of(&world.run(&["status", "--wait", "--timeout", "2m", "--json"]));
+        let waits =
+            || super::json_of(&world.run(&["status", "--wait", "--timeout", "2m", "--json"]));
         let waits = scope.spawn(waits);
         world.ok(&["dev", "start", "nrt"]);
         waits.join().unwrap()
