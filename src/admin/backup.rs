@@ -1,22 +1,23 @@
-//! Backups of the node that answers.
+//! Backups of one node.
 
 use std::path::PathBuf;
 
 use crate::engine::{BackupKind, Error};
 
 use super::api::Api;
+use super::elsewhere::REGION;
 use super::model::{Backup, BackupState, BackupTask};
 use super::route::{Call, Route, route};
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(GET "backup", Operator, status, () => Backup, [],
+    route!(GET "backup", Operator, status, () => Backup, [REGION],
         "How far the backup or restore of the node is, or how the last one came out."),
-    route!(POST "backup/create", Operator, create, BackupTask => Backup, [],
+    route!(POST "backup/create", Operator, create, BackupTask => Backup, [REGION],
         "Writes a backup of the node to a file of its own machine, while it runs."),
-    route!(POST "backup/restore", Operator, restore, BackupTask => Backup, [],
+    route!(POST "backup/restore", Operator, restore, BackupTask => Backup, [REGION],
         "Brings back from a file of the node's machine the bytes that its records name and that it \
          does not have; never a record."),
-    route!(POST "backup/stop", Operator, stop, () => Backup, [],
+    route!(POST "backup/stop", Operator, stop, () => Backup, [REGION],
         "Ends the one that is under way; what it wrote is no backup."),
 ];
 

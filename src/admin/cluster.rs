@@ -7,7 +7,9 @@ use crate::engine::{Error, RegionView};
 
 use super::api::Api;
 use super::elsewhere::REGION;
-use super::model::{BucketLag, NodeFigures, PeerState, RegionStatus, Replication, Status};
+use super::model::{
+    BucketLag, NodeFigures, NodeHealth, PeerState, RegionStatus, Replication, Status,
+};
 use super::route::{Call, Route, route};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -17,6 +19,9 @@ pub(super) const ROUTES: &[Route] = &[
         "Disk, caches and clock of the node that answers."),
     route!(GET "metrics", Operator, metrics, () => metrics String, [REGION],
         "The metrics of the node that answers, as its operations port gives them to Prometheus."),
+    route!(GET "health", Operator, health, () => NodeHealth, [REGION],
+        "Whether writes can be made as the node that answers sees it, and whether it may be taken \
+         down now, as `/-/health/cluster` says it."),
 ];
 
 #[allow(clippy::unused_async, reason = "every row has this shape")]
@@ -44,6 +49,16 @@ fn replication(api: &Api) -> Result<Replication, Error> {
         lag_ms: lag.lag_ms,
     });
     Ok(Replication { below_copies: repair.below, damaged: repair.damaged, buckets: lags.collect() })
+}
+
+async fn health(api: &Api, _: &Call<'_>, (): ()) -> Result<NodeHealth, Error> {
+    let cluster = Some(api.engine.cluster());
+    let of = async |query| super::health::of_cluster(cluster, query).await.1;
+    Ok(NodeHealth {
+        region: api.engine.region(),
+        writes: of(None).await,
+        maintenance: of(Some("maintenance=true")).await,
+    })
 }
 
 #[allow(clippy::unused_async, reason = "every row has this shape")]

@@ -44,13 +44,12 @@ enum Question {
         path: String,
         query: Vec<(String, String)>,
         by: Asker,
+        /// A document, or nothing.
+        #[serde(default)]
+        body: String,
     },
     /// The next requests that end there, for a listener with this number.
-    Requests {
-        listener: u64,
-        query: Vec<(String, String)>,
-        by: Asker,
-    },
+    Requests { listener: u64, query: Vec<(String, String)>, by: Asker },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -136,6 +135,7 @@ pub(super) async fn ask(api: &Api, call: &Call<'_>, region: RegionId) -> Result<
         path: call.path.to_owned(),
         query,
         by: Asker::of(call)?,
+        body: String::from_utf8(call.body.to_vec()).map_err(|_| argument("the body is no text"))?,
     };
     match send(&api.engine, region, &question).await? {
         Told::Json(text) => serde_json::from_str(&text).map(Answer::Json).map_err(odd),
@@ -174,8 +174,8 @@ fn odd(why: impl std::fmt::Display) -> Error {
 pub(super) async fn answer(api: Arc<Api>, question: Bytes) -> Result<Bytes, String> {
     let question = serde_json::from_slice(&question).map_err(|why| why.to_string())?;
     let told = match question {
-        Question::Row { method, path, query, by } => {
-            let row = of_row(&api, (&method, &path), query, by.caller()).await;
+        Question::Row { method, path, query, by, body } => {
+            let row = of_row(&api, (&method, &path), query, (by.caller(), &body)).await;
             row.unwrap_or_else(Told::Refused)
         }
         Question::Requests { listener, query, by } => {
@@ -190,7 +190,7 @@ async fn of_row(
     api: &Api,
     (method, path): (&str, &str),
     query: Vec<(String, String)>,
-    caller: Caller,
+    (caller, body): (Caller, &str),
 ) -> Result<Told, Error> {
     let (query, around) = (Query::of(query), Circumstances::default());
     let call = Call {
@@ -200,7 +200,7 @@ async fn of_row(
         method,
         path,
         query: &query,
-        body: &[],
+        body: body.as_bytes(),
     };
     let route = routes::find(&call).map_err(refused)?;
     if !route.query.iter().any(|param| param.name == REGION.name) || route.shape == Shape::Lines {

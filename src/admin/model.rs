@@ -670,6 +670,17 @@ pub struct ClusterHealth {
     pub reasons: Vec<String>,
 }
 
+/// `GET health`: what its operator asks of one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeHealth {
+    #[schemars(with = "String")]
+    pub region: RegionId,
+    /// Whether writes can be made.
+    pub writes: ClusterHealth,
+    /// Whether nothing would be refused or in danger without this node.
+    pub maintenance: ClusterHealth,
+}
+
 /// `GET /-/health/ready`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {

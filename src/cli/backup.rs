@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
+use http::Method;
 use serde_json::json;
 
-use super::client::{Client, Endpoint};
 use super::error::{CliError, Exit};
+use super::upkeep::Target;
 use super::{Common, files, output};
 use crate::admin::model::{self, BackupState};
 use crate::env::Env;
@@ -42,18 +43,12 @@ pub(super) enum Backup {
         #[arg(long, value_delimiter = ',', value_name = "CODES", requires = "new")]
         regions: Vec<RegionId>,
         #[command(flatten)]
-        endpoint: Endpoint,
+        target: Target,
     },
     /// Show how far the backup or restore of a node is
-    Status {
-        #[command(flatten)]
-        endpoint: Endpoint,
-    },
+    Status(Target),
     /// End the one that is under way
-    Stop {
-        #[command(flatten)]
-        endpoint: Endpoint,
-    },
+    Stop(Target),
 }
 
 #[derive(clap::Args)]
@@ -61,36 +56,37 @@ pub(super) struct Task {
     /// The file, on the machine of the node
     file: PathBuf,
     #[command(flatten)]
-    endpoint: Endpoint,
+    target: Target,
 }
 
 pub(super) fn run(common: &Common, command: Backup) -> Result<Exit, CliError> {
     match command {
-        Backup::Create(Task { file, endpoint }) => ask(common, &endpoint, "backup/create", &file),
+        Backup::Create(Task { file, target }) => ask(common, &target, "backup/create", &file),
         Backup::Verify { file } => verify(common, &file),
         Backup::Restore { files, new: Some(dir), regions, .. } => {
             found(common, &files, &dir, &regions)
         }
-        Backup::Restore { files, new: None, endpoint, .. } => match files.as_slice() {
-            [file] => ask(common, &endpoint, "backup/restore", file),
+        Backup::Restore { files, new: None, target, .. } => match files.as_slice() {
+            [file] => ask(common, &target, "backup/restore", file),
             _ => Err(CliError::new(Exit::Usage, "Usage", "a living node takes one file at a time")
                 .hint("--new DIR makes a new cluster of several")),
         },
-        Backup::Status { endpoint } => {
-            show(common, &Client::signed(&endpoint)?.get("backup", &[])?)
+        Backup::Status(target) => {
+            show(common, &target.client()?.of_region(Method::GET, "backup", target.region, &())?)
         }
-        Backup::Stop { endpoint } => {
-            show(common, &Client::signed(&endpoint)?.post("backup/stop", &())?)
+        Backup::Stop(target) => {
+            let stop = target.client()?.of_region(Method::POST, "backup/stop", target.region, &());
+            show(common, &stop?)
         }
     }
 }
 
 /// Lets a node work and watches it.
-fn ask(common: &Common, endpoint: &Endpoint, what: &str, file: &Path) -> Result<Exit, CliError> {
+fn ask(common: &Common, target: &Target, what: &str, file: &Path) -> Result<Exit, CliError> {
     let path = std::path::absolute(file).map_err(|error| CliError::file(file, &error))?;
-    let client = Client::signed(endpoint)?;
+    let client = target.client()?;
     let task = model::BackupTask { path: path.display().to_string() };
-    let mut now: model::Backup = client.post(what, &task)?;
+    let mut now: model::Backup = client.of_region(Method::POST, what, target.region, &task)?;
     let terminal = std::io::stderr().is_terminal() && !common.json;
     while now.state == BackupState::Running {
         if terminal {
@@ -98,7 +94,7 @@ fn ask(common: &Common, endpoint: &Endpoint, what: &str, file: &Path) -> Result<
             output::progress(&line);
         }
         client.wait(LOOK_EVERY)?;
-        now = client.get("backup", &[])?;
+        now = client.of_region(Method::GET, "backup", target.region, &())?;
     }
     if terminal {
         output::progress("");

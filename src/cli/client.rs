@@ -20,6 +20,7 @@ use super::link::{Answer, Ask, Link};
 use super::process;
 use crate::admin::model::{ADMIN_PREFIX, ErrorBody};
 use crate::node;
+use crate::types::region::RegionId;
 
 /// How a command finds a node and signs.
 #[derive(Args, Clone)]
@@ -154,6 +155,21 @@ impl Client {
     ) -> Result<T, CliError> {
         let body = serde_json::to_vec(body).expect("requests are plain structs");
         self.admin(admin_ask(Method::POST, path, &[]).body(body.into()))
+    }
+
+    /// A row of one region's node; without a region of the node that answers.
+    pub(super) fn of_region<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        region: Option<RegionId>,
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let code = region.map(|region| region.to_string());
+        let query: Vec<_> = code.iter().map(|code| ("region", code.as_str())).collect();
+        let body = serde_json::to_vec(body).expect("requests are plain structs");
+        let ask = admin_ask(method.clone(), path, &query);
+        self.admin(if method == Method::GET { ask } else { ask.body(body.into()) })
     }
 
     /// A path as it is: status and body of the answer.

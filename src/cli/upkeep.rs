@@ -1,11 +1,13 @@
 //! `godwit scrub` and `godwit repair`: what a node checks and makes good by itself, seen and steered.
 
 use clap::Subcommand;
+use http::Method;
 
 use super::client::{Client, Endpoint};
 use super::error::{CliError, Exit};
 use super::{Common, output};
 use crate::admin::model;
+use crate::types::region::RegionId;
 
 #[derive(Subcommand)]
 pub(super) enum Steer {
@@ -17,10 +19,20 @@ pub(super) enum Steer {
     Stop(Target),
 }
 
+/// A node, by its region.
 #[derive(clap::Args)]
 pub(super) struct Target {
+    /// The node of this region; without it the one that answers
+    #[arg(long, value_name = "CODE")]
+    pub(super) region: Option<RegionId>,
     #[command(flatten)]
     endpoint: Endpoint,
+}
+
+impl Target {
+    pub(super) fn client(&self) -> Result<Client, CliError> {
+        Client::signed(&self.endpoint)
+    }
 }
 
 pub(super) fn scrub(common: &Common, command: &Steer) -> Result<Exit, CliError> {
@@ -49,11 +61,13 @@ pub(super) fn repair(common: &Common, command: &Steer) -> Result<Exit, CliError>
 
 fn ask<T: serde::de::DeserializeOwned>(what: &str, command: &Steer) -> Result<T, CliError> {
     match command {
-        Steer::Status(target) => Client::signed(&target.endpoint)?.get(what, &[]),
-        Steer::Start(target) => {
-            Client::signed(&target.endpoint)?.post(&format!("{what}/start"), &())
+        Steer::Status(of) => of.client()?.of_region(Method::GET, what, of.region, &()),
+        Steer::Start(of) => {
+            of.client()?.of_region(Method::POST, &format!("{what}/start"), of.region, &())
         }
-        Steer::Stop(target) => Client::signed(&target.endpoint)?.post(&format!("{what}/stop"), &()),
+        Steer::Stop(of) => {
+            of.client()?.of_region(Method::POST, &format!("{what}/stop"), of.region, &())
+        }
     }
 }
 

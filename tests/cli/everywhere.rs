@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use super::{World, eventually, godwit, s3, text};
+use super::{World, eventually, godwit, json_of, run, s3, text};
 
 fn three() -> World {
     World::with(&["--regions", "iad,fra,nrt"])
@@ -72,7 +72,7 @@ fn rates_figures_and_events_of_every_region_come_through_one_node() {
     });
     let table = world.ok(&["top", "--once", "--every", "1"]);
     assert!(table.contains("nrt") && table.contains("all regions"), "{table}");
-    for path in ["node", "scrub", "repair", "status", "traffic"] {
+    for path in ["node", "scrub", "repair", "status", "traffic", "certs", "health"] {
         let path = format!("/-/admin/v1/{path}?region=nrt");
         let answer = world.client().send("GET", &path, &[], b"");
         let found: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -83,6 +83,14 @@ fn rates_figures_and_events_of_every_region_come_through_one_node() {
     let own = world.client().send("GET", "/-/admin/v1/scrub", &[], b"");
     let own: Value = serde_json::from_slice(&own.body).unwrap();
     assert_eq!((&own["region"], &own["stopped"]), (&json!("iad"), &json!(false)));
+    assert_eq!(world.json(&["scrub", "status", "--region", "nrt"])["stopped"], true);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nrt.backup");
+    let made = world.json(&["backup", "create", "--region", "nrt", file.to_str().unwrap()]);
+    assert_eq!(made["state"], "done");
+    assert_eq!(world.json(&["backup", "status"])["state"], "none", "iad made none");
+    let verified = json_of(&run(&["backup", "verify", file.to_str().unwrap(), "--json"]));
+    assert_eq!((&verified["region"], &verified["records"]), (&json!("nrt"), &made["records"]));
     let none = world.client().send("GET", "/-/admin/v1/node?region=lhr", &[], b"");
     assert_eq!(none.status, 400, "{}", none.text());
     let metrics = world.client().send("GET", "/-/admin/v1/metrics?region=fra", &[], b"");

@@ -13,6 +13,23 @@ fn the_page_of_the_command_line_is_what_the_commands_say() {
 }
 
 #[test]
+fn the_page_of_the_console_says_of_every_command_where_it_is() {
+    let page = fs::read_to_string("docs/console.md").unwrap();
+    let told: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `godwit ")?.split('`').next())
+        .collect();
+    let leaves: Vec<String> = manual::commands().into_iter().map(|(words, _)| words).collect();
+    for words in &leaves {
+        assert!(told.contains(&words.as_str()), "docs/console.md lacks `godwit {words}`");
+    }
+    // `dev` and `conflicts` do something of their own besides having commands below.
+    for words in told.iter().filter(|words| !["dev", "conflicts"].contains(words)) {
+        assert!(leaves.iter().any(|leaf| leaf == words), "there is no `godwit {words}`");
+    }
+}
+
+#[test]
 fn help_of_every_command_is_kept() {
     let mut all = text(&run(&["--help"]).stdout).to_owned();
     for (words, command) in manual::commands() {

@@ -32,7 +32,11 @@ export function ago(at: Date | number | string, now = Date.now()): string {
   if (Number.isNaN(seconds)) return '–';
   if (seconds < 5) return 'just now';
   if (seconds < 86_400 * 2) return `${duration(seconds)} ago`;
-  return date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
+  return day(date);
+}
+
+export function day(at: Date | number | string): string {
+  return new Date(at).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
 }
 
 export function moment(at: Date | number | string): string {

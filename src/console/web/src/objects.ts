@@ -38,15 +38,29 @@ export async function list(bucket: string, prefix: string, token = '', delimiter
 
 /** Every key below the prefixes and the keys given. */
 export async function* every(bucket: string, items: readonly Item[]): AsyncGenerator<string> {
+  for await (const { key } of below(bucket, items)) yield key;
+}
+
+/** How many objects these are, with what is below the folders, and their bytes. */
+export async function sum(bucket: string, items: readonly Item[]): Promise<{ objects: number; bytes: number }> {
+  const all = { objects: 0, bytes: 0 };
+  for await (const { size } of below(bucket, items)) {
+    all.objects += 1;
+    all.bytes += size;
+  }
+  return all;
+}
+
+async function* below(bucket: string, items: readonly Item[]): AsyncGenerator<Item> {
   for (const item of items) {
     if (item.kind === 'object') {
-      yield item.key;
+      yield item;
       continue;
     }
     let token = '';
     do {
       const page = await list(bucket, item.key, token, '');
-      for (const found of page.items) yield found.key;
+      yield* page.items;
       token = page.next;
     } while (token);
   }

@@ -2,9 +2,10 @@ import { useEffect, useState } from 'preact/hooks';
 import { place, s3 } from '../api';
 import { status } from '../cluster';
 import { ago, bytes, count, duration, moment, plural } from '../format';
-import { href } from '../router';
+import { go, href } from '../router';
 import { Button, Empty, Icon, Problem, useEvery, useLoad } from '../ui';
 import { DeletedBuckets } from './deletedbuckets';
+import { type NewKey, Told } from './keys';
 import { DeleteBucket, NewBucket } from './newbucket';
 
 export interface Bucket {
@@ -63,6 +64,7 @@ const ASKED_MAX = 200;
 export function Buckets() {
   const [filter, setFilter] = useState('');
   const [making, setMaking] = useState(false);
+  const [keyed, setKeyed] = useState<{ key: NewKey; bucket: string } | null>(null);
   const [doomed, setDoomed] = useState<Bucket | null>(null);
   const [sized, setSized] = useState<Record<string, Bucket>>({});
   const list = useLoad(buckets, [place.value]);
@@ -133,7 +135,8 @@ export function Buckets() {
         </table>
       )}
       <DeletedBuckets since={list.value?.length} onBack={list.again} />
-      {making && <NewBucket onDone={list.again} onClose={() => setMaking(false)} />}
+      {making && <NewBucket onKey={(key, bucket) => setKeyed({ key, bucket })} onDone={list.again} onClose={() => setMaking(false)} />}
+      {keyed && <Told of={keyed.key} onClose={() => { setKeyed(null); go(href('objects', keyed.bucket)); }} />}
       {doomed && <DeleteBucket bucket={doomed} onDone={list.again} onClose={() => setDoomed(null)} />}
     </>
   );

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
-import { admin, session } from '../api';
+import { admin, reason, session } from '../api';
 import { ago, moment, plural } from '../format';
-import { Ask, Button, Copyable, Dialog, Empty, Field, Problem, tell, useLoad } from '../ui';
+import { Ask, Button, Copyable, Dialog, Empty, Field, Problem, Switch, tell, useLoad } from '../ui';
 import { buckets } from './buckets';
 
 type Role = 'admin' | 'editor' | 'read-only';
@@ -12,7 +12,7 @@ interface Key {
   policy: unknown;
   created_ms: number;
 }
-interface NewKey extends Key {
+export interface NewKey extends Key {
   secret_key: string;
 }
 
@@ -24,6 +24,7 @@ export function Keys() {
   const [editing, setEditing] = useState<Key | 'new' | null>(null);
   const [doomed, setDoomed] = useState<Key | null>(null);
   const [made, setMade] = useState<NewKey | null>(null);
+  const [tokening, setTokening] = useState(false);
   const keys = [...(load.value?.keys ?? [])].sort((a, b) => b.created_ms - a.created_ms);
   return (
     <>
@@ -32,7 +33,10 @@ export function Keys() {
           <h1>Access keys</h1>
           {load.value && <p class="sub">{plural(keys.length, 'key')} of this account, known in every region</p>}
         </div>
-        <Button look="primary" icon="plus" onClick={() => setEditing('new')}>New key</Button>
+        <div class="actions">
+          <Button onClick={() => setTokening(true)}>New token</Button>
+          <Button look="primary" icon="plus" onClick={() => setEditing('new')}>New key</Button>
+        </div>
       </div>
       <Problem text={load.error} />
       {load.value && keys.length === 0 && <Empty icon="key" title="No keys" />}
@@ -58,6 +62,7 @@ export function Keys() {
         </table>
       )}
       {editing && <Edit of={editing === 'new' ? null : editing} onMade={setMade} onDone={load.again} onClose={() => setEditing(null)} />}
+      {tokening && <NewToken onClose={() => setTokening(false)} />}
       {made && <Told of={made} onClose={() => setMade(null)} />}
       {doomed && (
         <Ask title="Revoke this key?" action="Revoke it for good" danger onClose={() => setDoomed(null)} onDone={async () => {
@@ -137,8 +142,42 @@ function Edit({ of: key, onMade, onDone, onClose }: { of: Key | null; onMade: (k
   );
 }
 
+/** A token of the admin API, for Prometheus and scripts. */
+function NewToken({ onClose }: { onClose: () => void }) {
+  const [days, setDays] = useState('30');
+  const [looks, setLooks] = useState(true);
+  const [made, setMade] = useState<{ token: string; expires_ms: number } | null>(null);
+  const [error, setError] = useState('');
+  const make = async () => {
+    const body = JSON.stringify({ expires_in: Math.round(Number(days) * 86_400), read_only: looks });
+    try {
+      setMade(await admin('tokens', { method: 'POST', body }));
+    } catch (why) {
+      setError(reason(why));
+    }
+  };
+  return (
+    <Dialog title="A token of the admin API" onClose={onClose}>
+      {made ? (
+        <>
+          <p>This is the only time that it is shown. It ends on {moment(made.expires_ms)}, or with your key.</p>
+          <Field label="Token" hint="As Authorization: Bearer TOKEN, in place of a signature."><Copyable text={made.token} label="token" /></Field>
+          <footer><Button look="primary" onClick={onClose}>I have kept it</Button></footer>
+        </>
+      ) : (
+        <form class="stack" onSubmit={(event) => { event.preventDefault(); void make(); }}>
+          <Field label="Days" hint="It may do what your key may, in the admin API."><input type="number" min="0.01" max="365" step="any" required value={days} onInput={(event) => setDays(event.currentTarget.value)} /></Field>
+          <Switch label="It may only look" checked={looks} onChange={setLooks} />
+          <Problem text={error} />
+          <footer><Button onClick={onClose}>Cancel</Button><Button type="submit" look="primary">Make the token</Button></footer>
+        </form>
+      )}
+    </Dialog>
+  );
+}
+
 /** The one time that a secret is shown. */
-function Told({ of: key, onClose }: { of: NewKey; onClose: () => void }) {
+export function Told({ of: key, onClose }: { of: NewKey; onClose: () => void }) {
   const endpoint = session.value!.endpoint;
   const shell = `export AWS_ENDPOINT_URL_S3=${endpoint} AWS_REGION=auto AWS_ACCESS_KEY_ID=${key.access_key} AWS_SECRET_ACCESS_KEY=${key.secret_key}`;
   return (

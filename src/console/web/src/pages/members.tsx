@@ -41,7 +41,11 @@ export function Members() {
   useEffect(() => void lookAtWires(), []);
   const [adding, setAdding] = useState(false);
   const [doomed, setDoomed] = useState<Member | null>(null);
+  const [recovering, setRecovering] = useState(false);
   const found = load.value;
+  const away = found?.regions.filter((one) => !one.connected) ?? [];
+  const voters = found?.regions.filter((one) => one.voter) ?? [];
+  const majority = voters.filter((one) => one.connected).length * 2 > voters.length;
   const turn = async (member: Member) => {
     const verb = member.state === 'draining' ? 'undrain' : 'drain';
     await attempt(post(verb, { region: member.code }), verb === 'drain' ? `${member.code} drains.` : `${member.code} is active again.`);
@@ -86,6 +90,13 @@ export function Members() {
         </div>
       )}
       {found && found.gone.length > 0 && <p class="sub">Removed: {found.gone.map((one) => `${one.code} (${one.lost ? 'lost' : 'drained'}, ${ago(one.at_ms)})`).join(', ')}</p>}
+      {found && !majority && (
+        <div class="problem" role="alert">
+          <p>Most voters are away: no names, keys or conditional writes until they are back.</p>
+          <Button look="danger" onClick={() => setRecovering(true)}>They will never be back …</Button>
+        </div>
+      )}
+      {recovering && <Recover lost={away.map((one) => one.code)} onDone={load.again} onClose={() => setRecovering(false)} />}
       {adding && <AddRegion onDone={load.again} onClose={() => setAdding(false)} />}
       {doomed && <Remove member={doomed} onDone={load.again} onClose={() => setDoomed(null)} />}
     </section>
@@ -116,6 +127,22 @@ function Remove({ member, onDone, onClose }: { member: Member; onDone: () => voi
       <p>Its node is turned away from then on. {lost ? 'What only it had is given up; copies that counted on it are made again at once.' : 'It must be drained first, so that nothing is lost.'}</p>
       <Switch label="It is gone for good and cannot be drained" checked={lost} onChange={setLost} />
       <Field label={`Type ${member.code} to confirm`}><input value={typed} spellcheck={false} autocapitalize="none" onInput={(event) => setTyped(event.currentTarget.value)} /></Field>
+    </Ask>
+  );
+}
+
+/** Goes on without most voters. */
+function Recover({ lost, onDone, onClose }: { lost: readonly string[]; onDone: () => void; onClose: () => void }) {
+  const [typed, setTyped] = useState('');
+  const codes = lost.join(',');
+  const run = async () => {
+    await post('recover', { lost });
+    onDone();
+  };
+  return (
+    <Ask title="Go on without the lost regions?" action="They are lost for good" danger ready={typed === codes} onDone={run} onClose={onClose}>
+      <p>The regions that are left decide alone from then on. What only the lost ones had is given up, and if one of them still runs somewhere, there are two clusters. Do it only when their disks are gone.</p>
+      <Field label={`Type ${codes} to confirm`}><input value={typed} spellcheck={false} autocapitalize="none" onInput={(event) => setTyped(event.currentTarget.value)} /></Field>
     </Ask>
   );
 }

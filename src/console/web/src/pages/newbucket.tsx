@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { put, s3 } from '../api';
+import { admin, put, s3, whoami } from '../api';
 import { status } from '../cluster';
 import { plural } from '../format';
 import { empty } from '../objects';
@@ -7,15 +7,17 @@ import { go, href } from '../router';
 import { Ask, Field, Switch, tell, useLoad } from '../ui';
 import * as xml from '../xml';
 import type { Bucket } from './buckets';
+import type { NewKey } from './keys';
 import { encryption } from './settings';
 
 /** A new bucket with its options. */
-export function NewBucket({ onDone, onClose }: { onDone: () => void; onClose: () => void }) {
+export function NewBucket({ onKey, onDone, onClose }: { onKey: (key: NewKey, bucket: string) => void; onDone: () => void; onClose: () => void }) {
   const [name, setName] = useState('');
   const [only, setOnly] = useState<string[] | null>(null);
   const [versions, setVersions] = useState(false);
   const [lock, setLock] = useState(false);
   const [open, setOpen] = useState(false);
+  const [keyed, setKeyed] = useState(false);
   const [kind, setKind] = useState('');
   const regions = status.value?.regions ?? [];
   const make = async () => {
@@ -28,7 +30,8 @@ export function NewBucket({ onDone, onClose }: { onDone: () => void; onClose: ()
     if (kind) await put(name, { encryption: '' }, encryption(kind));
     tell(`${name} is there, in every region.`);
     onDone();
-    go(href('objects', name));
+    if (keyed) onKey(await admin<NewKey>('keys', { method: 'POST', body: JSON.stringify({ roles: { [name]: 'editor' } }) }), name);
+    else go(href('objects', name));
   };
   return (
     <Ask title="New bucket" action="Make the bucket" ready={name.length > 2 && only?.length !== 0} onDone={make} onClose={onClose}>
@@ -56,6 +59,7 @@ export function NewBucket({ onDone, onClose }: { onDone: () => void; onClose: ()
       <Switch label="Keep versions" hint="What is overwritten or deleted can be restored." checked={versions || lock} disabled={lock} onChange={setVersions} />
       <Switch label="Object lock" hint="Versions can be kept from deletion for a time. It cannot be turned off later." checked={lock} onChange={setLock} />
       <Switch label="Everybody may read" checked={open} onChange={setOpen} />
+      {whoami.value?.admin && <Switch label="An access key of its own" hint="It may read and write here, and nothing else: for an application." checked={keyed} onChange={setKeyed} />}
       <Field label="Encryption">
         <select value={kind} onChange={(event) => setKind(event.currentTarget.value)}>
           <option value="">when a request asks for it</option>

@@ -4,9 +4,10 @@ import { refresh, status } from '../cluster';
 import { admin } from '../api';
 import { ago, bytes, count, millis, moment } from '../format';
 import { follow, looks, lookAround } from '../traffic';
-import { attempt, Button, Empty, Problem, Switch, useEvery, useLoad } from '../ui';
+import { Button, Empty, Problem, Switch, useEvery, useLoad } from '../ui';
 import { Tile } from './map';
 import { Members } from './members';
+import { Maintenance, Upkeep } from './upkeep';
 
 interface Line {
   at_ms: number;
@@ -97,6 +98,7 @@ export function Nodes() {
       <Members />
       {known && <Disks codes={codes} />}
       {known && <Upkeep codes={codes} />}
+      <Maintenance codes={codes} />
       {known && (
         <section>
           <h2>Counted since each node started</h2>
@@ -162,45 +164,6 @@ function Disks({ codes }: { codes: readonly string[] }) {
         </table>
       </div>
       <p class="sub">Clocks are compared with this computer's; two that agree show the same.</p>
-    </section>
-  );
-}
-
-/** Scrub and repair of each node: how far, what was found, and their switches. */
-function Upkeep({ codes }: { codes: readonly string[] }) {
-  const all = looks.value;
-  const turn = async (code: string, what: 'scrub' | 'repair', stopped: boolean) => {
-    const verb = stopped ? 'start' : 'stop';
-    await attempt(admin(`${what}/${verb}?region=${code}`, { method: 'POST' }), `${what} in ${code}: ${stopped ? 'started' : 'stopped'}.`);
-    await lookAround();
-  };
-  return (
-    <section>
-      <h2>Scrub and repair</h2>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Scrub and repair">
-        <table class="list">
-          <thead><tr><th>Node</th><th>Scrub reads what is held</th><th>Repair compares with others</th><th class="num">Damaged</th><th class="num">Too few copies</th><th class="tools"><span class="hidden">Actions</span></th></tr></thead>
-          <tbody>
-            {codes.map((code) => {
-              const { scrub, repair } = all[code] ?? {};
-              if (!scrub || !repair) return <tr key={code}><th scope="row">{code}</th><td data-label="Scrub" colSpan={5}>cannot be reached</td></tr>;
-              return (
-                <tr key={code}>
-                  <th scope="row">{code}</th>
-                  <td data-label="Scrub">{scrub.stopped ? 'stopped' : scrub.phase === 'resting' ? `resting${scrub.finished_ms ? `, done ${ago(scrub.finished_ms)}` : ''}` : <><meter aria-label={`Scrub of ${code}`} min={0} max={Math.max(1, scrub.bytes_total)} value={scrub.bytes} /> {scrub.phase}</>}</td>
-                  <td data-label="Repair">{repair.stopped ? 'stopped' : repair.phase === 'resting' ? `resting${repair.finished_ms ? `, done ${ago(repair.finished_ms)}` : ''}` : <><meter aria-label={`Repair of ${code}`} min={0} max={Math.max(1, repair.records_total)} value={repair.records} /> {repair.phase}</>}</td>
-                  <td data-label="Damaged" class={`num ${scrub.damaged_total ? 'late' : ''}`}>{count(scrub.damaged_total)}</td>
-                  <td data-label="Too few copies" class={`num ${repair.below_copies ? 'late' : ''}`}>{count(repair.below_copies)}</td>
-                  <td class="tools">
-                    <Button look="quiet" onClick={() => turn(code, 'scrub', scrub.stopped || scrub.phase === 'resting')}>{scrub.stopped || scrub.phase === 'resting' ? 'Scrub now' : 'Stop scrub'}</Button>
-                    <Button look="quiet" onClick={() => turn(code, 'repair', repair.stopped || repair.phase === 'resting')}>{repair.stopped || repair.phase === 'resting' ? 'Repair now' : 'Stop repair'}</Button>
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
     </section>
   );
 }

@@ -1,13 +1,14 @@
 import { signal } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { admin, path, place, reason, s3 } from '../api';
+import { path, place, reason, s3 } from '../api';
 import { ago, bytes, moment, plural } from '../format';
-import { copy, deletions, every, type Item, list, type Mark, remove, rename, type Version } from '../objects';
+import { copy, every, type Item, list, remove, rename, sum } from '../objects';
 import { go, href, route } from '../router';
 import { add, dropped, finished, picked } from '../upload';
-import { Ask, attempt, Button, Dialog, Empty, Field, Icon, More, type Paged, Problem, tell, usePages } from '../ui';
+import { Ask, attempt, Button, Empty, Field, Icon, Problem, tell } from '../ui';
 import { buckets } from './buckets';
 import { Details } from './details';
+import { BringBack } from './kept';
 import { Settings } from './settings';
 import { Uploads } from './uploads';
 
@@ -22,7 +23,7 @@ export function Objects() {
   const [state, setState] = useState<'loading' | 'ready'>('loading');
   const [error, setError] = useState('');
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  const [asking, setAsking] = useState<'' | 'folder' | 'delete' | 'move' | 'copy' | 'deleted'>('');
+  const [asking, setAsking] = useState<'' | 'folder' | 'delete' | 'move' | 'copy' | 'back'>('');
   const [renamed, setRenamed] = useState<Item | null>(null);
   const [round, setRound] = useState(0);
   const [over, setOver] = useState(false);
@@ -53,6 +54,7 @@ export function Objects() {
   }, [bucket, prefix, round, place.value, finished.value]);
   useEffect(() => setChosen(new Set()), [bucket, prefix]);
 
+  const counted = () => attempt(sum(bucket, selected).then((all) => tell(`${plural(all.objects, 'object')}, ${bytes(all.bytes)}.`)));
   const busy = useRef(false);
   const more = async () => {
     if (!next || busy.current) return;
@@ -91,7 +93,7 @@ export function Objects() {
           <Search key={prefix} bucket={bucket} prefix={prefix} />
           <Button icon="refresh" aria-label="Refresh" onClick={again} />
           <Button icon="settings" onClick={() => show({ settings: 'access' })}>Settings</Button>
-          <Button icon="history" onClick={() => setAsking('deleted')}>Deleted</Button>
+          <Button icon="history" onClick={() => setAsking('back')}>Bring back</Button>
           <Button icon="folder" onClick={() => setAsking('folder')}>New folder</Button>
           <Pick label="Folder" folder onPick={take} />
           <Pick label="Upload" onPick={take} />
@@ -103,6 +105,7 @@ export function Objects() {
           <Button icon="copy" onClick={() => setAsking('copy')}>Copy</Button>
           <Button icon="edit" onClick={() => setAsking('move')}>Move</Button>
           <Button icon="trash" onClick={() => setAsking('delete')}>Delete</Button>
+          <Button onClick={counted}>Count</Button>
           <Button look="quiet" onClick={() => setChosen(new Set())}>Select none</Button>
         </div>
       )}
@@ -120,7 +123,7 @@ export function Objects() {
       {over && <div class="dropzone" aria-hidden="true">Drop to upload to {bucket}/{prefix}</div>}
       <Uploads />
       {asking === 'folder' && <NewFolder bucket={bucket} prefix={prefix} onDone={again} onClose={() => setAsking('')} />}
-      {asking === 'deleted' && <Deleted bucket={bucket} prefix={prefix} onDone={again} onClose={() => setAsking('')} />}
+      {asking === 'back' && <BringBack bucket={bucket} prefix={prefix} onDone={again} onClose={() => setAsking('')} />}
       {asking === 'delete' && <Remove bucket={bucket} items={selected} onDone={() => { setChosen(new Set()); again(); }} onClose={() => setAsking('')} />}
       {(asking === 'copy' || asking === 'move') && (
         <Transfer move={asking === 'move'} bucket={bucket} prefix={prefix} items={selected}
@@ -265,73 +268,6 @@ function NewFolder({ bucket, prefix, onDone, onClose }: { bucket: string; prefix
         <input value={name} autoFocus required onInput={(event) => setName(event.currentTarget.value)} />
       </Field>
     </Ask>
-  );
-}
-
-/** What was deleted below a prefix and can be had again, because the bucket keeps versions. */
-interface Kept {
-  key: string;
-  until_ms: number | null;
-  version: { version: string; made_ms: number; size: number | null };
-  current: { size: number | null } | null;
-}
-
-/** What a bucket without versions keeps of its deleted objects, where it has soft deletion. */
-async function kept(bucket: string, prefix: string, after?: string): Promise<Paged<Kept, string>> {
-  const asked = new URLSearchParams({ bucket, prefix, why: 'replaced', ...(after ? { after } : {}) });
-  const page = await admin<{ kept: Kept[]; next: string | null }>(`kept?${asked.toString().replaceAll('+', '%20')}`);
-  const items = page.kept.filter((one) => one.version.size !== null && (one.current === null || one.current.size === null));
-  return { items, ...(page.next ? { next: page.next } : {}) };
-}
-
-/** The newest version of each key. */
-function newest(all: readonly Kept[]): Kept[] {
-  const found = new Map<string, Kept>();
-  for (const one of all) {
-    const known = found.get(one.key);
-    if (!known || known.version.made_ms < one.version.made_ms) found.set(one.key, one);
-  }
-  return [...found.values()];
-}
-
-function Deleted({ bucket, prefix, onDone, onClose }: { bucket: string; prefix: string; onDone: () => void; onClose: () => void }) {
-  const load = usePages<Version, Mark>((after) => deletions(bucket, prefix, after), [bucket, prefix]);
-  const soft = usePages<Kept, string>((after) => kept(bucket, prefix, after), [bucket, prefix]);
-  const undelete = async (key: string, work: Promise<unknown>) => {
-    if (await attempt(work, `${key} is back.`)) {
-      load.again();
-      soft.again();
-      onDone();
-    }
-  };
-  const marked = load.items ?? [];
-  const softly = newest(soft.items ?? []);
-  const more = load.more || soft.more;
-  const further = async () => {
-    await Promise.all([load.more && load.further(), soft.more && soft.further()]);
-  };
-  return (
-    <Dialog wide title={`Deleted below ${bucket}/${prefix}`} onClose={onClose}>
-      <Problem text={load.error || soft.error} />
-      {load.items && soft.items && !more && marked.length + softly.length === 0 && <p>Nothing that could be brought back. Deleted objects are kept where the bucket keeps versions, or has soft delete.</p>}
-      {marked.length + softly.length > 0 && (
-        <ul class="plain">
-          {marked.map((one) => (
-            <li class="version" key={one.key}>
-              <span><strong>{one.key}</strong><small>deleted {ago(one.modified)}</small></span>
-              <Button icon="history" aria-label={`Undelete ${one.key}`} onClick={() => undelete(one.key, s3('DELETE', bucket, { key: one.key, query: { versionId: one.id } }))}>Undelete</Button>
-            </li>
-          ))}
-          {softly.map((one) => (
-            <li class="version" key={`soft ${one.key}`}>
-              <span><strong>{one.key}</strong><small>{bytes(one.version.size ?? 0)}{one.until_ms ? `, kept until ${moment(one.until_ms)}` : ''}</small></span>
-              <Button icon="history" aria-label={`Undelete ${one.key}`} onClick={() => undelete(one.key, admin('restore', { method: 'POST', body: JSON.stringify({ bucket, key: one.key }) }))}>Undelete</Button>
-            </li>
-          ))}
-        </ul>
-      )}
-      <More shown={marked.length + softly.length} what="deleted objects" more={more} further={further} />
-    </Dialog>
   );
 }
 

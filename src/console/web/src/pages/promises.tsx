@@ -1,6 +1,6 @@
 // What a bucket promises beyond S3: copies, order, room, and what can be brought back.
 import { useEffect, useState } from 'preact/hooks';
-import { s3 } from '../api';
+import { admin, s3 } from '../api';
 import { Field, Problem, Switch, useLoad } from '../ui';
 import { Location } from './location';
 import { Form } from './settings';
@@ -36,6 +36,7 @@ export function Promises({ bucket }: { bucket: string }) {
       <Order {...of} />
       <Quota {...of} />
       <Keeping {...of} />
+      <UndoWindow bucket={bucket} />
     </>
   );
 }
@@ -122,6 +123,36 @@ function Keeping({ bucket, found, again }: Of) {
       <Form save="Save soft delete" onSave={save}>
         <Switch label="Keep what is deleted or written over" hint="In a bucket without versions. godwit undelete brings it back." checked={on} onChange={setOn} />
         {on && <Field label="Days"><input type="number" min="7" max="90" required value={days} onInput={(event) => setDays(event.currentTarget.value)} /></Field>}
+      </Form>
+    </fieldset>
+  );
+}
+
+interface Kept {
+  undo_minutes: number;
+  soft_delete_days: number | null;
+}
+
+/** How long losers of concurrent writes are kept. */
+function UndoWindow({ bucket }: { bucket: string }) {
+  const path = `keeping?bucket=${bucket}`;
+  const load = useLoad(() => admin<Kept>(path), [path]);
+  const [hours, setHours] = useState('');
+  const found = load.value?.undo_minutes;
+  useEffect(() => { if (found !== undefined) setHours(String(found / 60)); }, [found]);
+  const save = async () => {
+    const kept = await admin<Kept>(path);
+    await admin(path, { method: 'PUT', body: JSON.stringify({ ...kept, undo_minutes: Math.round(Number(hours) * 60) }) });
+    load.again();
+  };
+  if (load.error) return <Problem text={load.error} />;
+  return (
+    <fieldset>
+      <legend>Undo window</legend>
+      <Form save="Save undo window" onSave={save}>
+        <Field label="Hours" hint="Of two writes made at the same time in two regions one wins; the other is kept so long. 0: not at all.">
+          <input type="number" min="0" step="any" required value={hours} onInput={(event) => setHours(event.currentTarget.value)} />
+        </Field>
       </Form>
     </fieldset>
   );
