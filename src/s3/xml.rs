@@ -146,16 +146,16 @@ impl Writer {
         self
     }
 
-    fn element(
+    fn element<V: ?Sized>(
         &mut self,
         name: &'static str,
-        text: &str,
-        escape: impl Fn(&str, &mut String),
+        value: &V,
+        push: impl Fn(&V, &mut String),
     ) -> &mut Self {
         self.out.push('<');
         self.out.push_str(name);
         self.out.push('>');
-        escape(text, &mut self.out);
+        push(value, &mut self.out);
         self.out.push_str("</");
         self.out.push_str(name);
         self.out.push('>');
@@ -178,17 +178,28 @@ impl Writer {
 
     /// An element with a number, a boolean, or another value that prints itself.
     pub fn value(&mut self, name: &'static str, value: impl Display) -> &mut Self {
-        self.text(name, &value.to_string())
+        self.element(name, &value, |value, out| {
+            let _ = write!(Escaping(out), "{value}");
+        })
     }
 
     /// An element with a time, as S3 writes it: `2006-02-03T16:45:09.000Z`.
     pub fn date(&mut self, name: &'static str, ms: u64) -> &mut Self {
-        self.text(name, &iso_date(ms))
+        self.element(name, &ms, |ms, out| push_iso_date(*ms, out))
     }
 
     /// An entity tag in quotes, which S3 escapes.
     pub fn etag(&mut self, etag: &str) -> &mut Self {
-        self.text("ETag", &format!("\"{etag}\""))
+        self.element("ETag", etag, |etag, out| {
+            out.push_str("&quot;");
+            escape(etag, out);
+            out.push_str("&quot;");
+        })
+    }
+
+    /// Makes room at once for what is about to come.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.out.reserve(bytes);
     }
 
     /// The whole document.
@@ -213,14 +224,42 @@ pub fn carries(text: &str) -> bool {
 /// Text as XML 1.0 can carry it: what it has no room for is replaced, for strict readers would refuse
 /// the whole document, and take what was done for failed.
 pub fn escape(text: &str, out: &mut String) {
-    for c in text.chars() {
-        escape_one(if is_char(c) { c } else { char::REPLACEMENT_CHARACTER }, out);
-    }
+    escape_with(text, out, |c| if is_char(c) { c } else { char::REPLACEMENT_CHARACTER });
 }
 
 /// Any text; control characters go as references.
 fn escape_all(text: &str, out: &mut String) {
-    text.chars().for_each(|c| escape_one(c, out));
+    escape_with(text, out, |c| c);
+}
+
+/// Most text has nothing to escape, and goes in long pieces.
+fn escape_with(mut text: &str, out: &mut String, carried: impl Fn(char) -> char) {
+    while let Some(at) = text.bytes().position(may_need_escape) {
+        let (plain, rest) = text.split_at(at);
+        out.push_str(plain);
+        let mut chars = rest.chars();
+        if let Some(c) = chars.next() {
+            escape_one(carried(c), out);
+        }
+        text = chars.as_str();
+    }
+    out.push_str(text);
+}
+
+/// The first byte of every character that is escaped, and of few others: 0xEF begins U+FFFE and
+/// U+FFFF. Never a byte within a character.
+fn may_need_escape(byte: u8) -> bool {
+    byte < 0x20 || matches!(byte, b'&' | b'<' | b'>' | b'"' | 0x7f | 0xef)
+}
+
+/// Takes what a value prints of itself, escaped.
+struct Escaping<'a>(&'a mut String);
+
+impl std::fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        escape(text, self.0);
+        Ok(())
+    }
 }
 
 fn escape_one(c: char, out: &mut String) {
@@ -238,16 +277,33 @@ fn escape_one(c: char, out: &mut String) {
 
 /// ISO 8601 with whole seconds, as S3 shows times in documents.
 pub fn iso_date(ms: u64) -> String {
+    let mut out = String::with_capacity(ISO_DATE_BYTES);
+    push_iso_date(ms, &mut out);
+    out
+}
+
+const ISO_DATE_BYTES: usize = "2006-02-03T16:45:09.000Z".len();
+
+fn push_iso_date(ms: u64, out: &mut String) {
     let date = date_time(ms);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.000Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        date.hour(),
-        date.minute(),
-        date.second()
-    )
+    push_digits(date.year().unsigned_abs(), 4, out);
+    out.push('-');
+    push_digits(u8::from(date.month()).into(), 2, out);
+    out.push('-');
+    push_digits(date.day().into(), 2, out);
+    out.push('T');
+    push_digits(date.hour().into(), 2, out);
+    out.push(':');
+    push_digits(date.minute().into(), 2, out);
+    out.push(':');
+    push_digits(date.second().into(), 2, out);
+    out.push_str(".000Z");
+}
+
+fn push_digits(number: u32, digits: u32, out: &mut String) {
+    for place in (0..digits).rev() {
+        out.push(char::from(b"0123456789"[(number / 10_u32.pow(place) % 10) as usize]));
+    }
 }
 
 /// The form of HTTP headers: `Fri, 03 Feb 2006 16:45:09 GMT`.

@@ -1,5 +1,6 @@
 //! What several operations say in their answers, each in one place.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -63,10 +64,10 @@ impl Encoding {
         }
     }
 
-    pub(super) fn encode(self, text: &str) -> String {
+    pub(super) fn encode(self, text: &str) -> Cow<'_, str> {
         match self {
-            Self::Plain => text.to_owned(),
-            Self::Url => utf8_percent_encode(text, KEPT).to_string(),
+            Self::Plain => Cow::Borrowed(text),
+            Self::Url => Cow::from(utf8_percent_encode(text, KEPT)),
         }
     }
 

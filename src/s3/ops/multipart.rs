@@ -367,7 +367,7 @@ async fn list_uploads(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     out.text("KeyMarker", &encoding.encode(list.key_after.as_deref().unwrap_or_default()));
     out.text("UploadIdMarker", req.query("upload-id-marker").unwrap_or_default());
     out.text("Prefix", &encoding.encode(&list.prefix));
-    out.text_some("Delimiter", list.delimiter.map(|d| encoding.encode(&d)).as_deref());
+    out.text_some("Delimiter", list.delimiter.as_deref().map(|d| encoding.encode(d)).as_deref());
     out.value("MaxUploads", list.max);
     encoding.element(&mut out);
     uploads_elements(&mut out, &page, encoding);

@@ -268,7 +268,7 @@ async fn list_keys(ctx: &Ctx, req: Req) -> Result<Reply, S3Error> {
     out.value("KeyCount", found.len()).text_some("ContinuationToken", token.as_deref());
     let next = found.last().filter(|_| more).map(|last| listing::token(last.key.as_str()));
     out.text_some("NextContinuationToken", next.as_deref());
-    out.text_some("StartAfter", start.map(|s| encoding.encode(&s)).as_deref());
+    out.text_some("StartAfter", start.as_deref().map(|s| encoding.encode(s)).as_deref());
     out.value("IsTruncated", more);
     for kept in &found {
         out.open("Contents");
