@@ -425,6 +425,25 @@ mod tests {
         }
 
         #[test]
+        fn text_that_goes_in_long_pieces_is_escaped_as_if_by_character(
+            text in "[ -~\u{0}-\u{1f}\u{7f}é\u{f000}\u{fffd}-\u{ffff}\u{10ffff}]{0,40}",
+        ) {
+            let mut by_character = String::new();
+            text.chars().for_each(|c| escape_one(c, &mut by_character));
+            let mut all = String::new();
+            escape_all(&text, &mut all);
+            prop_assert_eq!(all, by_character);
+        }
+
+        #[test]
+        fn dates_are_written_as_the_calendar_says(ms in 0..253_402_300_800_000_u64) {
+            let at = date_time(ms);
+            let (date, hour, minute, second) = (at.date(), at.hour(), at.minute(), at.second());
+            let said = format!("{date}T{hour:02}:{minute:02}:{second:02}.000Z");
+            prop_assert_eq!(iso_date(ms), said);
+        }
+
+        #[test]
         fn any_text_comes_back_as_it_was_written(key in "[^\u{0}]{0,30}") {
             let mut writer = Writer::new("Delete");
             writer.open("Object").listed("Key", &key).close();
