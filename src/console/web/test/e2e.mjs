@@ -3,7 +3,7 @@
 // which variables are read.
 import { accessible, button, complaints, end, go, must, page, shot, step, strangers } from './harness.mjs';
 
-const rooms = ['buckets', 'settings', 'objects', 'lists', 'map', 'keys', 'cluster', 'look', 'members'];
+const rooms = ['buckets', 'settings', 'objects', 'lists', 'map', 'keys', 'cluster', 'maintenance', 'look', 'members'];
 for (const room of rooms) await import(`./${room}.mjs`);
 
 await step('a session ends', async () => {

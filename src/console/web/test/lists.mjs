@@ -49,7 +49,7 @@ await step('deleted objects are shown page by page', async () => {
   await page.getByText('Nothing below this prefix').waitFor();
   // Each deleted key has two versions.
   const undo = await pages(10);
-  await button('Deleted').click();
+  await button('Bring back').click();
   await dialog().getByText('5 deleted objects so far').waitFor();
   await accessible('a page of what was deleted');
   await button('Show more').click();

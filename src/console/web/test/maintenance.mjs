@@ -1,7 +1,7 @@
 // What an operator does: lost writes, certificates, backups, tokens, keys of buckets.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { accessible, ask, button, closed, dialog, eventually, go, must, page, scratch, shot, step, tell } from './harness.mjs';
+import { accessible, ask, button, closed, dialog, endpoint, eventually, go, must, page, scratch, shot, step, tell } from './harness.mjs';
 
 await step('of two writes at the same time the one that lost is seen and brought back', async () => {
   must((await ask('PUT', 'api/s3/apart')).status === 200, 'its bucket');
@@ -60,7 +60,7 @@ await step('a token of the admin API is made, told once, and only looks', async 
   await accessible('a new token');
   await button('Make the token').click();
   const token = await page.getByLabel('token', { exact: true }).inputValue();
-  const use = (method, path) => fetch(`${process.env.GODWIT_ENDPOINT}/-/admin/v1/${path}`, { method, headers: { authorization: `Bearer ${token}` } });
+  const use = (method, path) => fetch(`${endpoint}/-/admin/v1/${path}`, { method, headers: { authorization: `Bearer ${token}` } });
   must((await use('GET', 'status')).status === 200, 'it looks');
   must((await use('POST', 'scrub/start')).status === 403, 'it changes nothing');
   await button('I have kept it').click();

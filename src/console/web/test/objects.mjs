@@ -137,7 +137,7 @@ await step('an older version is restored, a deletion undone', async () => {
   await drawer('story.txt', 'about');
   await drawer('story.txt', 'versions');
   await go('objects/photos');
-  await button('Deleted').click();
+  await button('Bring back').click();
   await accessible('what was deleted');
   await button('Undelete story.txt').click();
   await page.getByText('Nothing that could be brought back').waitFor();
@@ -167,6 +167,8 @@ await step('objects are renamed, copied, moved and deleted in numbers', async ()
   await page.getByLabel('Select names/').check();
   await page.getByLabel('Select trip/').check();
   await accessible('a selection');
+  await button('Count').click();
+  await tell(/^\d+ objects, /);
   await button('Copy').click();
   await page.getByLabel('Below prefix').fill('copied/');
   await dialog().getByRole('button', { name: 'Copy', exact: true }).click();
@@ -196,7 +198,7 @@ await step('a deleted object of a bucket with soft delete is brought back', asyn
   await ask('PUT', 'api/s3/soft/gone.txt', { body: 'still here' });
   await ask('DELETE', 'api/s3/soft/gone.txt');
   await go('objects/soft');
-  await button('Deleted').click();
+  await button('Bring back').click();
   await button('Undelete gone.txt').click();
   await tell('gone.txt is back');
   await accessible('what was deleted');

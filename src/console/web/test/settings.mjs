@@ -114,6 +114,9 @@ await step('copies, order, quota and soft delete of a bucket are set', async () 
   await page.getByLabel('Days').fill('14');
   await button('Save soft delete').click();
   await eventually('soft delete is on', async () => (await about('photos')).soft_delete.retention_days === 14);
+  await page.getByLabel('Hours').fill('48');
+  await button('Save undo window').click();
+  await eventually('the undo window is set', async () => JSON.parse((await ask('GET', 'api/admin/keeping?bucket=photos')).text).undo_minutes === 48 * 60);
   await accessible('promises');
   await shot('promises');
   await page.getByLabel('Keep what is deleted').uncheck();
