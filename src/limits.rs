@@ -112,6 +112,9 @@ pub const RETRY_WHEN_FULL: Duration = Duration::from_secs(60);
 pub const INDEX_WAITING_BYTES_MAX: usize = 256 << 20;
 pub const INDEX_ROOM_EVERY: Duration = Duration::from_secs(1);
 
+/// How often it is tried again to read an index that could not be read.
+pub const INDEX_AGAIN_EVERY: Duration = Duration::from_secs(1);
+
 /// A disk that has not made a write durable after this does not answer: those who wait are told so,
 /// others are refused at once, and the node says that it is not ready, until it goes on.
 pub const DISK_PATIENCE: Duration = Duration::from_secs(15);

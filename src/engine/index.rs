@@ -135,11 +135,12 @@ pub(super) fn walk(
 pub(super) fn store_error(error: store::Error) -> Error {
     match error {
         store::Error::DiskFull => Error::StorageFull,
-        store::Error::Poisoned(_) | store::Error::Stalled => Unavailable::from(error).into(),
+        store::Error::Index(_)
+        | store::Error::Io { .. }
+        | store::Error::Poisoned(_)
+        | store::Error::Stalled => Unavailable::from(error).into(),
         store::Error::Closed
         | store::Error::Corrupt(_)
-        | store::Error::Index(_)
-        | store::Error::Io { .. }
         | store::Error::Newer { .. }
         | store::Error::TooLarge { .. } => Error::Internal(error.to_string()),
     }

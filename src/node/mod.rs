@@ -479,6 +479,7 @@ fn watch_disk(store: Store, readiness: Readiness) -> Job {
                 (Some("the disk failed; start the node again"), Some("failed"))
             }
             Some(Trouble::Stalled { .. }) => (Some("the disk does not answer"), Some("stalled")),
+            Some(Trouble::Unread(_)) => (Some("the index cannot be read"), Some("unread")),
         };
         readiness.set_disk(reason);
         let before =

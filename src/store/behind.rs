@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
@@ -32,6 +32,20 @@ pub(crate) struct IndexFile {
     frozen: AtomicBool,
     behind: AtomicBool,
     waiting: Mutex<Waiting>,
+    /// Databases that were opened on it; only the last one may write.
+    generation: AtomicU64,
+    /// A write or a sync failed: what is in the file is not known.
+    spoilt: AtomicBool,
+    unread: AtomicBool,
+    failed_read: Mutex<Option<FailedRead>>,
+}
+
+/// A read that failed, after which redb refuses everything.
+#[derive(Debug)]
+struct FailedRead {
+    offset: u64,
+    len: usize,
+    why: Arc<io::Error>,
 }
 
 #[derive(Debug, Default)]
@@ -81,8 +95,70 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 
 impl IndexFile {
     pub(crate) fn new(file: Arc<dyn DiskFile>, watcher: Watcher) -> Self {
-        let (frozen, behind) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { file, watcher, frozen, behind, waiting: Mutex::default() }
+        Self {
+            file,
+            watcher,
+            frozen: AtomicBool::default(),
+            behind: AtomicBool::default(),
+            waiting: Mutex::default(),
+            generation: AtomicU64::default(),
+            spoilt: AtomicBool::default(),
+            unread: AtomicBool::default(),
+            failed_read: Mutex::default(),
+        }
+    }
+
+    /// For a new database on the same file. From now on the one before writes nothing.
+    pub(crate) fn backend(self: &Arc<Self>) -> Backend {
+        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
+        *lock(&self.failed_read) = None;
+        self.unread.store(false, Ordering::SeqCst);
+        Backend { file: Arc::clone(self), generation }
+    }
+
+    /// A read failed since the last database was opened.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::SeqCst)
+    }
+
+    /// Why a read failed.
+    pub(crate) fn why_unread(&self) -> Option<Arc<io::Error>> {
+        lock(&self.failed_read).as_ref().map(|read| Arc::clone(&read.why))
+    }
+
+    /// A write or a sync failed.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.spoilt.load(Ordering::SeqCst)
+    }
+
+    /// Whether what could not be read can be read now.
+    pub(crate) fn reads_again(&self) -> bool {
+        let place = lock(&self.failed_read).as_ref().map(|read| (read.offset, read.len));
+        place.is_none_or(|(offset, len)| self.read(offset, &mut vec![0; len]).is_ok())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.is_behind()
+            && let Some(over) = &lock(&self.waiting).over
+        {
+            return over.read(self.file.as_ref(), offset, out);
+        }
+        let _watch = self.watcher.over("reading the index");
+        self.file.read_exact_at(offset, out)
+    }
+
+    fn note_unread(&self, offset: u64, len: usize, why: &io::Error) {
+        let why = Arc::new(io::Error::new(why.kind(), why.to_string()));
+        tracing::error!(%why, offset, "the index cannot be read");
+        *lock(&self.failed_read) = Some(FailedRead { offset, len, why });
+        self.unread.store(true, Ordering::SeqCst);
+    }
+
+    fn spoils<T>(&self, made: io::Result<T>) -> io::Result<T> {
+        if made.is_err() {
+            self.spoilt.store(true, Ordering::SeqCst);
+        }
+        made
     }
 
     pub(crate) fn troubles(&self) -> Arc<Troubles> {
@@ -109,7 +185,7 @@ impl IndexFile {
                 (Some(call), Err(error)) if call.may_wait(&error) => return Ok(false),
                 (_, Err(error)) => {
                     self.freeze();
-                    return Err(error);
+                    return self.spoils(Err(error));
                 }
                 (next, Ok(())) => self.made(next.as_ref()),
             }
@@ -171,45 +247,72 @@ impl IndexFile {
 
 /// What redb gets; it ends with the database, the file does not.
 #[derive(Debug)]
-pub(crate) struct Backend(pub(crate) Arc<IndexFile>);
+pub(crate) struct Backend {
+    file: Arc<IndexFile>,
+    generation: u64,
+}
+
+impl Backend {
+    /// Whether no other database was opened on the file since.
+    fn is_last(&self) -> bool {
+        self.file.generation.load(Ordering::SeqCst) == self.generation
+    }
+
+    /// For what changes the file.
+    fn writer(&self) -> io::Result<&IndexFile> {
+        if self.is_last() {
+            return Ok(&self.file);
+        }
+        Err(io::Error::other("the index was opened anew since"))
+    }
+}
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        if self.0.is_behind()
-            && let Some(over) = &lock(&self.0.waiting).over
+        if self.file.is_behind()
+            && let Some(over) = &lock(&self.file.waiting).over
         {
             return Ok(over.len());
         }
-        self.0.file.size()
+        let size = self.file.file.size();
+        if let Err(why) = &size
+            && self.is_last()
+        {
+            self.file.note_unread(0, 0, why);
+        }
+        size
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if self.0.is_behind()
-            && let Some(over) = &lock(&self.0.waiting).over
+        let read = self.file.read(offset, out);
+        if let Err(why) = &read
+            && self.is_last()
         {
-            return over.read(self.0.file.as_ref(), offset, out);
+            self.file.note_unread(offset, out.len(), why);
         }
-        let _watch = self.0.watcher.over("reading the index");
-        self.0.file.read_exact_at(offset, out)
+        read
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.call(Call::SetLen(len))
+        let file = self.writer()?;
+        file.spoils(file.call(Call::SetLen(len)))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.call(Call::Sync)
+        let file = self.writer()?;
+        file.spoils(file.call(Call::Sync))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.check()?;
-        if !self.0.is_behind() {
-            match self.0.file.write_all_at(offset, &[data]) {
+        let file = self.writer()?;
+        file.check()?;
+        if !file.is_behind() {
+            match file.file.write_all_at(offset, &[data]) {
                 Err(error) if is_full(&error) => {}
-                made => return made,
+                made => return file.spoils(made),
             }
         }
-        self.0.put_off(Call::Write(offset, data.into()))
+        file.spoils(file.put_off(Call::Write(offset, data.into())))
     }
 }
 
@@ -242,7 +345,7 @@ mod tests {
     fn on(file: Arc<dyn DiskFile>) -> (Backend, Arc<IndexFile>) {
         let watcher = Watcher { clock: Arc::new(StoodStill), troubles: Arc::default() };
         let file = Arc::new(IndexFile::new(file, watcher));
-        (Backend(Arc::clone(&file)), file)
+        (file.backend(), file)
     }
 
     /// A file in memory on a disk that may be full, with what it was asked.
@@ -392,6 +495,28 @@ mod tests {
         let mut read = [0; 10];
         backend.read(0, &mut read).unwrap();
         assert_eq!((read, small.size().unwrap()), ([7; 10], 0));
+    }
+
+    #[test]
+    fn of_two_databases_on_the_file_only_the_last_one_writes() {
+        let small = Arc::new(Small::default());
+        let (old, file) = on(Arc::clone(&small) as Arc<dyn DiskFile>);
+        old.write(0, &[7; 10]).unwrap();
+        let held = old.read(5, &mut [0; 10]);
+        assert!(held.is_err() && file.is_unread() && !file.is_spoilt());
+        assert!(!file.reads_again());
+        let new = file.backend();
+        assert!(!file.is_unread());
+        old.write(0, &[8; 10]).unwrap_err();
+        old.set_len(0).unwrap_err();
+        old.sync_data().unwrap_err();
+        old.read(5, &mut [0; 10]).unwrap_err();
+        assert!(!file.is_unread() && !file.is_spoilt(), "what it does is nothing to the new one");
+        new.write(10, &[9; 10]).unwrap();
+        assert_eq!((small.size().unwrap(), lock(&small.bytes)[0]), (20, 7));
+        small.broken.store(true, Ordering::SeqCst);
+        new.sync_data().unwrap_err();
+        assert!(file.is_spoilt());
     }
 
     #[test]

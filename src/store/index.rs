@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,14 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use redb::{
     AccessGuard, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
-    ReadableTableMetadata, StorageBackend, TableDefinition, TableError,
+    ReadableTableMetadata, StorageBackend, TableDefinition, TableError, WriteTransaction,
 };
 
 use crate::env::{Env, OpenMode};
 use crate::limits;
 use crate::types::record::Record;
 
-use super::behind::{Backend, IndexFile};
+use super::behind::IndexFile;
 use super::digest;
 use super::error::Error;
 use super::layer::Overlay;
@@ -128,7 +129,13 @@ const INSPECT_CACHE_BYTES: usize = 4 << 20;
 
 /// The index of one data directory.
 pub(crate) struct Index {
-    database: Database,
+    /// `None`: it could not be opened anew so far.
+    database: RwLock<Option<Database>>,
+    cache_bytes: usize,
+    /// It is being brought back: it has not yet all that was answered, so that nobody reads it.
+    shut: AtomicBool,
+    /// The writer was told that it cannot be read.
+    told: AtomicBool,
     /// The snapshot of the last commit, which all share who read before the next one.
     latest: RwLock<Option<Arc<View>>>,
     /// Snapshots that were taken since the start.
@@ -170,7 +177,7 @@ impl Index {
             .open(path, OpenMode::Exclusive)
             .map_err(|e| Error::io("opening the index (is another process using it?)", e))?;
         let file = Arc::new(IndexFile::new(file, Watcher::new(env)));
-        Self::on(Backend(Arc::clone(&file)), cache_bytes, Some(file))
+        Self::on(file.backend(), cache_bytes, Some(file))
     }
 
     /// Over other storage, to look at it.
@@ -189,7 +196,10 @@ impl Index {
             .map_err(Error::index)?;
         let bad = BadRecords::default();
         let mut index = Self {
-            database,
+            database: RwLock::new(Some(database)),
+            cache_bytes,
+            shut: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             latest: RwLock::default(),
             views: AtomicU64::new(0),
             ahead: AtomicBool::new(false),
@@ -215,13 +225,21 @@ impl Index {
         if let Some(view) = &*latest {
             return Ok(Arc::clone(view));
         }
+        if self.shut.load(Ordering::SeqCst) {
+            return Err(self.unread());
+        }
         let view = Arc::new(self.fresh_view()?);
         *latest = Some(Arc::clone(&view));
         Ok(view)
     }
 
+    /// A snapshot for who brings the index back.
+    pub(crate) fn view_behind_the_door(&self) -> Result<Arc<View>, Error> {
+        self.fresh_view().map(Arc::new)
+    }
+
     fn fresh_view(&self) -> Result<View, Error> {
-        let transaction = self.database.begin_read().map_err(Error::index)?;
+        let transaction = self.begin(|database| database.begin_read().map_err(Error::index))?;
         let (bad, mixed) = (Arc::clone(&self.bad), self.mixed);
         let number = self.views.fetch_add(1, Ordering::Relaxed);
         Ok(View { transaction, number, tables: Default::default(), bad, mixed })
@@ -232,6 +250,61 @@ impl Index {
         let before = self.latest.write().unwrap_or_else(PoisonError::into_inner).take();
         // Its pages are given back after the lock.
         drop(before);
+    }
+
+    fn begin<T>(&self, begin: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        database.as_ref().map_or_else(|| Err(self.unread()), begin)
+    }
+
+    fn begin_write(&self) -> Result<WriteTransaction, Error> {
+        self.begin(|database| database.begin_write().map_err(Error::index))
+    }
+
+    /// It cannot be read, or is being brought back.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.shut.load(Ordering::SeqCst) || self.file.as_ref().is_some_and(|f| f.is_unread())
+    }
+
+    /// A write to it failed: what is in its file is not known.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.is_spoilt())
+    }
+
+    /// Why it cannot be read.
+    pub(crate) fn unread(&self) -> Error {
+        let why = self.file.as_ref().and_then(|file| file.why_unread());
+        let source = why.unwrap_or_else(|| Arc::new(io::Error::other("it is opened anew")));
+        Error::Io { doing: "reading the index", source }
+    }
+
+    /// Whether the writer must be told that it is lost.
+    pub(crate) fn wants_writer(&self) -> bool {
+        self.is_lost() && !self.told.swap(true, Ordering::SeqCst)
+    }
+
+    /// Opens the file anew, as of its last durable commit, where it can be read; nobody else reads it
+    /// until [`Index::let_in`]. Nothing of what was committed since is written by this.
+    pub(crate) fn reopen(&self) -> Result<bool, Error> {
+        let Some(file) = self.file.as_ref().filter(|file| file.reads_again()) else {
+            return Ok(false);
+        };
+        self.shut.store(true, Ordering::SeqCst);
+        self.pass_over();
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        // The one before must not write any more, as it ends neither.
+        let backend = file.backend();
+        *database = None;
+        let mut builder = Database::builder();
+        builder.set_cache_size(self.cache_bytes);
+        *database = Some(builder.create_with_backend(backend).map_err(Error::index)?);
+        Ok(true)
+    }
+
+    /// It has all again that was answered.
+    pub(crate) fn let_in(&self) {
+        self.told.store(false, Ordering::SeqCst);
+        self.shut.store(false, Ordering::SeqCst);
     }
 
     /// What was found not to fit its digest.
@@ -258,7 +331,7 @@ impl Index {
     /// Applies a batch in one transaction. Visible at once; durable with the next durable commit,
     /// and not before what waits for room was written ([`Index::catch_up`]).
     pub(crate) fn apply(&self, overlay: &Overlay, durable: bool) -> Result<(), Error> {
-        let mut transaction = self.database.begin_write().map_err(Error::index)?;
+        let mut transaction = self.begin_write()?;
         if durable {
             transaction.set_quick_repair(true);
         } else {
@@ -295,7 +368,7 @@ impl Index {
 impl Index {
     /// Takes a record out whose key decayed, so that no search finds it: it lies after `before`.
     pub(crate) fn take_out(&self, before: Option<&[u8]>, key: &[u8]) -> Result<(), Error> {
-        let mut transaction = self.database.begin_write().map_err(Error::index)?;
+        let mut transaction = self.begin_write()?;
         transaction.set_durability(Durability::None).map_err(Error::index)?;
         {
             let mut table =

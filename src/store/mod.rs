@@ -239,6 +239,7 @@ impl Store {
             });
             Outcome { keep, done }
         };
+        self.look_after_index();
         self.shared.check_answers()?;
         let job = Job::Change(Box::new(work));
         let made = Box::pin(async {
@@ -253,7 +254,16 @@ impl Store {
 
     /// A consistent view; never held across an await.
     pub fn read(&self) -> Result<Snapshot, Error> {
+        self.look_after_index();
         Ok(Snapshot::new(Arc::clone(&self.shared), self.shared.index.view()?))
+    }
+
+    /// Tells the writer of an index that cannot be read: it waits for it, and brings it back.
+    fn look_after_index(&self) {
+        if self.shared.index.wants_writer() {
+            // A queue that is full wakes the writer as well.
+            let _ = self.queue.try_send(Job::Look);
+        }
     }
 
     /// A number that grows with every change of a bucket's or a name's record. What was read after
@@ -288,7 +298,7 @@ impl Store {
     /// Whether new bodies are taken.
     pub fn has_room(&self) -> bool {
         let troubles = &self.shared.troubles;
-        self.shared.check_room().is_ok() && troubles.check().is_ok() && !troubles.has_no_room()
+        self.shared.check_room().is_ok() && self.shared.check().is_ok() && !troubles.has_no_room()
     }
 
     /// The bytes of a small blob that came with a row of another region, which was told that it has

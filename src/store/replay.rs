@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::env::Env;
 use crate::types::id::Incarnation;
@@ -16,17 +17,17 @@ use crate::types::stamp::Hlc;
 
 use super::checkpoint::{self, State};
 use super::codec::{self, Kind};
-use super::digest;
+use super::digest::{self, Sums};
 use super::error::Error;
 use super::files::{self, Files};
 use super::index::{Index, View};
 use super::layer::{Effects, Layer, Overlay};
 use super::schema::{self, Space};
 use super::segment::{Found, Frame, Log, Position, Reader};
-use super::shared::Shared;
+use super::shared::{Segments, Shared};
 use super::tx::Own;
 use super::writer::{self, SPARES_MAX};
-use super::{Damage, OpenReport, Options, lock};
+use super::{Damage, OpenReport, Options, lock, write_lock};
 
 /// Entries that replay gathers for one commit of the index.
 const REPLAY_BATCH: usize = 20_000;
@@ -71,6 +72,7 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
         kept: Overlay::default(),
         effects: Effects::default(),
         report,
+        again: false,
     };
     let position = replay.run(&state, &generations)?;
     replay.apply_waiting()?;
@@ -89,6 +91,44 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     }
     shared.measure_space()?;
     Ok(Opened { shared, log, boot, report })
+}
+
+/// Opens the index of a running store anew, and replays on it what it had not made durable; false
+/// when it cannot be read yet. Only in the writer, whose log ends at `end`. Blocks.
+pub(crate) fn again(shared: &Arc<Shared>, end: Position) -> Result<bool, Error> {
+    if !shared.index.reopen()? {
+        return Ok(false);
+    }
+    let view = shared.index.view_behind_the_door()?;
+    let state = checkpoint::read(&view)?;
+    *write_lock(&shared.sums) = Sums::new();
+    {
+        let mut segments = lock(&shared.segments);
+        *segments = Segments { spares: segments.spares, ..Segments::default() };
+    }
+    checkpoint::load(shared, &view)?;
+    let failed = |e: io::Error| Error::io("looking at the log", e);
+    let (generations, _) = shared.files.list_log().map_err(failed)?;
+    let mut replay = Replay {
+        shared,
+        view,
+        waiting: Vec::new(),
+        waiting_bytes: 0,
+        kept: Overlay::default(),
+        effects: Effects::default(),
+        report: OpenReport::default(),
+        again: true,
+    };
+    let position = replay.run(&state, &generations)?;
+    replay.apply_waiting()?;
+    replay.flush()?;
+    if position != end || !replay.report.damage.is_empty() {
+        return Err(Error::corrupt("a part of the log that the index needs cannot be read"));
+    }
+    lock(&shared.segments).note_len(position.segment, position.offset);
+    shared.settings_revision.fetch_add(1, Ordering::Release);
+    shared.index.let_in();
+    Ok(true)
 }
 
 /// Makes the index of a new directory; false when there is one.
@@ -149,6 +189,8 @@ struct Replay<'a> {
     kept: Overlay,
     effects: Effects,
     report: OpenReport,
+    /// The store runs: nothing is torn, and what happened was counted.
+    again: bool,
 }
 
 impl Replay<'_> {
@@ -208,6 +250,9 @@ impl Replay<'_> {
                 continue;
             }
             let next = reader.seek(position)?;
+            if last && self.again && next.is_none() {
+                return Ok(End::Open(position));
+            }
             if last && !known_synced(&mut reader, position, next.as_ref())? {
                 self.cut(generation, position, &mut reader)?;
                 return Ok(End::Open(position));
@@ -319,9 +364,13 @@ impl Replay<'_> {
         if !kept.is_empty() {
             self.shared.index.apply(&kept, false)?;
             checkpoint::caught_up(&self.shared.index)?;
-            self.view = self.shared.index.view()?;
+            self.view = self.shared.index.view_behind_the_door()?;
         }
-        writer::publish(self.shared, std::mem::take(&mut self.effects));
+        let mut effects = std::mem::take(&mut self.effects);
+        if self.again {
+            (effects.freed_blobs, effects.conflicts) = (0, 0);
+        }
+        writer::publish(self.shared, effects);
         Ok(())
     }
 }

@@ -27,6 +27,8 @@ pub enum Trouble {
     Full,
     /// Not even the index can be written: no writes until there is room.
     NoRoom,
+    /// The index cannot be read: no writes, and of reads those that find it in memory.
+    Unread(Arc<str>),
 }
 
 impl std::fmt::Display for Trouble {
@@ -38,6 +40,11 @@ impl std::fmt::Display for Trouble {
             Self::Stalled { doing, since } => {
                 write!(f, "does not answer: {doing} for {} s", since.as_secs())
             }
+            Self::Unread(why) => write!(
+                f,
+                "cannot be read ({why}): no writes and hardly any reads; the index is opened anew by \
+                 itself as soon as it can be read"
+            ),
             Self::Full => f.write_str("full: no new objects; deletions and reads go on"),
             Self::NoRoom => f.write_str(
                 "full, so that the index cannot be written: reads go on, and writes by themselves \
@@ -157,12 +164,13 @@ impl Watcher {
 impl Shared {
     /// Fails when writes are refused for what happened before.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        self.troubles.check()
+        self.troubles.check()?;
+        if self.index.is_lost() { Err(self.index.unread()) } else { Ok(()) }
     }
 
     /// Fails also when a write would have to wait for room, or for a disk that does not answer.
     pub(crate) fn check_answers(&self) -> Result<(), Error> {
-        self.troubles.check()?;
+        self.check()?;
         if self.troubles.has_no_room() {
             return Err(Error::DiskFull);
         }
@@ -198,6 +206,9 @@ impl Store {
     pub fn trouble(&self) -> Option<Trouble> {
         if let Some(why) = self.shared.troubles.failure() {
             return Some(Trouble::Failed(Arc::clone(why)));
+        }
+        if self.shared.index.is_lost() {
+            return Some(Trouble::Unread(self.shared.index.unread().to_string().into()));
         }
         let no_room = || self.shared.troubles.has_no_room().then_some(Trouble::NoRoom);
         let full = || self.shared.check_room().is_err().then_some(Trouble::Full);

@@ -26,6 +26,7 @@ use super::error::Error;
 use super::index::View;
 use super::layer::{Effects, Layer, Overlay};
 use super::lock;
+use super::replay;
 use super::schema::{self, Place, Space};
 use super::segment::{Log, Part};
 use super::shared::{Counters, Shared};
@@ -58,6 +59,8 @@ pub(crate) enum Job {
     Close(oneshot::Sender<Result<(), Error>>),
     /// Give up what only a busy store needs.
     Settle(oneshot::Sender<Result<(), Error>>),
+    /// Look after the index, which cannot be read.
+    Look,
 }
 
 /// The writer's own state.
@@ -124,7 +127,7 @@ impl Writer {
                     let _ = answer.send(result);
                     return;
                 }
-                Step::Tick => {}
+                Step::Tick | Step::Job(Job::Look) => {}
                 Step::End => return self.end(),
             }
             if self.waits_for_room() {
@@ -132,6 +135,9 @@ impl Writer {
                 // What fails here was told, and fails every write.
                 let _ = self.catch_up();
                 self.pay().await;
+            }
+            if self.shared.index.is_lost() && !self.shared.is_poisoned() {
+                self.bring_back().await;
             }
             if self.is_due()
                 && let Err(error) = self.checkpoint_watched().await
@@ -158,6 +164,7 @@ impl Writer {
         let idle = self.shared.options.checkpoint_interval;
         let wait = match self.changes {
             _ if self.waits_for_room() => limits::INDEX_ROOM_EVERY,
+            _ if self.shared.index.is_lost() => limits::INDEX_AGAIN_EVERY,
             0 => idle,
             _ => self.checkpoint_at.saturating_sub(now).max(Duration::from_millis(1)),
         };
@@ -350,16 +357,18 @@ impl Writer {
             return Ok(());
         }
         let bytes = self.log.waiting();
-        let logged = self.log.flush();
-        let applied = match logged {
+        let applied = match self.log.flush() {
             Err(Error::DiskFull) => return Err(Error::DiskFull),
-            Err(error) => Err(error),
-            Ok(()) => self.shared.index.apply(&batch.kept, false),
+            Err(error) => Err(self.shared.poison(&error)),
+            Ok(()) => {
+                let applied = self.shared.index.apply(&batch.kept, false);
+                applied.map_err(|error| self.not_indexed(error))
+            }
         };
         if let Err(error) = applied {
             // What is on the disk is unknown now: the files that the batch names must stay.
             batch.attached.drain(..).for_each(SealedBlob::keep);
-            return Err(self.shared.poison(&error));
+            return Err(error);
         }
         batch.attached.drain(..).for_each(SealedBlob::keep);
         let position = self.log.position();
@@ -383,7 +392,7 @@ impl Writer {
     fn is_due(&self) -> bool {
         let options = &self.shared.options;
         self.changes > 0
-            && !self.shared.is_poisoned()
+            && self.shared.check().is_ok()
             && !self.shared.index.is_behind()
             && (self.log_bytes >= options.checkpoint_log_bytes
                 || self.changes >= self.changes_max
@@ -399,9 +408,40 @@ impl Writer {
         assert!(self.log.waiting() == 0, "a checkpoint is made between batches");
         match checkpoint::write(&self.shared, position, self.boot) {
             Ok(written) => self.unsettled = Some(written),
-            Err(error) => return Err(self.shared.poison(&error)),
+            Err(error) => return Err(self.not_indexed(error)),
         }
         self.catch_up()
+    }
+
+    /// A commit of the index failed. Where only a read of it did, nothing of the commit is in the
+    /// file, and what is in the log is replayed on it; else nobody knows what is on the disk.
+    fn not_indexed(&self, error: Error) -> Error {
+        let index = &self.shared.index;
+        if index.is_lost() && !index.is_spoilt() { error } else { self.shared.poison(&error) }
+    }
+
+    /// Opens the index anew once it can be read, and replays on it what it had not made durable: as
+    /// a restart does.
+    async fn bring_back(&mut self) {
+        if self.catch_up().is_err() {
+            return;
+        }
+        let (shared, end) = (Arc::clone(&self.shared), self.log.position());
+        let brought = self.shared.env.blocking(move || replay::again(&shared, end)).await;
+        let index = &self.shared.index;
+        match brought {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!("the index was opened anew: reads and writes go on");
+                if let Err(error) = self.checkpoint_watched().await {
+                    tracing::error!(%error, "no checkpoint");
+                }
+            }
+            Err(error) if index.is_spoilt() || matches!(error, Error::Corrupt(_)) => {
+                self.shared.poison(&error);
+            }
+            Err(error) => tracing::error!(%error, "the index cannot be opened anew yet"),
+        }
     }
 
     /// Has the index write what it had no room for, and settles the checkpoint that waited for it. A

@@ -358,29 +358,174 @@ fn what_cannot_be_read_is_no_answer_and_is_noted_and_comes_back_with_the_disk() 
     }
 }
 
-#[test]
-fn an_index_that_cannot_be_read_gives_errors_and_no_absence() {
-    let disk = SimDisk::new(50);
-    doors::life_and_crash(&disk, async {
-        let mut options = options();
-        options.index_cache_bytes = 0;
-        let (store, _) = open_with(doors::env(&disk, 1, Duration::ZERO), options).await;
-        for n in 1..400 {
-            put(&store, &format!("k{n}"), n, 0, 500).await.unwrap();
+/// A store whose index is not in memory, and what it has: the last of it not durable in the index.
+async fn on_disk_alone(env: &Env) -> (Store, Vec<(u64, BlobRef)>) {
+    let (store, _) = open_with(env.clone(), small_index(0)).await;
+    let mut answered = Vec::new();
+    for n in 1..300 {
+        answered.push((n, put(&store, &format!("k{n}"), n, 0, 10).await.unwrap()));
+        if n == 250 {
+            store.checkpoint().await.unwrap();
         }
-        store.checkpoint().await.unwrap();
+    }
+    (store, answered)
+}
+
+/// Until a read of the index has failed, in a read or in a write.
+async fn until_unread(store: &Store, answered: &mut Vec<(u64, BlobRef)>) {
+    for n in 1000.. {
+        match put(store, &format!("k{n}"), n, 0, 10).await {
+            Ok(blob) => answered.push((n, blob)),
+            Err(Error::Io { .. } | Error::Index(_)) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(matches!(store.trouble(), Some(Trouble::Unread(_))), "{:?}", store.trouble());
+}
+
+async fn comes_back(store: &Store, answered: &mut Vec<(u64, BlobRef)>) {
+    store.env().sleep(limits::INDEX_AGAIN_EVERY * 3).await;
+    assert_eq!(store.trouble(), None);
+    all_there(store, answered).await;
+    for n in 30_000..30_060 {
+        answered.push((n, put(store, &format!("k{n}"), n, 0, 10).await.unwrap()));
+    }
+    let sums = store.digest().groups();
+    store.checkpoint().await.unwrap();
+    maintain_all(store).await;
+    all_there(store, answered).await;
+    assert_eq!(store.digest().groups(), sums);
+}
+
+#[test]
+fn an_index_that_cannot_be_read_gives_errors_and_no_absence_and_comes_back_with_the_disk() {
+    let disk = SimDisk::new(50);
+    let answered = doors::life_and_crash(&disk, async {
+        let env = doors::env(&disk, 1, Duration::ZERO);
+        let (store, mut answered) = on_disk_alone(&env).await;
         disk.fail_in(Fault::Read, "index.redb", 0);
-        for n in 1..400 {
+        for n in 1..300 {
             let read = store.read().and_then(|view| view.row(BUCKET, &key(&format!("k{n}"))));
             assert!(read.is_err(), "a failed read is taken for {read:?}");
         }
+        let refused = put(&store, "refused", 900, 0, 10).await.unwrap_err();
+        assert!(matches!(refused, Error::Io { .. }), "{refused}");
+        assert!(refused.to_string().contains("injected failure"), "{refused}");
+        env.sleep(limits::INDEX_AGAIN_EVERY * 5).await;
+        let Some(Trouble::Unread(why)) = store.trouble() else { panic!("{:?}", store.trouble()) };
+        assert!(why.contains("injected failure"), "{why}");
+        assert!(!store.has_room());
         disk.heal();
-        drop(store);
+        comes_back(&store, &mut answered).await;
+        assert!(!rows(&store).contains_key(&key("refused")));
+        answered
+    });
+    doors::life(async {
+        let (store, report) = open(&disk).await;
+        assert_eq!(report.damage, Vec::new());
+        all_there(&store, &answered).await;
+    });
+}
+
+#[test]
+fn a_read_of_the_index_that_fails_within_any_write_loses_nothing_and_ends_with_the_fault() {
+    for calls in [0, 1, 2, 3, 5, 8, 13, 21, 34, 89] {
+        let disk = SimDisk::new(150 + calls);
+        let answered = doors::life_and_crash(&disk, async {
+            let env = doors::env(&disk, 1, Duration::ZERO);
+            let (store, mut answered) = on_disk_alone(&env).await;
+            for _ in 0..2 {
+                disk.fail_in(Fault::Read, "index.redb", calls);
+                until_unread(&store, &mut answered).await;
+                disk.heal();
+                comes_back(&store, &mut answered).await;
+                answered.sort_by_key(|(n, _)| *n);
+                answered.dedup_by_key(|(n, _)| *n);
+            }
+            answered
+        });
+        doors::life(async {
+            let (store, report) = open(&disk).await;
+            assert_eq!(report.damage, Vec::new());
+            all_there(&store, &answered).await;
+        });
+    }
+}
+
+#[test]
+fn reads_that_fail_again_while_the_index_is_brought_back_only_put_it_off() {
+    let disk = SimDisk::new(53);
+    doors::life_and_crash(&disk, async {
+        let env = doors::env(&disk, 1, Duration::ZERO);
+        let (store, mut answered) = on_disk_alone(&env).await;
+        for (place, calls) in
+            [("index.redb", 1), ("index.redb", 4), ("index.redb", 20), ("/data/log/", 0)]
+        {
+            disk.fail_in(Fault::Read, "index.redb", 0);
+            until_unread(&store, &mut answered).await;
+            disk.fail_in(Fault::Read, place, calls);
+            env.sleep(limits::INDEX_AGAIN_EVERY * 3).await;
+            let trouble = store.trouble();
+            assert!(matches!(trouble, Some(Trouble::Unread(_))), "{place} {calls}: {trouble:?}");
+            assert!(store.read().is_err(), "{place} {calls}: what is not all there is not shown");
+            disk.heal();
+            comes_back(&store, &mut answered).await;
+            answered.truncate(299);
+        }
+    });
+}
+
+#[test]
+fn a_sync_that_fails_while_the_index_is_brought_back_ends_all_writing() {
+    let disk = SimDisk::new(54);
+    let answered = doors::life_and_crash(&disk, async {
+        let env = doors::env(&disk, 1, Duration::ZERO);
+        let (store, mut answered) = on_disk_alone(&env).await;
+        disk.fail_in(Fault::Read, "index.redb", 0);
+        until_unread(&store, &mut answered).await;
+        disk.fail_in(Fault::Sync, "index.redb", 0);
+        env.sleep(limits::INDEX_AGAIN_EVERY * 3).await;
+        disk.heal();
+        env.sleep(limits::INDEX_AGAIN_EVERY * 3).await;
+        assert!(matches!(store.trouble(), Some(Trouble::Failed(_))), "{:?}", store.trouble());
+        let refused = put(&store, "refused", 1 << 30, 0, 10).await.unwrap_err();
+        assert!(matches!(refused, Error::Poisoned(_)), "{refused}");
+        answered
     });
     doors::life(async {
         let (store, _) = open(&disk).await;
-        assert_eq!(rows(&store).len(), 399);
+        all_there(&store, &answered).await;
+        put(&store, "again", 1 << 30, 0, 10).await.unwrap();
     });
+}
+
+#[test]
+fn power_that_fails_while_the_index_is_brought_back_loses_nothing() {
+    let mut whole = 0;
+    for change in (0_u64..).step_by(9) {
+        let disk = SimDisk::new(200 + change);
+        let (answered, went_dark) = doors::life_and_crash(&disk, async {
+            let env = doors::env(&disk, 1, Duration::ZERO);
+            let (store, mut answered) = on_disk_alone(&env).await;
+            disk.fail_in(Fault::Read, "index.redb", 0);
+            until_unread(&store, &mut answered).await;
+            disk.heal();
+            disk.power_off_after(change);
+            env.sleep(limits::INDEX_AGAIN_EVERY * 3).await;
+            (answered, disk.is_dark())
+        });
+        doors::life(async {
+            let (store, report) = open(&disk).await;
+            assert_eq!(report.damage, Vec::new(), "after {change} changes");
+            all_there(&store, &answered).await;
+            put(&store, "again", 1 << 30, 0, 10).await.unwrap();
+        });
+        whole += u64::from(!went_dark);
+        if whole > 1 {
+            assert!(change > 20, "power hardly ever failed");
+            break;
+        }
+    }
 }
 
 #[test]
