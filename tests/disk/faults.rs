@@ -461,6 +461,9 @@ fn reads_that_fail_again_while_the_index_is_brought_back_only_put_it_off() {
         for (place, calls) in
             [("index.redb", 1), ("index.redb", 4), ("index.redb", 20), ("/data/log/", 0)]
         {
+            // There is something to be replayed.
+            let n = 900 + calls;
+            answered.push((n, put(&store, &format!("k{n}"), n, 0, 10).await.unwrap()));
             disk.fail_in(Fault::Read, "index.redb", 0);
             until_unread(&store, &mut answered).await;
             disk.fail_in(Fault::Read, place, calls);
