@@ -204,3 +204,45 @@ fn bytes_that_a_disk_does_not_give_come_from_another_region() {
         });
     }
 }
+
+#[test]
+fn a_region_that_cannot_read_its_index_says_so_and_goes_on_by_itself() {
+    story(|mut world| async move {
+        let (failing, other) = (at("fra"), at("iad"));
+        // More than one page of the index.
+        let name = |n: usize| format!("{n:03}{}", "x".repeat(900));
+        for n in 0..60 {
+            write(&world.engine(failing), &name(n), 10).await.unwrap();
+        }
+        world.cluster(failing).store().checkpoint().await.unwrap();
+        world.crash(failing);
+        world.index_cache_bytes = 0;
+        world.boot(failing).await;
+        let engine = world.engine(failing);
+        until("it takes writes", async || write(&engine, "before", 10).await.is_ok()).await;
+        world.disk(failing).fail_in(Fault::Read, "index.redb", 0);
+        let mut refused = 0;
+        for n in 0..60 {
+            match read(&engine, &name(n)).await {
+                Ok(found) => assert!(found.is_some(), "{n} is taken for absent"),
+                Err(why) => {
+                    assert!(reason(&why).contains("index"), "{why:?}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 0, "all of it was in memory");
+        let why = reason(&write(&engine, "during", 10).await.unwrap_err());
+        assert!(why.contains("reading the index: injected failure"), "{why}");
+        let trouble = world.cluster(failing).trouble().join("; ");
+        assert!(trouble.contains("the index is opened anew by itself"), "{trouble}");
+        write(&world.engine(other), "elsewhere", 10).await.unwrap();
+        world.disk(failing).heal();
+        until("it takes writes again", async || write(&engine, "again", 10).await.is_ok()).await;
+        assert_eq!(world.cluster(failing).trouble(), Vec::<String>::new());
+        for n in 0..60 {
+            assert_eq!(length(&engine, &name(n)).await, Some(10), "{n}");
+        }
+        until("it catches up", async || shows(&engine, "elsewhere", 10).await).await;
+    });
+}

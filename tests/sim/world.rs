@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) rng: Arc<SimRng>,
     nodes: BTreeMap<RegionId, Node>,
     members: Members,
+    /// Pages of the index that nodes keep in memory, from their next start on.
+    pub(crate) index_cache_bytes: usize,
 }
 
 pub(crate) fn info(id: RegionId) -> RegionInfo {
@@ -77,6 +79,12 @@ fn rate_ppm(seed: u64, n: u64) -> i64 {
     i64::try_from(drawn).unwrap() - i64::try_from(WITHIN).unwrap() + 1
 }
 
+/// `GODWIT_INDEX_CACHE=0`: every look into an index is a read of its disk, which may fail.
+fn index_cache_bytes() -> usize {
+    let asked = std::env::var("GODWIT_INDEX_CACHE").ok();
+    asked.map_or(64 << 20, |bytes| bytes.parse().unwrap())
+}
+
 impl World {
     /// Nodes in these regions, all started.
     pub(crate) async fn start(seed: u64, codes: &[&str]) -> Self {
@@ -91,7 +99,8 @@ impl World {
         }
         let net = SimNet::new(SimRng::new(rng.below(u64::MAX)), ONE_WAY);
         let members = Members::new(ClusterId([7; 16]), infos).unwrap();
-        let mut world = Self { start, net, rng, nodes, members };
+        let index_cache_bytes = index_cache_bytes();
+        let mut world = Self { start, net, rng, nodes, members, index_cache_bytes };
         for region in &regions {
             world.boot(*region).await;
         }
@@ -150,6 +159,7 @@ impl World {
         let mut options = store::Options::new(PathBuf::from("/data"), region);
         options.segment_bytes = 16 << 20;
         options.checkpoint_interval = Duration::from_secs(5);
+        options.index_cache_bytes = self.index_cache_bytes;
         let (store, report) = Store::open(env.clone(), options).await.unwrap();
         assert!(
             report.damage.is_empty(),
