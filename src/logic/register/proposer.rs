@@ -78,9 +78,10 @@ pub enum Step<V> {
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Rule {
-    /// A retry looks for its own operation, and answers "refused" after proposing only where that was
-    /// passed over.
+    /// A retry looks for its own operation, and never answers "refused" while that is open.
     OwnOperation,
+    /// It is open after a proposal until that was passed over.
+    PassedOver,
     /// What a majority disagrees on is written back before an answer rests on it.
     WriteBack,
     /// "Refused" is never answered from a warm ballot's value.
@@ -376,7 +377,7 @@ impl<V: State> Proposer<V> {
             return self.prepare();
         }
         let is_open = self.proposed.is_some_and(|proposed| !judged.passes_over(proposed));
-        let then = match is_open && !self.skips_own_operation() {
+        let then = match is_open && !self.skips_open_outcome() {
             true => Then::Conflict,
             false => Then::Refused,
         };
@@ -556,6 +557,11 @@ impl<V: State> Proposer<V> {
     }
 
     #[cfg(test)]
+    fn skips_open_outcome(&self) -> bool {
+        self.skips_own_operation() || self.without == Some(Rule::PassedOver)
+    }
+
+    #[cfg(test)]
     fn skips_write_back(&self) -> bool {
         self.without == Some(Rule::WriteBack)
     }
@@ -577,6 +583,10 @@ impl<V: State> Proposer<V> {
 #[expect(clippy::unused_self, reason = "the test build looks at a field")]
 impl<V> Proposer<V> {
     fn skips_own_operation(&self) -> bool {
+        false
+    }
+
+    fn skips_open_outcome(&self) -> bool {
         false
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::acceptor::Cell;
-use super::proposer::{Kind, Plan, Proposer, Step, Warm};
+use super::proposer::{Kind, Plan, Proposer, Rule, Step, Warm};
 use super::tests::linear::{Answer as Answered, Fault, History, Op};
 use super::{Answer, Ask, Outcome, RowValue, Value};
 use crate::types::id::OpId;
@@ -124,6 +124,8 @@ fn linearizable(events: &[Event]) -> bool {
 struct Faults {
     /// Voters fold what they accept into their row.
     row_on_accepted: bool,
+    /// Of proposers.
+    without: Option<Rule>,
 }
 
 struct Voter {
@@ -222,6 +224,7 @@ impl World {
             row: self.voters[region].row.clone(),
             kind,
         });
+        proposer.without = self.faults.without;
         let warm = if kind == Kind::Read { None } else { self.warm.remove(&region) };
         let step = proposer.start(warm);
         let client = self.clients.len();
@@ -410,8 +413,16 @@ fn random_schedules_with_plain_writes_beside_are_linearizable() {
 
 #[test]
 fn folding_accepted_values_into_rows_is_caught() {
-    let faults = Faults { row_on_accepted: true };
+    let faults = Faults { row_on_accepted: true, ..Faults::default() };
     assert!(!broken(0..12_000, 3, false, faults).is_empty());
+}
+
+/// Too deep for the models: one schedule in 12,000.
+#[test]
+fn refusing_for_certain_what_was_not_passed_over_is_caught() {
+    let faults = Faults { without: Some(Rule::PassedOver), ..Faults::default() };
+    assert_eq!(broken(5638..5639, 3, false, faults), [5638]);
+    assert!(broken(5638..5639, 3, false, Faults::default()).is_empty());
 }
 
 #[test]
