@@ -80,7 +80,8 @@ export async function eventually(what, ask) {
 
 /** No violation of any rule of axe, in what is shown now. */
 export async function accessible(what) {
-  await page.evaluate(axe);
+  // It stays in a page until that is loaded anew.
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axe);
   const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
   const text = found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html.slice(0, 160)} ${node.any?.[0]?.message ?? ''}`).join('\n    ')}`);
   must(text.length === 0, `axe on ${what}:\n  ${text.join('\n  ')}`);

@@ -27,19 +27,26 @@ const PAGES = [
 
 /** Shows all of them, one after the other. */
 async function each(how, check) {
+  const wrong = [];
   for (const [where, there] of PAGES) {
-    await go(where);
-    await there().first().waitFor();
-    await check(where);
-    await accessible(`${where} ${how}`);
+    try {
+      await go(where);
+      await there().first().waitFor();
+      await check(where);
+      await accessible(`${where} ${how}`);
+    } catch (error) {
+      // All are told; later steps find the page as they want it.
+      wrong.push(`${where}: ${error.message}`);
+    }
     if (process.env.GODWIT_SHOTS_ALL) await shot(`${how} ${where}`.replaceAll(/[^a-z0-9]+/g, '-'));
   }
+  return wrong.join('\n');
 }
 
 await step('every page fits 360 pixels and can be used there', async () => {
   await page.setViewportSize({ width: 360, height: 740 });
-  await each('at 360 pixels', async (where) => {
-    const wide = () => Math.max(...[document.documentElement, ...document.querySelectorAll('dialog[open], dialog[open] .sheet')].map((one) => one.scrollWidth));
+  const wrong = await each('at 360 pixels', async (where) => {
+    const wide = () => Math.max(...[document.documentElement, ...document.querySelectorAll('dialog[open], dialog[open] .sheet, .scroll')].map((one) => one.scrollWidth));
     const found = await page.evaluate(wide);
     must(found <= 360, `${where} is ${found} wide`);
   });
@@ -47,16 +54,18 @@ await step('every page fits 360 pixels and can be used there', async () => {
   await page.getByRole('button', { name: 'notes.md', exact: true }).waitFor();
   await shot('narrow');
   await page.setViewportSize({ width: 1280, height: 800 });
+  must(wrong === '', wrong);
 });
 
 await step('dark colours have their contrast', async () => {
   await go('buckets');
   await button('Dark colours').click();
-  await each('in the dark', () => undefined);
+  const wrong = await each('in the dark', () => undefined);
   await go('map/traveller/films/godwit.bin');
   await page.locator('.dot.primary').first().waitFor();
   await shot('map-dark');
   await button('Light colours').click();
+  must(wrong === '', wrong);
 });
 
 await step('pictures for the README', async () => {

@@ -57,6 +57,7 @@ export function Lifecycle({ bucket }: { bucket: string }) {
     load.again();
   };
   if (load.error) return <Problem text={load.error} />;
+  if (load.value === undefined) return <p class="sub">Loading …</p>;
   return (
     <Form save="Save rules" onSave={save}>
       <p>What goes by itself, and when. An empty number of days means never.</p>

@@ -83,6 +83,7 @@ function Block({ bucket }: Of) {
   const [set, setSet] = useState<Record<string, boolean>>({});
   useEffect(() => setSet(Object.fromEntries(BLOCKS.map(([name]) => [name, xml.text(load.value ?? null, name) === 'true']))), [load.value]);
   if (load.error) return <Problem text={load.error} />;
+  if (load.value === undefined) return <p class="sub">Loading …</p>;
   return (
     <fieldset>
       <legend>Public access</legend>
@@ -106,6 +107,7 @@ function Policy({ bucket }: Of) {
   const [text, setText] = useState('');
   useEffect(() => setText(load.value ? JSON.stringify(JSON.parse(load.value), null, 2) : ''), [load.value]);
   if (load.error) return <Problem text={load.error} />;
+  if (load.value === undefined) return <p class="sub">Loading …</p>;
   return (
     <Form save="Save policy" onSave={async () => { JSON.parse(text); await s3('PUT', bucket, { query: { policy: '' }, body: text }); load.again(); }}
       onRemove={load.value ? async () => { await s3('DELETE', bucket, { query: { policy: '' } }); load.again(); } : undefined}>
@@ -146,6 +148,7 @@ function Cors({ bucket }: Of) {
   });
   const clear = () => s3('DELETE', bucket, { query: { cors: '' } });
   if (load.error) return <Problem text={load.error} />;
+  if (load.value === undefined) return <p class="sub">Loading …</p>;
   return (
     <Form save="Save rules" onSave={async () => { await (rules.length ? put(bucket, { cors: '' }, body()) : clear()); load.again(); }}>
       <p>Which pages of other origins may use this bucket from a browser.</p>
@@ -175,6 +178,7 @@ function Versioning({ bucket }: Of) {
   const state = xml.text(load.value ?? null, 'Status');
   const set = (Status: string) => async () => { await put(bucket, { versioning: '' }, xml.build('VersioningConfiguration', { Status })); load.again(); };
   if (load.error) return <Problem text={load.error} />;
+  if (load.value === undefined) return <p class="sub">Loading …</p>;
   const locked = xml.text(lock.value ?? null, 'ObjectLockEnabled') === 'Enabled';
   return (
     <>
@@ -227,6 +231,7 @@ function Encryption({ bucket }: Of) {
     load.again();
   };
   if (load.error) return <Problem text={load.error} />;
+  if (load.value === undefined) return <p class="sub">Loading …</p>;
   return (
     <Form save="Save encryption" onSave={save}>
       <Field label="New objects are encrypted" hint="With keys of the nodes' keyring, before they reach any disk.">
@@ -257,6 +262,7 @@ function Website({ bucket }: Of) {
   }, [load.value]);
   const body = () => xml.build('WebsiteConfiguration', { IndexDocument: { Suffix: index }, ErrorDocument: error ? { Key: error } : undefined });
   if (load.error) return <Problem text={load.error} />;
+  if (load.value === undefined) return <p class="sub">Loading …</p>;
   return (
     <Form save="Save website" onSave={async () => { await put(bucket, { website: '' }, body()); load.again(); }}
       onRemove={load.value ? async () => { await s3('DELETE', bucket, { query: { website: '' } }); load.again(); } : undefined}>
@@ -291,6 +297,7 @@ function Events({ bucket }: Of) {
     })) as unknown as xml.Tree[],
   });
   if (load.error) return <Problem text={load.error} />;
+  if (load.value === undefined) return <p class="sub">Loading …</p>;
   return (
     <Form save="Save notifications" onSave={async () => { await put(bucket, { notification: '' }, body()); load.again(); }}>
       <p>Events go to webhooks of the node's settings, at least once each.</p>
