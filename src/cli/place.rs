@@ -69,6 +69,9 @@ pub(super) struct PurgeCommand {
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// After so many looks it is asked for again: a move that could not be made was given up meanwhile.
+const LOOKS_OF_A_MOVE: u32 = 60;
+
 pub(super) fn place(common: &Common, command: &PlaceCommand) -> Result<Exit, CliError> {
     let Remote { bucket, key } = &command.target;
     let usage = |message: &str| Err(CliError::new(Exit::Usage, "Usage", message));
@@ -116,8 +119,15 @@ fn primary(
     let Remote { bucket, key } = &command.target;
     let asked = PlacePrimary { bucket: bucket.clone(), key: key.clone(), region };
     let mut placed: PlacedPrimary = client.post("place", &asked)?;
-    while command.wait && placed.moving {
+    for look in 1.. {
+        if !command.wait || !placed.moving {
+            break;
+        }
         client.wait(LOOK_EVERY)?;
+        if look % LOOKS_OF_A_MOVE == 0 {
+            placed = client.post("place", &asked)?;
+            continue;
+        }
         let found: Where = client.get("where", &[("bucket", bucket), ("key", key)])?;
         placed.moving = found.primary != Some(region);
     }

@@ -19,6 +19,7 @@ use crate::types::name::BucketName;
 use crate::types::object::{Primary, Row, Version};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::{RegionId, Role};
+use crate::types::stamp::Stamp;
 
 use super::error::Unavailable;
 use super::heat::{Moving, Object, placed};
@@ -191,7 +192,7 @@ impl Cluster {
         reason: String,
     ) -> Result<(), Unavailable> {
         let stamp = version.stamp;
-        let homes = {
+        {
             let mut state = self.inner.placing.lock();
             if let Some(moving) = state.moving.get(&object) {
                 let elsewhere = format!("it is on its way to {} already", moving.to);
@@ -199,22 +200,32 @@ impl Cluster {
             }
             let since = self.env().monotonic();
             state.moving.insert(object.clone(), Moving { to, stamp, since, reason });
-            let mut homes = state.regret(&object).homes.clone();
-            homes.insert(self.region(), self.env().now_ms());
-            homes.into_iter().collect()
-        };
-        // A region that has a copy is asked too: it learns when the object came and where from.
-        let (bucket, key) = object.clone();
-        let request = Request::MakeCopy { of: VersionOf { bucket, key, stamp }, homes };
-        let why = match self.call(to, Class::Migration, &request, limits::ACK_TIMEOUT).await {
-            Ok(Response::Done) => return Ok(()),
-            Ok(Response::Declined(why)) => format!("{to} declined: {why}"),
-            Ok(other) => format!("{to} answered {}", other.name()),
-            Err(why) => format!("{to}: {why}"),
-        };
+        }
+        let Err(why) = self.ask_for_move(&object, stamp, to).await else { return Ok(()) };
         tracing::info!(%to, why, "a move could not begin");
         self.inner.placing.lock().moving.remove(&object);
         Err(Unavailable::new(why))
+    }
+
+    /// Asks the region that shall have the primary for a copy. One that has a copy is asked too: it
+    /// learns when the object came and where from.
+    async fn ask_for_move(
+        &self,
+        object: &Object,
+        stamp: Stamp,
+        to: RegionId,
+    ) -> Result<(), String> {
+        let mut homes = self.inner.placing.lock().regret(object).homes.clone();
+        homes.insert(self.region(), self.env().now_ms());
+        let homes = homes.into_iter().collect();
+        let (bucket, key) = object.clone();
+        let request = Request::MakeCopy { of: VersionOf { bucket, key, stamp }, homes };
+        match self.call(to, Class::Migration, &request, limits::ACK_TIMEOUT).await {
+            Ok(Response::Done) => Ok(()),
+            Ok(Response::Declined(why)) => Err(format!("{to} declined: {why}")),
+            Ok(other) => Err(format!("{to} answered {}", other.name())),
+            Err(why) => Err(format!("{to}: {why}")),
+        }
     }
 
     /// Hands the primary over where the new holder has its copy; gives up what takes too long.
@@ -233,6 +244,9 @@ impl Cluster {
             let waited = self.env().monotonic().saturating_sub(moving.since);
             if version.is_none() || holds || waited >= limits::COPY_PATIENCE {
                 self.inner.placing.lock().moving.remove(&object);
+            } else if let Err(why) = self.ask_for_move(&object, moving.stamp, moving.to).await {
+                // It may not have heard of the version when it was asked before.
+                tracing::info!(to = %moving.to, why, "a move waits");
             }
         }
         Ok(())
@@ -267,7 +281,7 @@ impl Cluster {
     pub(super) async fn change_placement(
         &self,
         (bucket, key): &Object,
-        stamp: crate::types::stamp::Stamp,
+        stamp: Stamp,
         change: impl FnOnce(&mut Tx<'_>, &Row, &mut Version) -> Result<bool, store::Error>
         + Send
         + 'static,

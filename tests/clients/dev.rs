@@ -47,20 +47,29 @@ impl Dev {
     pub fn start_in(arguments: &[&str], log: &Path, folder: &Path) -> Self {
         let port = free_ports().to_string();
         let arguments = [&["--port", port.as_str()], arguments].concat();
-        Self::spawn(&arguments, log, folder)
+        Self::spawn(&arguments, log, folder, &[])
+    }
+
+    /// As [`Dev::start`], with settings as environment variables.
+    #[allow(dead_code, reason = "not every test that includes this file needs it")]
+    pub fn start_with(arguments: &[&str], log: &Path, settings: &[(&str, &str)]) -> Self {
+        let port = free_ports().to_string();
+        let arguments = [&["--port", port.as_str()], arguments].concat();
+        Self::spawn(&arguments, log, &std::env::temp_dir(), settings)
     }
 
     /// A cluster whose directory says the ports.
     #[allow(dead_code, reason = "not every test that includes this file needs it")]
     pub fn resume(arguments: &[&str], log: &Path) -> Self {
-        Self::spawn(arguments, log, &std::env::temp_dir())
+        Self::spawn(arguments, log, &std::env::temp_dir(), &[])
     }
 
-    fn spawn(arguments: &[&str], log: &Path, temporary: &Path) -> Self {
+    fn spawn(arguments: &[&str], log: &Path, temporary: &Path, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_godwit"))
             .args(["dev", "--json"])
             .args(arguments)
             .env("TMPDIR", temporary)
+            .envs(settings.iter().copied())
             // With a line for each request.
             .env("GODWIT_LOG", "info,godwit::s3=debug")
             .stdout(Stdio::piped())

@@ -6,6 +6,7 @@
 #[path = "../clients/dev.rs"]
 #[allow(dead_code, reason = "this test needs a part of it")]
 mod dev;
+mod hook;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,7 +39,11 @@ fn every_feature_works_in_a_browser_and_is_accessible() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let dev = Dev::start(&["--regions", "iad,fra,nrt"], &folder.path().join("godwit.log"));
+    let hook = hook::Hook::start();
+    let webhooks = format!("[\"console={}\"]", hook.url());
+    let settings = [("GODWIT_NOTIFY_WEBHOOKS", webhooks.as_str())];
+    let log = folder.path().join("godwit.log");
+    let dev = Dev::start_with(&["--regions", "iad,fra,nrt"], &log, &settings);
     let announced = &dev.announced;
     let mut script = Command::new("node");
     script
@@ -53,5 +58,6 @@ fn every_feature_works_in_a_browser_and_is_accessible() {
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{complained}");
     assert!(said.contains(", 0 failed") && !said.contains("\n0 passed"), "{said}");
+    hook.wait_for("of.txt", &["ObjectCreated:Put", "ObjectRemoved:Delete"]);
     dev.stop();
 }

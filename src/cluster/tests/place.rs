@@ -80,6 +80,25 @@ async fn a_primary_moves_where_it_is_asked_to_and_not_where_it_may_not() {
     world.assert_sound();
 }
 
+/// Its first try to make a copy is in vain: what is to be copied has yet to be heard of.
+#[tokio::test(start_paused = true)]
+async fn a_primary_moves_to_a_region_that_had_not_heard_of_the_object_when_it_was_asked() {
+    let (world, config) = four(2).await;
+    let known = |w: &World, code: &str| w.row(code, &config, "k").is_some();
+    let to = "syd";
+    for other in ["fra", "iad", "nrt"] {
+        world.net.cut(other, to);
+    }
+    put(&world.at("fra"), &config, "k", &[9; 300_000]).await.unwrap();
+    world.net.heal();
+    let begun = world.at("fra").move_primary(&config, &key("k"), region(to)).await.unwrap();
+    assert_eq!(begun, Some(Moving::Begun));
+    assert!(!known(&world, to), "it was asked before it heard of it");
+    let began = world.now();
+    world.until("it is there", |w| primary(w, &config) == Some(region(to))).await;
+    assert!(world.now() - began < Duration::from_secs(10), "{:?}", world.now() - began);
+}
+
 #[tokio::test(start_paused = true)]
 async fn copies_follow_a_bucket_and_the_regions_that_it_left_keep_nothing() {
     let (world, config) = four(2).await;

@@ -48,6 +48,27 @@ await step('a drop of files goes to the folder that is shown', async () => {
   must((await ask('GET', 'api/s3/photos/dropped/dropped.txt')).text === 'dropped', 'it is there');
 });
 
+await step('a folder that is dropped goes with all that is in it', async () => {
+  await go('objects/photos/dropped/');
+  await page.getByRole('button', { name: 'dropped.txt', exact: true }).waitFor();
+  // No program can drop a folder: the entries that a browser makes of one.
+  await page.getByRole('button', { name: 'dropped.txt', exact: true }).evaluate((element) => {
+    const file = (path, text) => ({ isFile: true, fullPath: path, file: (done) => done(new File([text], path.split('/').pop())) });
+    const folder = (path, entries) => ({
+      isFile: false, isDirectory: true, fullPath: path,
+      // A browser gives some at a time, and none at the end.
+      createReader: () => ({ readEntries: (done) => done(entries.splice(0, 1)) }),
+    });
+    const nest = folder('/nest', [file('/nest/egg.txt', 'egg'), folder('/nest/inner', [file('/nest/inner/chick.txt', 'chick')])]);
+    const event = new Event('drop', { bubbles: true, cancelable: true });
+    Object.defineProperty(event, 'dataTransfer', { value: { files: [], types: ['Files'], items: [{ kind: 'file', webkitGetAsEntry: () => nest }] } });
+    element.dispatchEvent(event);
+  });
+  await page.getByRole('button', { name: 'nest/', exact: true }).waitFor();
+  await eventually('all of it is there', async () => (await ask('GET', 'api/s3/photos/dropped/nest/inner/chick.txt')).text === 'chick');
+  must((await ask('GET', 'api/s3/photos/dropped/nest/egg.txt')).text === 'egg', 'and what lies beside it');
+});
+
 await step('a large file goes up in parts, is held, resumed, and is whole', async () => {
   await go('objects/photos');
   const size = 40 * 2 ** 20;

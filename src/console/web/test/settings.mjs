@@ -72,7 +72,15 @@ await step('CORS, lifecycle, website, notifications and tags are set by forms', 
   await page.getByLabel('Webhook').fill('arn:godwit:sqs::nobody:webhook');
   await button('Save notifications').click();
   await dialog().getByRole('alert').waitFor();
+  await page.getByLabel('Webhook').fill('arn:godwit:sqs::console:webhook');
+  await page.getByLabel('Only below prefix').fill('told/');
+  await button('Save notifications').click();
+  await dialog().getByRole('alert').waitFor({ state: 'detached' });
+  await eventually('the destination is set', async () => (await ask('GET', 'api/s3/photos?notification')).text.includes('sqs::console:webhook'));
   await accessible('notifications');
+  // tests/console looks that the webhook hears of it.
+  must((await ask('PUT', 'api/s3/photos/told/of.txt', { body: 'told' })).status === 200, 'an object is put');
+  must((await ask('DELETE', 'api/s3/photos/told/of.txt')).status === 204, 'and deleted');
   await settings('tags');
   await button('Add').click();
   await page.getByLabel('Name 1').fill('team');
