@@ -40,7 +40,7 @@ fn every_feature_works_in_a_browser_and_is_accessible() {
     }
     let folder = tempfile::tempdir().unwrap();
     let hook = hook::Hook::start();
-    let webhooks = format!("[\"console={}\"]", hook.url());
+    let webhooks = format!("console={}", hook.url());
     let settings = [("GODWIT_NOTIFY_WEBHOOKS", webhooks.as_str())];
     let log = folder.path().join("godwit.log");
     let dev = Dev::start_with(&["--regions", "iad,fra,nrt"], &log, &settings);

@@ -64,7 +64,7 @@ await step('a folder that is dropped goes with all that is in it', async () => {
     Object.defineProperty(event, 'dataTransfer', { value: { files: [], types: ['Files'], items: [{ kind: 'file', webkitGetAsEntry: () => nest }] } });
     element.dispatchEvent(event);
   });
-  await page.getByRole('button', { name: 'nest/', exact: true }).waitFor();
+  await page.getByRole('link', { name: 'nest/' }).waitFor();
   await eventually('all of it is there', async () => (await ask('GET', 'api/s3/photos/dropped/nest/inner/chick.txt')).text === 'chick');
   must((await ask('GET', 'api/s3/photos/dropped/nest/egg.txt')).text === 'egg', 'and what lies beside it');
 });

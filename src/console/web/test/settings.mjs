@@ -72,15 +72,6 @@ await step('CORS, lifecycle, website, notifications and tags are set by forms', 
   await page.getByLabel('Webhook').fill('arn:godwit:sqs::nobody:webhook');
   await button('Save notifications').click();
   await dialog().getByRole('alert').waitFor();
-  await page.getByLabel('Webhook').fill('arn:godwit:sqs::console:webhook');
-  await page.getByLabel('Only below prefix').fill('told/');
-  await button('Save notifications').click();
-  await dialog().getByRole('alert').waitFor({ state: 'detached' });
-  await eventually('the destination is set', async () => (await ask('GET', 'api/s3/photos?notification')).text.includes('sqs::console:webhook'));
-  await accessible('notifications');
-  // tests/console looks that the webhook hears of it.
-  must((await ask('PUT', 'api/s3/photos/told/of.txt', { body: 'told' })).status === 200, 'an object is put');
-  must((await ask('DELETE', 'api/s3/photos/told/of.txt')).status === 204, 'and deleted');
   await settings('tags');
   await button('Add').click();
   await page.getByLabel('Name 1').fill('team');
@@ -88,6 +79,20 @@ await step('CORS, lifecycle, website, notifications and tags are set by forms', 
   await button('Save tags').click();
   await tell('Tags saved.');
   must((await ask('GET', 'api/s3/photos?tagging')).text.includes('birds / waders'), 'tags are set');
+});
+
+await step('a webhook of the settings is told of changes below a prefix', async () => {
+  must((await ask('PUT', 'api/s3/hooked')).status === 200, 'its bucket');
+  await go('objects/hooked?settings=events');
+  await button('Add a destination').click();
+  await page.getByLabel('Webhook').fill('arn:godwit:sqs::console:webhook');
+  await page.getByLabel('Only below prefix').fill('told/');
+  await button('Save notifications').click();
+  await eventually('the destination is set', async () => (await ask('GET', 'api/s3/hooked?notification')).text.includes('sqs::console:webhook'));
+  await accessible('a destination');
+  // tests/console looks that the webhook hears of it.
+  must((await ask('PUT', 'api/s3/hooked/told/of.txt', { body: 'told' })).status === 200, 'an object is put');
+  must((await ask('DELETE', 'api/s3/hooked/told/of.txt')).status === 204, 'and deleted');
 });
 
 await step('versioning is suspended and turned on again; encryption is shown', async () => {
