@@ -577,6 +577,10 @@ pub const PLACEMENT_INTERVAL: Duration = Duration::from_secs(30);
 pub const PRIMARY_GONE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// A copy or move that was asked for and did not come is asked for again after this.
 pub const COPY_PATIENCE: Duration = Duration::from_secs(120);
+/// Who shall have a primary and has no copy yet is asked again: it may not have heard of the object
+/// when it was asked before.
+pub const MOVE_ASKED_EVERY: Duration = Duration::from_secs(5);
+
 /// Moves of primaries that a node has under way.
 pub const MOVES_AT_ONCE: usize = 16;
 /// The same with those that a person asked for.

@@ -40,6 +40,8 @@ pub(super) struct Moving {
     pub(super) to: RegionId,
     pub(super) stamp: Stamp,
     pub(super) since: Duration,
+    /// When the new holder was asked last.
+    pub(super) asked: Duration,
     pub(super) reason: String,
 }
 

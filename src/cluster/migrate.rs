@@ -199,7 +199,7 @@ impl Cluster {
                 return if moving.to == to { Ok(()) } else { Err(Unavailable::new(elsewhere)) };
             }
             let since = self.env().monotonic();
-            state.moving.insert(object.clone(), Moving { to, stamp, since, reason });
+            state.moving.insert(object.clone(), Moving { to, stamp, since, asked: since, reason });
         }
         let Err(why) = self.ask_for_move(&object, stamp, to).await else { return Ok(()) };
         tracing::info!(%to, why, "a move could not begin");
@@ -241,12 +241,17 @@ impl Cluster {
             if holds {
                 self.hand_over(&object, &moving).await?;
             }
-            let waited = self.env().monotonic().saturating_sub(moving.since);
+            let now = self.env().monotonic();
+            let waited = now.saturating_sub(moving.since);
             if version.is_none() || holds || waited >= limits::COPY_PATIENCE {
                 self.inner.placing.lock().moving.remove(&object);
-            } else if let Err(why) = self.ask_for_move(&object, moving.stamp, moving.to).await {
-                // It may not have heard of the version when it was asked before.
-                tracing::info!(to = %moving.to, why, "a move waits");
+            } else if now.saturating_sub(moving.asked) >= limits::MOVE_ASKED_EVERY {
+                if let Some(moving) = self.inner.placing.lock().moving.get_mut(&object) {
+                    moving.asked = now;
+                }
+                if let Err(why) = self.ask_for_move(&object, moving.stamp, moving.to).await {
+                    tracing::info!(to = %moving.to, why, "a move waits");
+                }
             }
         }
         Ok(())
