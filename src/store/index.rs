@@ -42,7 +42,7 @@ pub(crate) struct Rows {
     mixed: bool,
     /// Entries are given whether or not their checksums fit.
     raw: bool,
-    bad: BadRecords,
+    decay: Arc<Decay>,
 }
 
 /// An entry of a table.
@@ -79,8 +79,7 @@ impl Rows {
                 let len = value.value().len().saturating_sub(seal::BYTES);
                 Ok(Entry { key, value, len, sound: false })
             }
-            None if self.space == Space::Records => Err(note_bad(&self.bad, key.value())),
-            None => Err(damaged(self.space, key.value())),
+            None => Err(self.decay.note(self.space, key.value())),
         }
     }
 }
@@ -101,23 +100,39 @@ impl DoubleEndedIterator for Rows {
     }
 }
 
-fn damaged(space: Space, key: &[u8]) -> Error {
-    let (table, key) = (space.name(), key.escape_ascii());
-    tracing::error!(table, %key, "an entry of the index is damaged");
-    Error::corrupt(format!("an entry of the index ({table})"))
+/// What was found to have decayed, until it is mended.
+#[derive(Default)]
+pub(crate) struct Decay {
+    /// Keys of records that do not fit their digests, up to a bound.
+    records: Mutex<BTreeSet<Vec<u8>>>,
+    /// Tables with other entries whose checksums do not fit.
+    tables: Mutex<BTreeSet<Space>>,
 }
 
-/// Notes a record that is damaged.
-fn note_bad(bad: &BadRecords, key: &[u8]) -> Error {
-    let mut bad = lock(bad);
-    if bad.len() < limits::BAD_RECORDS_MAX && bad.insert(key.to_vec()) {
-        tracing::error!(key = %key.escape_ascii(), "a record in the index is damaged");
+impl Decay {
+    pub(crate) fn records(&self) -> MutexGuard<'_, BTreeSet<Vec<u8>>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    Error::corrupt("a record in the index does not fit its digest")
-}
 
-fn lock(bad: &BadRecords) -> MutexGuard<'_, BTreeSet<Vec<u8>>> {
-    bad.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn tables(&self) -> MutexGuard<'_, BTreeSet<Space>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes an entry; it is refused.
+    fn note(&self, space: Space, key: &[u8]) -> Error {
+        let (table, shown) = (space.name(), key.escape_ascii());
+        if space == Space::Records {
+            let mut records = self.records();
+            if records.len() < limits::BAD_RECORDS_MAX && records.insert(key.to_vec()) {
+                tracing::error!(key = %shown, "a record in the index is damaged");
+            }
+            return Error::corrupt("a record in the index does not fit its digest");
+        }
+        if self.tables().insert(space) {
+            tracing::error!(table, key = %shown, "an entry of the index is damaged");
+        }
+        Error::corrupt(format!("an entry of the index ({table})"))
+    }
 }
 
 fn definition(space: Space) -> Definition {
@@ -144,13 +159,10 @@ pub(crate) struct Index {
     ahead: AtomicBool,
     /// `None`: it is only looked at.
     file: Option<Arc<IndexFile>>,
-    bad: BadRecords,
+    decay: Arc<Decay>,
     /// There may be entries without a checksum.
     mixed: bool,
 }
-
-/// Keys of records that do not fit their digests, up to a bound.
-pub(crate) type BadRecords = Arc<Mutex<BTreeSet<Vec<u8>>>>;
 
 impl Drop for Index {
     fn drop(&mut self) {
@@ -194,7 +206,6 @@ impl Index {
             .set_cache_size(cache_bytes)
             .create_with_backend(backend)
             .map_err(Error::index)?;
-        let bad = BadRecords::default();
         let mut index = Self {
             database: RwLock::new(Some(database)),
             cache_bytes,
@@ -204,7 +215,7 @@ impl Index {
             views: AtomicU64::new(0),
             ahead: AtomicBool::new(false),
             file,
-            bad,
+            decay: Arc::default(),
             mixed: false,
         };
         let view = index.fresh_view()?;
@@ -240,9 +251,9 @@ impl Index {
 
     fn fresh_view(&self) -> Result<View, Error> {
         let transaction = self.begin(|database| database.begin_read().map_err(Error::index))?;
-        let (bad, mixed) = (Arc::clone(&self.bad), self.mixed);
+        let (decay, mixed) = (Arc::clone(&self.decay), self.mixed);
         let number = self.views.fetch_add(1, Ordering::Relaxed);
-        Ok(View { transaction, number, tables: Default::default(), bad, mixed })
+        Ok(View { transaction, number, tables: Default::default(), decay, mixed })
     }
 
     /// Whoever asks for a snapshot from now on takes a new one.
@@ -307,9 +318,9 @@ impl Index {
         self.shut.store(false, Ordering::SeqCst);
     }
 
-    /// What was found not to fit its digest.
-    pub(crate) fn bad(&self) -> &BadRecords {
-        &self.bad
+    /// What was found to have decayed.
+    pub(crate) fn decay(&self) -> &Decay {
+        &self.decay
     }
 
     /// What is known of the disk's troubles.
@@ -393,7 +404,7 @@ pub(crate) struct View {
     transaction: ReadTransaction,
     number: u64,
     tables: [OnceLock<Option<Opened>>; Space::ALL.len()],
-    bad: BadRecords,
+    decay: Arc<Decay>,
     mixed: bool,
 }
 
@@ -435,8 +446,7 @@ impl View {
         };
         match seal::open(space, key, stored.value(), self.mixed) {
             Some(value) => Ok(Some(read(value))),
-            None if space == Space::Records => Err(note_bad(&self.bad, key)),
-            None => Err(damaged(space, key)),
+            None => Err(self.decay.note(space, key)),
         }
     }
 
@@ -477,14 +487,14 @@ impl View {
         match found {
             None if expected.is_none() => Ok(None),
             Some(Some(record)) => record.map(Some),
-            None | Some(None) => Err(note_bad(&self.bad, key)),
+            None | Some(None) => Err(self.decay.note(Space::Records, key)),
         }
     }
 
     /// The first record from `from` on that is known to be damaged: a walk does not pass over it as
     /// if there were none.
     pub(crate) fn first_bad(&self, from: Bound<&[u8]>) -> Option<Vec<u8>> {
-        lock(&self.bad).range::<[u8], _>((from, Bound::Unbounded)).next().cloned()
+        self.decay.records().range::<[u8], _>((from, Bound::Unbounded)).next().cloned()
     }
 
     /// Number of entries; it is kept, not counted.
@@ -503,8 +513,8 @@ impl View {
             return Ok(None);
         };
         let rows = table.range::<&[u8]>((from, to)).map_err(Error::index)?;
-        let (mixed, bad) = (self.mixed, Arc::clone(&self.bad));
-        Ok(Some(Rows { rows, space, mixed, raw: false, bad }))
+        let (mixed, decay) = (self.mixed, Arc::clone(&self.decay));
+        Ok(Some(Rows { rows, space, mixed, raw: false, decay }))
     }
 
     /// The same, whether or not the entries' checksums fit.

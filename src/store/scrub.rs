@@ -108,7 +108,7 @@ impl Store {
 
     /// Records that do not fit their digests.
     pub fn bad_records(&self) -> Vec<RecordId> {
-        let bad = lock(self.shared.index.bad());
+        let bad = self.shared.index.decay().records();
         bad.iter().filter_map(|key| schema::record_id(key).ok()).collect()
     }
 
@@ -133,7 +133,7 @@ impl Store {
             if damaged {
                 tx.layer.change(Space::Records, &key, Some(schema::encode(&record)))?;
             }
-            lock(shared.index.bad()).remove(&key);
+            shared.index.decay().records().remove(&key);
             Ok(damaged)
         })
         .await
@@ -160,7 +160,7 @@ impl Store {
             let gone = key.clone();
             let took = move |_: &mut Tx<'_>| shared.index.take_out(before.as_deref(), &gone);
             self.write(took).await?;
-            lock(self.shared.index.bad()).remove(&key);
+            self.shared.index.decay().records().remove(&key);
             if let Some((id, record)) = home {
                 tracing::warn!(?id, "a record whose key had decayed is put back");
                 self.replace_record(id, record).await?;
@@ -320,7 +320,7 @@ impl Shared {
     /// record that lost its digest alone is none of them). They may be out of order, so that they are
     /// found by walking alone; where nothing is suspected nobody walks.
     fn strays(&self) -> Result<Vec<Stray>, Error> {
-        let mut bad = lock(self.index.bad()).clone();
+        let mut bad = self.index.decay().records().clone();
         let view = self.index.view()?;
         let mut known = BTreeSet::new();
         for key in &bad {
@@ -349,7 +349,7 @@ impl Shared {
 
     /// The damaged record whose digest these bytes have.
     fn home_of(&self, value: &[u8]) -> Result<Option<(RecordId, Record)>, Error> {
-        let bad: Vec<Vec<u8>> = lock(self.index.bad()).iter().cloned().collect();
+        let bad: Vec<Vec<u8>> = self.index.decay().records().iter().cloned().collect();
         let view = self.index.view()?;
         for key in bad {
             let leaf_key = schema::leaf_key(digest::leaf_of(&key), &key);
