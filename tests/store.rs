@@ -13,7 +13,8 @@ use bytes::Bytes;
 use godwit::env::Env;
 use godwit::limits;
 use godwit::store::{
-    CachedShare, Error, Manifest, OpenReport, Options, SealedBlob, Source, Store, Table, Tier, Tx,
+    CachedShare, Error, Manifest, OpenReport, Options, SealedBlob, Source, Store, Table, Tier,
+    TwinsMended, Tx,
 };
 use godwit::types::bucket::{BucketRecord, SettingKind};
 use godwit::types::id::{BlobId, BucketId, Hash, Incarnation};

@@ -28,16 +28,37 @@ use super::layer::Overlay;
 use super::schema::{self, Space};
 use super::seal;
 use super::trouble::{Troubles, Watcher};
+use super::twin::{self, Both};
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Opened = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-type Stored = AccessGuard<'static, &'static [u8]>;
+pub(super) type Stored = AccessGuard<'static, &'static [u8]>;
+pub(super) type Range = redb::Range<'static, &'static [u8], &'static [u8]>;
+pub(super) type Table<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
-/// A range of a table; it keeps its snapshot alive. An entry that decayed is an error, and what
-/// follows it can be read all the same.
-pub(crate) struct Rows {
-    rows: redb::Range<'static, &'static [u8], &'static [u8]>,
+/// A range of a table; it keeps its snapshot alive. An entry that decayed is an error, unless it
+/// stands twice, and what follows it can be read all the same.
+#[expect(clippy::large_enum_variant, reason = "lists have the large one, and make none else")]
+pub(crate) enum Rows {
+    Once(Once),
+    Twice(Box<Both>),
+}
+
+impl Iterator for Rows {
+    type Item = Result<Entry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Once(rows) => rows.next(),
+            Self::Twice(rows) => rows.next(),
+        }
+    }
+}
+
+/// A range of a table that has its entries once.
+pub(crate) struct Once {
+    rows: Range,
     space: Space,
     mixed: bool,
     /// Entries are given whether or not their checksums fit.
@@ -49,15 +70,34 @@ pub(crate) struct Rows {
 pub(crate) struct Entry {
     key: Stored,
     value: Stored,
+    /// Bytes before the key that say whose copy it is.
+    prefix: usize,
     /// Length of the value without its checksum.
     len: usize,
     /// Its checksum fits, or it has none.
     sound: bool,
+    /// It shall stand twice, and does not.
+    alone: bool,
 }
 
 impl Entry {
+    /// One of a table whose entries all have checksums.
+    pub(super) fn of(space: Space, (key, value): (Stored, Stored), prefix: usize) -> Self {
+        let open = seal::open(space, key.value(), value.value(), false).map(<[u8]>::len);
+        let len = open.unwrap_or_else(|| value.value().len().saturating_sub(seal::BYTES));
+        Self { key, value, prefix, len, sound: open.is_some(), alone: false }
+    }
+
+    pub(super) fn alone(self) -> Self {
+        Self { alone: true, ..self }
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     pub(crate) fn key(&self) -> &[u8] {
-        self.key.value()
+        &self.key.value()[self.prefix..]
     }
 
     pub(crate) fn value(&self) -> &[u8] {
@@ -69,33 +109,22 @@ impl Entry {
     }
 }
 
-impl Rows {
+impl Once {
     fn check(&self, row: Result<(Stored, Stored), redb::StorageError>) -> Result<Entry, Error> {
         let (key, value) = row.map_err(Error::index)?;
         let open = seal::open(self.space, key.value(), value.value(), self.mixed);
         match open.map(<[u8]>::len) {
-            Some(len) => Ok(Entry { key, value, len, sound: true }),
+            Some(len) => Ok(Entry { key, value, prefix: 0, len, sound: true, alone: false }),
             None if self.raw => {
                 let len = value.value().len().saturating_sub(seal::BYTES);
-                Ok(Entry { key, value, len, sound: false })
+                Ok(Entry { key, value, prefix: 0, len, sound: false, alone: false })
             }
             None => Err(self.decay.note(self.space, key.value())),
         }
     }
-}
 
-impl Iterator for Rows {
-    type Item = Result<Entry, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next(&mut self) -> Option<Result<Entry, Error>> {
         let row = self.rows.next()?;
-        Some(self.check(row))
-    }
-}
-
-impl DoubleEndedIterator for Rows {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        let row = self.rows.next_back()?;
         Some(self.check(row))
     }
 }
@@ -118,8 +147,16 @@ impl Decay {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes an entry that is read from its other place.
+    pub(super) fn heal(&self, space: Space, key: &[u8]) {
+        if self.tables().insert(space) {
+            let (table, key) = (space.name(), key.escape_ascii());
+            tracing::warn!(table, %key, "an entry of the index is damaged; its copy is whole");
+        }
+    }
+
     /// Notes an entry; it is refused.
-    fn note(&self, space: Space, key: &[u8]) -> Error {
+    pub(super) fn note(&self, space: Space, key: &[u8]) -> Error {
         let (table, shown) = (space.name(), key.escape_ascii());
         if space == Space::Records {
             let mut records = self.records();
@@ -162,6 +199,8 @@ pub(crate) struct Index {
     decay: Arc<Decay>,
     /// There may be entries without a checksum.
     mixed: bool,
+    /// Entries that shall stand twice do.
+    twins: bool,
 }
 
 impl Drop for Index {
@@ -217,12 +256,23 @@ impl Index {
             file,
             decay: Arc::default(),
             mixed: false,
+            twins: false,
         };
         let view = index.fresh_view()?;
-        // Of a file that has nothing yet, all that comes is sealed.
+        // Of a file that has nothing yet, all that comes is sealed, and stands twice.
+        let format = view.get(Space::Own, seal::FORMAT_KEY, |bytes| bytes.try_into())?;
+        let format = format.and_then(Result::ok).map_or(schema::FORMAT, u32::from_be_bytes);
+        index.twins = format >= schema::FORMAT_OF_TWINS;
+        let view = index.fresh_view()?;
         let begun = view.get(Space::Own, seal::FORMAT_KEY, |_| ())?.is_some();
         index.mixed = begun && view.get(Space::Own, seal::SEALED_KEY, |_| ())?.is_none();
         Ok(index)
+    }
+
+    /// Everything that shall stand twice does from now on.
+    pub(super) fn has_twins(&mut self) {
+        self.twins = true;
+        self.pass_over();
     }
 
     /// A snapshot that shows every commit which has returned. Whoever asks before the next one has
@@ -251,9 +301,9 @@ impl Index {
 
     fn fresh_view(&self) -> Result<View, Error> {
         let transaction = self.begin(|database| database.begin_read().map_err(Error::index))?;
-        let (decay, mixed) = (Arc::clone(&self.decay), self.mixed);
+        let (decay, mixed, twins) = (Arc::clone(&self.decay), self.mixed, self.twins);
         let number = self.views.fetch_add(1, Ordering::Relaxed);
-        Ok(View { transaction, number, tables: Default::default(), decay, mixed })
+        Ok(View { transaction, number, tables: Default::default(), decay, mixed, twins })
     }
 
     /// Whoever asks for a snapshot from now on takes a new one.
@@ -349,21 +399,16 @@ impl Index {
             transaction.set_durability(Durability::None).map_err(Error::index)?;
         }
         for (space, entries) in overlay.spaces() {
-            let mut table = transaction.open_table(definition(space)).map_err(Error::index)?;
+            let mut table = open(&transaction, space)?;
             for (key, value) in entries {
-                match value {
-                    Some(value) => {
-                        let sealed = if seal::applies(space, key) { seal::BYTES } else { 0 };
-                        let mut room = table
-                            .insert_reserve(key.as_slice(), value.len() + sealed)
-                            .map_err(Error::index)?;
-                        let (start, end) = room.as_mut().split_at_mut(value.len());
-                        start.copy_from_slice(value);
-                        end.copy_from_slice(&seal::of(space, key, value)[..sealed]);
-                    }
-                    None => {
-                        table.remove(key.as_slice()).map_err(Error::index)?;
-                    }
+                set(&mut table, space, key, value.as_deref())?;
+            }
+        }
+        if self.twins {
+            let mut copies = open(&transaction, Space::Twin)?;
+            for (space, entries) in overlay.spaces().filter(|(space, _)| space.is_twinned()) {
+                for (key, value) in entries.iter().filter(|(key, _)| twin::applies(space, key)) {
+                    set(&mut copies, Space::Twin, &twin::key(space, key), value.as_deref())?;
                 }
             }
         }
@@ -376,26 +421,61 @@ impl Index {
     }
 }
 
+/// A table in a change of the index.
+pub(super) fn open(transaction: &WriteTransaction, space: Space) -> Result<Table<'_>, Error> {
+    transaction.open_table(definition(space)).map_err(Error::index)
+}
+
+fn set(table: &mut Table<'_>, space: Space, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
+    match value {
+        Some(value) => put(table, space, key, value),
+        None => table.remove(key).map(|_| ()).map_err(Error::index),
+    }
+}
+
+/// Puts a value with its checksum.
+pub(super) fn put(
+    table: &mut Table<'_>,
+    space: Space,
+    key: &[u8],
+    value: &[u8],
+) -> Result<(), Error> {
+    let sealed = if seal::applies(space, key) { seal::BYTES } else { 0 };
+    let mut room = table.insert_reserve(key, value.len() + sealed).map_err(Error::index)?;
+    let (start, end) = room.as_mut().split_at_mut(value.len());
+    start.copy_from_slice(value);
+    end.copy_from_slice(&seal::of(space, key, value)[..sealed]);
+    Ok(())
+}
+
 impl Index {
-    /// Takes a record out whose key decayed, so that no search finds it: it lies after `before`.
-    pub(crate) fn take_out(&self, before: Option<&[u8]>, key: &[u8]) -> Result<(), Error> {
+    /// Changes what lies there, not what it means: no frame of the log says it, and none takes it
+    /// back. Only in the writer.
+    pub(super) fn change(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut transaction = self.begin_write()?;
         transaction.set_durability(Durability::None).map_err(Error::index)?;
-        {
-            let mut table =
-                transaction.open_table(definition(Space::Records)).map_err(Error::index)?;
+        change(&transaction)?;
+        self.ahead.store(true, Ordering::SeqCst);
+        let committed = transaction.commit().map_err(Error::index);
+        self.pass_over();
+        committed
+    }
+
+    /// Takes a record out whose key decayed, so that no search finds it: it lies after `before`.
+    pub(crate) fn take_out(&self, before: Option<&[u8]>, key: &[u8]) -> Result<(), Error> {
+        self.change(|transaction| {
+            let mut table = open(transaction, Space::Records)?;
             let from = before.map_or(Bound::Unbounded, Bound::Excluded);
             let range = (from, Bound::<&[u8]>::Unbounded);
             let taken = table
                 .extract_from_if::<&[u8], _>(range, |found, _| found == key)
                 .map_err(Error::index)?
                 .next();
-            taken.transpose().map_err(Error::index)?;
-        }
-        self.ahead.store(true, Ordering::SeqCst);
-        let committed = transaction.commit().map_err(Error::index);
-        self.pass_over();
-        committed
+            taken.transpose().map(|_| ()).map_err(Error::index)
+        })
     }
 }
 
@@ -406,6 +486,7 @@ pub(crate) struct View {
     tables: [OnceLock<Option<Opened>>; Space::ALL.len()],
     decay: Arc<Decay>,
     mixed: bool,
+    twins: bool,
 }
 
 impl View {
@@ -435,19 +516,48 @@ impl View {
         key: &[u8],
         read: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, Error> {
-        let Some(table) = self.table(space)? else {
-            return Ok(None);
+        let table = self.table(space)?;
+        let stored = table.map(|table| table.get(key).map_err(Error::index)).transpose()?.flatten();
+        if let Some(stored) = &stored
+            && let Some(value) = seal::open(space, key, stored.value(), self.is_mixed(space))
+        {
+            return Ok(Some(read(value)));
+        }
+        if self.twins && twin::applies(space, key) {
+            return self.get_copy(space, key, stored.is_some(), read);
+        }
+        match stored {
+            Some(_) => Err(self.decay.note(space, key)),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the copy of an entry which is not in its own place, or not as it was put there.
+    fn get_copy<T>(
+        &self,
+        space: Space,
+        key: &[u8],
+        is_known: bool,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, Error> {
+        let at = twin::key(space, key);
+        let copies = self.table(Space::Twin)?;
+        let stored =
+            copies.map(|copies| copies.get(at.as_slice()).map_err(Error::index)).transpose()?;
+        let Some(stored) = stored.flatten() else {
+            return if is_known { Err(self.decay.note(space, key)) } else { Ok(None) };
         };
-        let Some(stored) = table.get(key).map_err(Error::index)? else {
-            if space.is_missed_with_care() {
-                self.check_beside(space, key)?;
+        match seal::open(Space::Twin, &at, stored.value(), false) {
+            Some(value) => {
+                self.decay.heal(space, key);
+                Ok(Some(read(value)))
             }
-            return Ok(None);
-        };
-        match seal::open(space, key, stored.value(), self.mixed) {
-            Some(value) => Ok(Some(read(value))),
             None => Err(self.decay.note(space, key)),
         }
+    }
+
+    fn is_mixed(&self, space: Space) -> bool {
+        self.mixed && !(self.twins && space.is_twinned())
     }
 
     /// The same, whether or not its checksum fits.
@@ -462,16 +572,6 @@ impl View {
         };
         let stored = table.get(key).map_err(Error::index)?;
         Ok(stored.map(|stored| read(seal::strip(space, key, stored.value(), self.mixed))))
-    }
-
-    /// A key that is not there may be one of which a bit flipped: it still lies where the search
-    /// for it ends.
-    fn check_beside(&self, space: Space, key: &[u8]) -> Result<(), Error> {
-        let after = self.range(space, Bound::Excluded(key), Bound::Unbounded)?;
-        let before = self.range(space, Bound::Unbounded, Bound::Excluded(key))?;
-        after.and_then(|mut rows| rows.next()).transpose()?;
-        before.and_then(|mut rows| rows.next_back()).transpose()?;
-        Ok(())
     }
 
     /// A record, compared with its digest, which is in another part of the index: bytes that decay
@@ -509,21 +609,64 @@ impl View {
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
     ) -> Result<Option<Rows>, Error> {
+        if !self.twins || !space.is_twinned() {
+            return Ok(self.once(space, from, to)?.map(Rows::Once));
+        }
+        let first = self.sound_before(space, from)?;
+        let here = first.as_deref().map_or(Bound::Unbounded, Bound::Included);
+        let (first, end) =
+            (twin::key(space, first.as_deref().unwrap_or_default()), [space.number() + 1]);
+        let there = (Bound::Included(first.as_slice()), Bound::Excluded(end.as_slice()));
+        let rows = self.once(space, here, Bound::Unbounded)?;
+        let copies = self.once(Space::Twin, there.0, there.1)?;
+        let Some(rows) = rows else {
+            return Ok(None);
+        };
+        let Some(copies) = copies else {
+            return Ok(self.once(space, from, to)?.map(Rows::Once));
+        };
+        let both = Both::new(space, (from, to), (rows.rows, copies.rows), rows.decay);
+        Ok(Some(Rows::Twice(Box::new(both))))
+    }
+
+    /// The key of the last sound entry before a stretch; `None` when there is none.
+    fn sound_before(&self, space: Space, from: Bound<&[u8]>) -> Result<Option<Vec<u8>>, Error> {
+        let to = match from {
+            Bound::Included(at) => Bound::Excluded(at),
+            Bound::Excluded(at) => Bound::Included(at),
+            Bound::Unbounded => return Ok(None),
+        };
+        let before = self.once(space, Bound::Unbounded, to)?;
+        for row in before.into_iter().flat_map(|once| once.rows.rev()) {
+            let entry = Entry::of(space, row.map_err(Error::index)?, 0);
+            if entry.is_sound() {
+                return Ok(Some(entry.key().to_vec()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn once(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Result<Option<Once>, Error> {
         let Some(table) = self.table(space)? else {
             return Ok(None);
         };
         let rows = table.range::<&[u8]>((from, to)).map_err(Error::index)?;
         let (mixed, decay) = (self.mixed, Arc::clone(&self.decay));
-        Ok(Some(Rows { rows, space, mixed, raw: false, decay }))
+        Ok(Some(Once { rows, space, mixed, raw: false, decay }))
     }
 
-    /// The same, whether or not the entries' checksums fit.
+    /// The entries as they lie in the table, whether or not their checksums fit.
     pub(crate) fn range_raw(
         &self,
         space: Space,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
     ) -> Result<Option<Rows>, Error> {
-        Ok(self.range(space, from, to)?.map(|rows| Rows { raw: true, ..rows }))
+        Ok(self.once(space, from, to)?.map(|rows| Rows::Once(Once { raw: true, ..rows })))
     }
 }

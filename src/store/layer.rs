@@ -254,6 +254,7 @@ impl<'a> Layer<'a> {
             | Space::Heads
             | Space::Usage
             | Space::Kept
+            | Space::Twin
             | Space::Own
             | Space::Sums
             | Space::Segments => {}

@@ -51,6 +51,7 @@ mod segment;
 mod shared;
 mod snapshot;
 mod trouble;
+mod twin;
 mod tx;
 mod usage;
 mod writer;
@@ -64,6 +65,7 @@ pub(crate) use schema::{record_id, record_key, row_prefix};
 pub use scrub::{CacheChecked, Held, LogChecked, LogMark};
 pub use snapshot::{Head, Snapshot};
 pub use trouble::Trouble;
+pub use twin::TwinsMended;
 pub use tx::{Merged, Source, Tx};
 
 use shared::{Counters, Shared};

@@ -54,9 +54,13 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     let files = Arc::new(Files::new(Arc::clone(&env.disk), options.dir.clone()));
     files.make_dirs().map_err(failed)?;
     let created = make_index(&env, &files, options.index_cache_bytes)?;
-    let index = Index::open(&env, &files.index(), options.index_cache_bytes)?;
+    let mut index = Index::open(&env, &files.index(), options.index_cache_bytes)?;
+    let state = checkpoint::read(&*index.view()?)?;
+    if checkpoint::format(&*index.view()?)? < schema::FORMAT_OF_TWINS {
+        index.make_twins()?;
+        checkpoint::caught_up(&index)?;
+    }
     let view = index.view()?;
-    let state = checkpoint::read(&view)?;
     let own = Own { region: options.region, incarnation: state.incarnation };
     let shared = Arc::new(Shared::new(env, options, Arc::clone(&files), index, own));
     checkpoint::load(&shared, &view)?;

@@ -20,8 +20,9 @@ use super::codec::{ALIGN, HEADER_BYTES, MUTATION_HEAD_BYTES};
 use super::error::Error;
 
 /// Version of the data directory as a whole, and the oldest that is read. 1 did not count the bodies
-/// of a segment, and its entries had no checksums.
-pub(crate) const FORMAT: u32 = 2;
+/// of a segment, and its entries had no checksums; 2 had every entry once.
+pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT_OF_TWINS: u32 = 3;
 pub(crate) const FORMAT_OLDEST: u32 = 1;
 
 /// Version byte of values.
@@ -108,6 +109,8 @@ pub(crate) enum Space {
     Usage = 63,
     /// Derived: record id of a row that keeps something to be brought back -> nothing.
     Kept = 64,
+    /// Derived: table, key -> the same value ([`twin`](super::twin)).
+    Twin = 65,
     /// Written at checkpoints: format, incarnation, boots, log position.
     Own = 80,
     /// Written at checkpoints: group -> the sums of its 256 leaves.
@@ -117,7 +120,7 @@ pub(crate) enum Space {
 }
 
 impl Space {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Records,
         Self::Blobs,
         Self::Manifests,
@@ -140,6 +143,7 @@ impl Space {
         Self::Heads,
         Self::Usage,
         Self::Kept,
+        Self::Twin,
         Self::Own,
         Self::Sums,
         Self::Segments,
@@ -170,6 +174,7 @@ impl Space {
             Self::Heads => "heads",
             Self::Usage => "usage",
             Self::Kept => "kept",
+            Self::Twin => "twin",
             Self::Own => "own",
             Self::Sums => "sums",
             Self::Segments => "segments",
@@ -187,9 +192,36 @@ impl Space {
         (number < Self::Refs.number()).then_some(space)
     }
 
-    /// Safety rests on what is in it, and it is seldom asked for what is not there.
-    pub(crate) fn is_missed_with_care(self) -> bool {
-        matches!(self, Self::Register | Self::Cursor | Self::Local | Self::Member | Self::Meta)
+    /// Its entries stand twice: they are few or change seldom, and nothing else says what they were.
+    pub(crate) fn is_twinned(self) -> bool {
+        match self {
+            Self::Cursor
+            | Self::Event
+            | Self::Heads
+            | Self::Horizon
+            | Self::Lane
+            | Self::Local
+            | Self::Member
+            | Self::Meta
+            | Self::Own
+            | Self::Quarantine
+            | Self::Register
+            | Self::Segments
+            | Self::Sums
+            | Self::Usage => true,
+            Self::Blobs
+            | Self::Damaged
+            | Self::Garbage
+            | Self::Holding
+            | Self::Kept
+            | Self::Leaves
+            | Self::Log
+            | Self::Manifests
+            | Self::Pending
+            | Self::Records
+            | Self::Refs
+            | Self::Twin => false,
+        }
     }
 
     /// Work to be done: what is left out is found otherwise (records by their digests).

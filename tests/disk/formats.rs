@@ -6,8 +6,8 @@ use std::fs;
 use std::io;
 
 use redb::{
-    Database, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition,
-    TableHandle as _,
+    Database, ReadableTable as _, StorageBackend, TableDefinition, TableHandle as _,
+    WriteTransaction,
 };
 
 use godwit::store::backup::{Progress, verify};
@@ -197,7 +197,7 @@ fn a_directory_is_looked_at_without_a_change_and_told_by_its_format() {
     };
     let before = bytes(&disk);
     let found = look(&disk).unwrap();
-    assert_eq!((found.format, found.known, found.boots), (Some(2), 2, 1));
+    assert_eq!((found.format, found.known, found.boots), (Some(3), 3, 1));
     assert_eq!((found.segments, found.to_replay > 0), (1, true));
     assert!(bytes(&disk) == before, "looking changed the directory");
     let newer = with_segment(&last_frame_changed(|frame| frame[9] = 2));
@@ -246,39 +246,100 @@ impl StorageBackend for Memory {
     }
 }
 
-/// An index of today as a program of format 1 wrote it: no entry has a checksum and nothing says that
-/// all have one, and the bodies of a segment are not counted.
-fn as_format_1(index: Vec<u8>) -> Vec<u8> {
+/// An index after a change that no store makes.
+pub(super) fn changed(index: Vec<u8>, change: impl FnOnce(&WriteTransaction)) -> Vec<u8> {
     let memory = Memory(Arc::new(Mutex::new(index)));
     let database = Database::builder().create_with_backend(memory.clone()).unwrap();
-    let tables = database.begin_read().unwrap();
-    let tables: Vec<String> =
-        tables.list_tables().unwrap().map(|table| table.name().to_owned()).collect();
     let write = database.begin_write().unwrap();
-    for name in tables {
-        let definition: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(&name);
-        let mut table = write.open_table(definition).unwrap();
-        let entries = table.iter().unwrap().map(|entry| {
-            let (key, value) = entry.unwrap();
-            (key.value().to_vec(), value.value().to_vec())
-        });
-        let entries: Vec<_> = entries.collect();
-        for (key, mut value) in entries {
-            match (name.as_str(), key.as_slice()) {
-                ("own", b"sealed") => {
-                    table.remove(key.as_slice()).unwrap();
-                    continue;
-                }
-                ("own", b"format") => value = 1_u32.to_be_bytes().to_vec(),
-                ("segments", _) => value.truncate(16),
-                _ => value.truncate(value.len() - 4),
-            }
-            table.insert(key.as_slice(), value.as_slice()).unwrap();
-        }
-    }
+    change(&write);
     write.commit().unwrap();
     drop(database);
     memory.0.lock().unwrap().clone()
+}
+
+const TWINS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("twin");
+const OWN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("own");
+
+/// An index of today as a program of format 2 wrote it: every entry stands once.
+fn as_format_2(index: Vec<u8>) -> Vec<u8> {
+    changed(index, |write| {
+        assert!(write.delete_table(TWINS).unwrap());
+        let mut own = write.open_table(OWN).unwrap();
+        own.insert(b"format".as_slice(), 2_u32.to_be_bytes().as_slice()).unwrap();
+    })
+}
+
+/// An index of today as a program of format 1 wrote it: no entry has a checksum and nothing says that
+/// all have one, and the bodies of a segment are not counted.
+fn as_format_1(index: Vec<u8>) -> Vec<u8> {
+    changed(as_format_2(index), |write| {
+        let tables: Vec<String> =
+            write.list_tables().unwrap().map(|table| table.name().to_owned()).collect();
+        for name in tables {
+            let definition: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(&name);
+            let mut table = write.open_table(definition).unwrap();
+            let entries = table.iter().unwrap().map(|entry| {
+                let (key, value) = entry.unwrap();
+                (key.value().to_vec(), value.value().to_vec())
+            });
+            let entries: Vec<_> = entries.collect();
+            for (key, mut value) in entries {
+                match (name.as_str(), key.as_slice()) {
+                    ("own", b"sealed") => {
+                        table.remove(key.as_slice()).unwrap();
+                        continue;
+                    }
+                    ("own", b"format") => value = 1_u32.to_be_bytes().to_vec(),
+                    ("segments", _) => value.truncate(16),
+                    _ => value.truncate(value.len() - 4),
+                }
+                table.insert(key.as_slice(), value.as_slice()).unwrap();
+            }
+        }
+    })
+}
+
+#[test]
+fn a_directory_of_format_2_gets_its_copies_when_it_is_opened() {
+    let disk = SimDisk::new(5);
+    let index = Path::new("/data/index.redb");
+    doors::life_and_crash(&disk, async {
+        let (store, _) = open(&disk).await;
+        let fill = |tx: &mut Tx<'_>| {
+            (0..50_u32).try_for_each(|n| tx.put(Table::Register, &n.to_be_bytes(), &n))
+        };
+        store.write(fill).await.unwrap();
+        store.checkpoint().await.unwrap();
+        store.write(|tx| tx.put(Table::Register, b"late", &99_u32)).await.unwrap();
+    });
+    let old = as_format_2(disk.bytes(index));
+    // It is cut short at any moment, and opened again.
+    for calls in [1, 2, 3, 5, 8, 13, 1000] {
+        disk.replace(index, &old);
+        disk.power_off_after(calls);
+        doors::life_and_crash(&disk, async {
+            let opened = Store::open(doors::env(&disk, 1, Duration::ZERO), options()).await;
+            assert!(opened.is_ok() != disk.is_dark(), "{calls} calls");
+        });
+        doors::life(async {
+            let (store, _) = open(&disk).await;
+            store.close().await.unwrap();
+        });
+        let copies_alone = changed(disk.bytes(index), |write| {
+            let mut registers =
+                write.open_table(TableDefinition::<'_, &[u8], &[u8]>::new("register")).unwrap();
+            registers.retain(|_, _| false).unwrap();
+        });
+        disk.replace(index, &copies_alone);
+        doors::life(async {
+            let (store, _) = open(&disk).await;
+            let snapshot = store.read().unwrap();
+            let found: Vec<(Vec<u8>, u32)> =
+                snapshot.scan(Table::Register, b"", None, 100).unwrap();
+            let numbers: Vec<u32> = found.iter().map(|(_, n)| *n).collect();
+            assert_eq!(numbers, (0..50).chain([99]).collect::<Vec<_>>(), "after {calls} calls");
+        });
+    }
 }
 
 #[test]
@@ -326,6 +387,6 @@ fn a_directory_of_format_1_is_opened_and_written_on_and_is_of_todays_format_then
             maintain_all(&store).await;
             store.close().await.unwrap();
         });
-        assert_eq!(look(&disk).format, Some(2), "after life {life}");
+        assert_eq!(look(&disk).format, Some(3), "after life {life}");
     }
 }
