@@ -137,7 +137,21 @@ impl IndexFile {
         place.is_none_or(|(offset, len)| self.read(offset, &mut vec![0; len]).is_ok())
     }
 
+    /// Beyond the end, where only a decayed page leads, is nothing: that the disk failed is not said.
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        match self.read_within(offset, out) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                let there = self.len()?.saturating_sub(offset);
+                let there = usize::try_from(there).unwrap_or(usize::MAX).min(out.len());
+                let (start, beyond) = out.split_at_mut(there);
+                beyond.fill(0);
+                if there == 0 { Ok(()) } else { self.read_within(offset, start) }
+            }
+            read => read,
+        }
+    }
+
+    fn read_within(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         if self.is_behind()
             && let Some(over) = &lock(&self.waiting).over
         {
@@ -145,6 +159,15 @@ impl IndexFile {
         }
         let _watch = self.watcher.over("reading the index");
         self.file.read_exact_at(offset, out)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        if self.is_behind()
+            && let Some(over) = &lock(&self.waiting).over
+        {
+            return Ok(over.len());
+        }
+        self.file.size()
     }
 
     fn note_unread(&self, offset: u64, len: usize, why: &io::Error) {
@@ -269,12 +292,7 @@ impl Backend {
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        if self.file.is_behind()
-            && let Some(over) = &lock(&self.file.waiting).over
-        {
-            return Ok(over.len());
-        }
-        let size = self.file.file.size();
+        let size = self.file.len();
         if let Err(why) = &size
             && self.is_last()
         {
@@ -356,6 +374,7 @@ mod tests {
         bytes: Mutex<Vec<u8>>,
         full: AtomicBool,
         broken: AtomicBool,
+        unread: AtomicBool,
         syncs: Mutex<Vec<Vec<u8>>>,
     }
 
@@ -375,6 +394,9 @@ mod tests {
 
         fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()> {
             let _held = lock(&self.held);
+            if self.unread.load(Ordering::SeqCst) {
+                return Err(io::Error::other("unread"));
+            }
             let start = usize::try_from(position).unwrap();
             let bytes = lock(&self.bytes);
             out.copy_from_slice(
@@ -470,7 +492,11 @@ mod tests {
                 let mut read = vec![0; model.len()];
                 backend.read(0, &mut read).unwrap();
                 prop_assert!(read == model);
-                prop_assert!(backend.read(1, &mut vec![0; model.len()]).is_err());
+                let mut beyond = vec![1; model.len()];
+                backend.read(1, &mut beyond).unwrap();
+                let nothing = usize::from(!model.is_empty());
+                prop_assert!(beyond.ends_with(&vec![0; nothing]));
+                prop_assert!(beyond[..model.len() - nothing] == model[nothing..]);
             }
             small.full.store(false, Ordering::SeqCst);
             prop_assert!(file.catch_up().unwrap() && !file.is_behind());
@@ -502,15 +528,20 @@ mod tests {
         let small = Arc::new(Small::default());
         let (old, file) = on(Arc::clone(&small) as Arc<dyn DiskFile>);
         old.write(0, &[7; 10]).unwrap();
-        let held = old.read(5, &mut [0; 10]);
+        small.unread.store(true, Ordering::SeqCst);
+        let held = old.read(5, &mut [0; 5]);
         assert!(held.is_err() && file.is_unread() && !file.is_spoilt());
         assert!(!file.reads_again());
+        small.unread.store(false, Ordering::SeqCst);
+        assert!(file.reads_again());
         let new = file.backend();
         assert!(!file.is_unread());
         old.write(0, &[8; 10]).unwrap_err();
         old.set_len(0).unwrap_err();
         old.sync_data().unwrap_err();
-        old.read(5, &mut [0; 10]).unwrap_err();
+        small.unread.store(true, Ordering::SeqCst);
+        old.read(5, &mut [0; 5]).unwrap_err();
+        small.unread.store(false, Ordering::SeqCst);
         assert!(!file.is_unread() && !file.is_spoilt(), "what it does is nothing to the new one");
         new.write(10, &[9; 10]).unwrap();
         assert_eq!((small.size().unwrap(), lock(&small.bytes)[0]), (20, 7));

@@ -24,6 +24,7 @@ use crate::types::record::Record;
 use super::behind::IndexFile;
 use super::digest;
 use super::error::Error;
+use super::guard::guarded;
 use super::layer::Overlay;
 use super::schema::{self, Space};
 use super::seal;
@@ -33,8 +34,8 @@ use super::twin::{self, Both};
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Opened = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-pub(super) type Stored = AccessGuard<'static, &'static [u8]>;
-pub(super) type Range = redb::Range<'static, &'static [u8], &'static [u8]>;
+type Stored = AccessGuard<'static, &'static [u8]>;
+type Range = redb::Range<'static, &'static [u8], &'static [u8]>;
 pub(super) type Table<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
 /// A range of a table; it keeps its snapshot alive. An entry that decayed is an error, unless it
@@ -63,6 +64,8 @@ pub(crate) struct Once {
     mixed: bool,
     /// Entries are given whether or not their checksums fit.
     raw: bool,
+    /// A page on the way makes no sense: nothing comes after it.
+    has_failed: bool,
     decay: Arc<Decay>,
 }
 
@@ -81,13 +84,6 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// One of a table whose entries all have checksums.
-    pub(super) fn of(space: Space, (key, value): (Stored, Stored), prefix: usize) -> Self {
-        let open = seal::open(space, key.value(), value.value(), false).map(<[u8]>::len);
-        let len = open.unwrap_or_else(|| value.value().len().saturating_sub(seal::BYTES));
-        Self { key, value, prefix, len, sound: open.is_some(), alone: false }
-    }
-
     pub(super) fn alone(self) -> Self {
         Self { alone: true, ..self }
     }
@@ -97,7 +93,7 @@ impl Entry {
     }
 
     pub(crate) fn key(&self) -> &[u8] {
-        &self.key.value()[self.prefix..]
+        self.key.value().get(self.prefix..).unwrap_or_default()
     }
 
     pub(crate) fn value(&self) -> &[u8] {
@@ -110,22 +106,35 @@ impl Entry {
 }
 
 impl Once {
-    fn check(&self, row: Result<(Stored, Stored), redb::StorageError>) -> Result<Entry, Error> {
-        let (key, value) = row.map_err(Error::index)?;
-        let open = seal::open(self.space, key.value(), value.value(), self.mixed);
-        match open.map(<[u8]>::len) {
-            Some(len) => Ok(Entry { key, value, prefix: 0, len, sound: true, alone: false }),
-            None if self.raw => {
-                let len = value.value().len().saturating_sub(seal::BYTES);
-                Ok(Entry { key, value, prefix: 0, len, sound: false, alone: false })
-            }
-            None => Err(self.decay.note(self.space, key.value())),
-        }
+    fn next(&mut self) -> Option<Result<Entry, Error>> {
+        let entry = self.advance(redb::Range::next, 0)?;
+        Some(entry.and_then(|entry| match entry.is_sound() || self.raw {
+            true => Ok(entry),
+            false => Err(self.decay.note(self.space, entry.key())),
+        }))
     }
 
-    fn next(&mut self) -> Option<Result<Entry, Error>> {
-        let row = self.rows.next()?;
-        Some(self.check(row))
+    /// What lies at one end, sound or not; `prefix` bytes of its key say whose copy it is.
+    pub(super) fn advance(
+        &mut self,
+        end: impl FnOnce(&mut Range) -> Option<Result<(Stored, Stored), redb::StorageError>>,
+        prefix: usize,
+    ) -> Option<Result<Entry, Error>> {
+        if self.has_failed {
+            return None;
+        }
+        let Self { rows, space, mixed, .. } = self;
+        let entry = guarded(&self.decay, || {
+            let row = end(rows).transpose().map_err(Error::index)?;
+            Ok(row.map(|(key, value)| {
+                let open = seal::open(*space, key.value(), value.value(), *mixed);
+                let sealed = || value.value().len().saturating_sub(seal::BYTES);
+                let (sound, len) = (open.is_some(), open.map_or_else(sealed, <[u8]>::len));
+                Entry { key, value, prefix, len, sound, alone: false }
+            }))
+        });
+        self.has_failed = entry.is_err();
+        entry.transpose()
     }
 }
 
@@ -136,6 +145,8 @@ pub(crate) struct Decay {
     records: Mutex<BTreeSet<Vec<u8>>>,
     /// Tables with other entries whose checksums do not fit.
     tables: Mutex<BTreeSet<Space>>,
+    /// A page was met that makes no sense.
+    pages: AtomicBool,
 }
 
 impl Decay {
@@ -145,6 +156,18 @@ impl Decay {
 
     pub(crate) fn tables(&self) -> MutexGuard<'_, BTreeSet<Space>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a page was met that makes no sense.
+    pub(crate) fn has_pages(&self) -> bool {
+        self.pages.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn note_page(&self) -> Error {
+        if !self.pages.swap(true, Ordering::SeqCst) {
+            tracing::error!("{PAGES_DECAYED}");
+        }
+        Error::corrupt(PAGES_DECAYED)
     }
 
     /// Notes an entry that is read from its other place.
@@ -171,6 +194,10 @@ impl Decay {
         Error::corrupt(format!("an entry of the index ({table})"))
     }
 }
+
+/// What a person does about pages.
+pub(crate) const PAGES_DECAYED: &str = "pages of the index are damaged, and what is in them is refused: \
+    stop this node, run `godwit compact` on its data directory, and start it again";
 
 fn definition(space: Space) -> Definition {
     TableDefinition::new(space.name())
@@ -241,10 +268,11 @@ impl Index {
         cache_bytes: usize,
         file: Option<Arc<IndexFile>>,
     ) -> Result<Self, Error> {
-        let database = Database::builder()
-            .set_cache_size(cache_bytes)
-            .create_with_backend(backend)
-            .map_err(Error::index)?;
+        let decay = Arc::<Decay>::default();
+        let database = guarded(&decay, || {
+            let mut builder = Database::builder();
+            builder.set_cache_size(cache_bytes).create_with_backend(backend).map_err(Error::index)
+        })?;
         let mut index = Self {
             database: RwLock::new(Some(database)),
             cache_bytes,
@@ -254,7 +282,7 @@ impl Index {
             views: AtomicU64::new(0),
             ahead: AtomicBool::new(false),
             file,
-            decay: Arc::default(),
+            decay,
             mixed: false,
             twins: false,
         };
@@ -315,7 +343,7 @@ impl Index {
 
     fn begin<T>(&self, begin: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        database.as_ref().map_or_else(|| Err(self.unread()), begin)
+        guarded(&self.decay, || database.as_ref().map_or_else(|| Err(self.unread()), begin))
     }
 
     fn begin_write(&self) -> Result<WriteTransaction, Error> {
@@ -356,9 +384,13 @@ impl Index {
         // The one before must not write any more, as it ends neither.
         let backend = file.backend();
         *database = None;
-        let mut builder = Database::builder();
-        builder.set_cache_size(self.cache_bytes);
-        *database = Some(builder.create_with_backend(backend).map_err(Error::index)?);
+        *database = Some(guarded(&self.decay, || {
+            let mut builder = Database::builder();
+            builder
+                .set_cache_size(self.cache_bytes)
+                .create_with_backend(backend)
+                .map_err(Error::index)
+        })?);
         Ok(true)
     }
 
@@ -392,6 +424,10 @@ impl Index {
     /// Applies a batch in one transaction. Visible at once; durable with the next durable commit,
     /// and not before what waits for room was written ([`Index::catch_up`]).
     pub(crate) fn apply(&self, overlay: &Overlay, durable: bool) -> Result<(), Error> {
+        guarded(&self.decay, || self.apply_pages(overlay, durable))
+    }
+
+    fn apply_pages(&self, overlay: &Overlay, durable: bool) -> Result<(), Error> {
         let mut transaction = self.begin_write()?;
         if durable {
             transaction.set_quick_repair(true);
@@ -455,13 +491,15 @@ impl Index {
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut transaction = self.begin_write()?;
-        transaction.set_durability(Durability::None).map_err(Error::index)?;
-        change(&transaction)?;
-        self.ahead.store(true, Ordering::SeqCst);
-        let committed = transaction.commit().map_err(Error::index);
-        self.pass_over();
-        committed
+        guarded(&self.decay, || {
+            let mut transaction = self.begin_write()?;
+            transaction.set_durability(Durability::None).map_err(Error::index)?;
+            change(&transaction)?;
+            self.ahead.store(true, Ordering::SeqCst);
+            let committed = transaction.commit().map_err(Error::index);
+            self.pass_over();
+            committed
+        })
     }
 
     /// Takes a record out whose key decayed, so that no search finds it: it lies after `before`.
@@ -501,11 +539,12 @@ impl View {
         if let Some(table) = slot.get() {
             return Ok(table.as_ref());
         }
-        let table = match self.transaction.open_table(definition(space)) {
-            Ok(table) => Some(table),
-            Err(TableError::TableDoesNotExist(_)) => None,
-            Err(error) => return Err(Error::index(error)),
-        };
+        let table =
+            guarded(&self.decay, || match self.transaction.open_table(definition(space)) {
+                Ok(table) => Ok(Some(table)),
+                Err(TableError::TableDoesNotExist(_)) => Ok(None),
+                Err(error) => Err(Error::index(error)),
+            })?;
         Ok(slot.get_or_init(|| table).as_ref())
     }
 
@@ -516,19 +555,23 @@ impl View {
         key: &[u8],
         read: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, Error> {
-        let table = self.table(space)?;
-        let stored = table.map(|table| table.get(key).map_err(Error::index)).transpose()?.flatten();
-        if let Some(stored) = &stored
-            && let Some(value) = seal::open(space, key, stored.value(), self.is_mixed(space))
-        {
-            return Ok(Some(read(value)));
-        }
-        if self.twins && twin::applies(space, key) {
-            return self.get_copy(space, key, stored.is_some(), read);
-        }
-        match stored {
-            Some(_) => Err(self.decay.note(space, key)),
-            None => Ok(None),
+        let mut read = Some(read);
+        let mut is_known = false;
+        let found = self.look_up(space, key, |stored| {
+            is_known = true;
+            let value = seal::open(space, key, stored, self.is_mixed(space))?;
+            read.take().map(|read| read(value))
+        });
+        match (found, read) {
+            (Ok(Some(Some(value))), _) => Ok(Some(value)),
+            (Ok(_) | Err(Error::Corrupt(_)), Some(read))
+                if self.twins && twin::applies(space, key) =>
+            {
+                self.get_copy(space, key, is_known, read)
+            }
+            (Ok(None), _) => Ok(None),
+            (Ok(Some(None)), _) => Err(self.decay.note(space, key)),
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -541,23 +584,21 @@ impl View {
         read: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, Error> {
         let at = twin::key(space, key);
-        let copies = self.table(Space::Twin)?;
-        let stored =
-            copies.map(|copies| copies.get(at.as_slice()).map_err(Error::index)).transpose()?;
-        let Some(stored) = stored.flatten() else {
-            return if is_known { Err(self.decay.note(space, key)) } else { Ok(None) };
-        };
-        match seal::open(Space::Twin, &at, stored.value(), false) {
-            Some(value) => {
+        let found = self.look_up(Space::Twin, &at, |stored| {
+            seal::open(Space::Twin, &at, stored, false).map(read)
+        })?;
+        match found {
+            Some(Some(value)) => {
                 self.decay.heal(space, key);
-                Ok(Some(read(value)))
+                Ok(Some(value))
             }
-            None => Err(self.decay.note(space, key)),
+            None if !is_known => Ok(None),
+            None | Some(None) => Err(self.decay.note(space, key)),
         }
     }
 
     fn is_mixed(&self, space: Space) -> bool {
-        self.mixed && !(self.twins && space.is_twinned())
+        self.mixed && !(self.twins && (space.is_twinned() || space == Space::Twin))
     }
 
     /// The same, whether or not its checksum fits.
@@ -567,11 +608,23 @@ impl View {
         key: &[u8],
         read: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, Error> {
+        self.look_up(space, key, |stored| read(seal::strip(space, key, stored, self.mixed)))
+    }
+
+    /// What lies under a key.
+    fn look_up<T>(
+        &self,
+        space: Space,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, Error> {
         let Some(table) = self.table(space)? else {
             return Ok(None);
         };
-        let stored = table.get(key).map_err(Error::index)?;
-        Ok(stored.map(|stored| read(seal::strip(space, key, stored.value(), self.mixed))))
+        guarded(&self.decay, || {
+            let stored = table.get(key).map_err(Error::index)?;
+            Ok(stored.map(|stored| read(stored.value())))
+        })
     }
 
     /// A record, compared with its digest, which is in another part of the index: bytes that decay
@@ -599,7 +652,8 @@ impl View {
 
     /// Number of entries; it is kept, not counted.
     pub(crate) fn count(&self, space: Space) -> Result<u64, Error> {
-        self.table(space)?.map_or(Ok(0), |table| table.len().map_err(Error::index))
+        let table = self.table(space)?;
+        guarded(&self.decay, || table.map_or(Ok(0), |table| table.len().map_err(Error::index)))
     }
 
     /// The entries from `from` on, in key order; `None` when the table is empty.
@@ -617,15 +671,9 @@ impl View {
         let (first, end) =
             (twin::key(space, first.as_deref().unwrap_or_default()), [space.number() + 1]);
         let there = (Bound::Included(first.as_slice()), Bound::Excluded(end.as_slice()));
-        let rows = self.once(space, here, Bound::Unbounded)?;
-        let copies = self.once(Space::Twin, there.0, there.1)?;
-        let Some(rows) = rows else {
-            return Ok(None);
-        };
-        let Some(copies) = copies else {
-            return Ok(self.once(space, from, to)?.map(Rows::Once));
-        };
-        let both = Both::new(space, (from, to), (rows.rows, copies.rows), rows.decay);
+        let walks =
+            (self.once(space, here, Bound::Unbounded), self.once(Space::Twin, there.0, there.1));
+        let both = Both::new(space, (from, to), walks, Arc::clone(&self.decay))?;
         Ok(Some(Rows::Twice(Box::new(both))))
     }
 
@@ -636,9 +684,13 @@ impl View {
             Bound::Excluded(at) => Bound::Included(at),
             Bound::Unbounded => return Ok(None),
         };
-        let before = self.once(space, Bound::Unbounded, to)?;
-        for row in before.into_iter().flat_map(|once| once.rows.rev()) {
-            let entry = Entry::of(space, row.map_err(Error::index)?, 0);
+        // Where it cannot be read the walk begins at the start.
+        let mut before = match self.once(space, Bound::Unbounded, to) {
+            Ok(Some(before)) => before,
+            Ok(None) | Err(Error::Corrupt(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        while let Some(Ok(entry)) = before.advance(redb::Range::next_back, 0) {
             if entry.is_sound() {
                 return Ok(Some(entry.key().to_vec()));
             }
@@ -655,9 +707,9 @@ impl View {
         let Some(table) = self.table(space)? else {
             return Ok(None);
         };
-        let rows = table.range::<&[u8]>((from, to)).map_err(Error::index)?;
-        let (mixed, decay) = (self.mixed, Arc::clone(&self.decay));
-        Ok(Some(Once { rows, space, mixed, raw: false, decay }))
+        let rows = guarded(&self.decay, || table.range::<&[u8]>((from, to)).map_err(Error::index))?;
+        let (mixed, decay) = (self.is_mixed(space), Arc::clone(&self.decay));
+        Ok(Some(Once { rows, space, mixed, raw: false, has_failed: false, decay }))
     }
 
     /// The entries as they lie in the table, whether or not their checksums fit.

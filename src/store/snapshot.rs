@@ -70,18 +70,23 @@ impl Snapshot {
         let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let from = from.as_ref().map(Vec::as_slice);
         let bad = self.view.first_bad(from);
+        let not_mended = || Error::corrupt("a record in the index, not mended yet");
+        // One that a walk cannot even come to.
+        let is_within = |bad: &Vec<u8>| bad.starts_with(&prefix);
+        let missed = bad.as_ref().filter(|bad| is_within(bad)).map(|_| Err(not_mended()));
         let mut ahead = Ahead::new(Arc::clone(&self.shared), Arc::clone(&self.view));
         let rows = self.view.range(Space::Records, from, to)?;
-        Ok(rows.into_iter().flatten().map(move |row| {
+        let rows = rows.into_iter().flatten().map(move |row| {
             let row = row?;
             ahead.note(row.key());
             if bad.as_deref().is_some_and(|bad| bad <= row.key()) {
-                return Err(Error::corrupt("a record in the index, not mended yet"));
+                return Err(not_mended());
             }
             let key = ObjectKey::from_utf8(&row.key()[prefix.len()..]);
             let key = key.map_err(|e| Error::corrupt(format!("a stored object key: {e}")))?;
             Ok((key, into_row(schema::decode(row.value())?)?))
-        }))
+        });
+        Ok(rows.chain(missed))
     }
 
     /// Up to `max` records after `after` in the order of the table, whatever their kind.

@@ -13,6 +13,7 @@ use crate::env::{Clock, Env};
 use crate::limits;
 
 use super::error::Error;
+use super::index::PAGES_DECAYED;
 use super::shared::Shared;
 use super::{Store, lock};
 
@@ -213,6 +214,13 @@ impl Store {
         let no_room = || self.shared.troubles.has_no_room().then_some(Trouble::NoRoom);
         let full = || self.shared.check_room().is_err().then_some(Trouble::Full);
         self.shared.stalled().or_else(no_room).or_else(full)
+    }
+}
+
+impl Store {
+    /// What a person does about pages of the index that decayed; `None` where none were met.
+    pub fn damaged_pages(&self) -> Option<&'static str> {
+        self.shared.index.decay().has_pages().then_some(PAGES_DECAYED)
     }
 }
 

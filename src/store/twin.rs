@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::Store;
 use super::error::Error;
-use super::index::{self, Decay, Entry, Index, Table};
+use super::index::{self, Decay, Entry, Index, Once, Table};
 use super::layer;
 use super::schema::Space;
 use super::seal;
@@ -35,12 +35,39 @@ pub(super) fn key(space: Space, key: &[u8]) -> Vec<u8> {
 
 /// One of the two walks.
 struct Side {
-    rows: redb::Range<'static, &'static [u8], &'static [u8]>,
+    /// `None`: there are none, or they cannot be read.
+    rows: Option<Once>,
+    has_failed: bool,
     /// The next entry that is sound.
     next: Option<Entry>,
     /// Since both walks had the same: entries that decayed here, and that are here alone.
     decayed: usize,
     alone: usize,
+}
+
+/// A walk, as the index could begin it.
+type Walk = Result<Option<Once>, Error>;
+
+impl Side {
+    fn of(walk: Walk) -> Result<Self, Error> {
+        let (rows, has_failed) = match walk {
+            Ok(rows) => (rows, false),
+            Err(Error::Corrupt(_)) => (None, true),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { rows, has_failed, next: None, decayed: 0, alone: 0 })
+    }
+
+    /// The next entry, sound or not. Where it cannot be read the other side has what comes.
+    fn advance(&mut self, prefix: usize) -> Result<Option<Entry>, Error> {
+        match self.rows.as_mut().and_then(|rows| rows.advance(redb::Range::next, prefix)) {
+            Some(Err(Error::Corrupt(_))) => {
+                (self.rows, self.has_failed) = (None, true);
+                Ok(None)
+            }
+            entry => entry.transpose(),
+        }
+    }
 }
 
 /// A stretch of a table and its copies, walked side by side. Each walk begins and ends at an entry
@@ -52,27 +79,26 @@ pub(crate) struct Both {
     there: Side,
     decay: Arc<Decay>,
     has_ended: bool,
+    has_failed: bool,
 }
 
 impl Both {
     pub(super) fn new(
         space: Space,
         (from, to): (Bound<&[u8]>, Bound<&[u8]>),
-        (here, there): (index::Range, index::Range),
+        (here, there): (Walk, Walk),
         decay: Arc<Decay>,
-    ) -> Self {
-        let side = |rows| Side { rows, next: None, decayed: 0, alone: 0 };
+    ) -> Result<Self, Error> {
+        let (here, there) = (Side::of(here)?, Side::of(there)?);
         let within = (from.map(<[u8]>::to_vec), to.map(<[u8]>::to_vec));
-        Self { space, within, here: side(here), there: side(there), decay, has_ended: false }
+        Ok(Self { space, within, here, there, decay, has_ended: false, has_failed: false })
     }
 
     /// Goes to the next sound entry of each side.
     fn fill(&mut self) -> Result<(), Error> {
-        let sides = [(&mut self.here, self.space, 0), (&mut self.there, Space::Twin, 1)];
-        for (side, stored_in, prefix) in sides {
+        for (side, prefix) in [(&mut self.here, 0), (&mut self.there, 1)] {
             while side.next.is_none() {
-                let Some(row) = side.rows.next() else { break };
-                let entry = Entry::of(stored_in, row.map_err(Error::index)?, prefix);
+                let Some(entry) = side.advance(prefix)? else { break };
                 if entry.is_sound() {
                     side.next = Some(entry);
                 } else {
@@ -80,6 +106,10 @@ impl Both {
                     side.decayed += 1;
                 }
             }
+        }
+        if self.here.has_failed && self.there.has_failed && !self.has_failed {
+            self.has_failed = true;
+            return Err(self.decay.note_page());
         }
         Ok(())
     }

@@ -224,3 +224,148 @@ fn a_record_whose_key_decayed_stops_a_list_until_it_is_put_back() {
     }
     assert!(put_back > 0, "no key decayed");
 }
+
+/// Entries of each table, and rows, so many that there are pages above pages.
+const MANY: u32 = 400;
+
+/// Bits that flip in them, one at a time.
+const FLIPS: usize = 240;
+
+/// What reading everything came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    wrong: usize,
+    /// Lists that are whole but for some entries.
+    short: usize,
+    /// Refused, or not there.
+    missing: usize,
+}
+
+impl Found {
+    fn note<T: PartialEq>(&mut self, found: Result<Option<T>, Error>, expected: &T) {
+        match found {
+            Ok(Some(found)) if found == *expected => {}
+            Ok(Some(_)) => self.wrong += 1,
+            Ok(None) | Err(Error::Corrupt(_)) => self.missing += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn note_list<T: PartialEq>(&mut self, found: Result<Vec<T>, Error>, expected: &[T]) {
+        match found {
+            Ok(found) if found == expected => {}
+            Ok(found) if found.iter().all(|entry| expected.contains(entry)) => self.short += 1,
+            Ok(_) => self.wrong += 1,
+            Err(Error::Corrupt(_)) => self.missing += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.wrong += other.wrong;
+        self.short += other.short;
+        self.missing += other.missing;
+    }
+}
+
+fn list_rows(store: &Store) -> Result<Vec<Stamp>, Error> {
+    let snapshot = store.read().unwrap();
+    snapshot.rows(BUCKET, Bound::Unbounded)?.map(|row| Ok(row?.1.stamp())).collect()
+}
+
+/// What stands twice, and what stands once.
+fn read_many(store: &Store) -> (Found, Found) {
+    let (mut twice, mut once) = (Found::default(), Found::default());
+    let snapshot = store.read().unwrap();
+    for table in TABLES {
+        let found = if table == Table::Pending { &mut once } else { &mut twice };
+        let mut all = Vec::new();
+        for n in 0..MANY {
+            let (name, value) = (name(table, n).into_bytes(), value(table, n));
+            found.note(snapshot.get::<String>(table, &name), &value);
+            all.push((name, value));
+        }
+        found.note_list(snapshot.scan::<String>(table, b"", None, 10_000), &all);
+    }
+    for n in 1..=u64::from(MANY) {
+        let row = snapshot.row(BUCKET, &key(&format!("row-{n:04}")));
+        once.note(row.map(|row| row.map(|row| row.stamp())), &stamp(n));
+        let held = snapshot.holds(&blob_id(n)).map(|held| held.then_some(()));
+        once.note(held, &());
+    }
+    let stamps: Vec<Stamp> = (1..=u64::from(MANY)).map(stamp).collect();
+    once.note_list(list_rows(store), &stamps);
+    (twice, once)
+}
+
+/// A directory with so many entries, and the places of the pages of its index that have any.
+fn many() -> (SimDisk, Vec<usize>) {
+    let disk = SimDisk::new(72);
+    doors::life(async {
+        let (store, _) = open(&disk).await;
+        for n in 1..=u64::from(MANY) {
+            put(&store, &format!("row-{n:04}"), n, 0, 10).await.unwrap();
+        }
+        let write = |tx: &mut Tx<'_>| {
+            let keys = TABLES.into_iter().flat_map(|table| (0..MANY).map(move |n| (table, n)));
+            keys.into_iter().try_for_each(|(table, n)| {
+                tx.put(table, name(table, n).as_bytes(), &value(table, n))
+            })
+        };
+        store.write(write).await.unwrap();
+        store.close().await.unwrap();
+    });
+    let places = ["-key-0", "row-0"].map(|part| in_index(&disk, part.as_bytes()));
+    let pages: BTreeSet<usize> = places.into_iter().flatten().map(|at| at - at % 4096).collect();
+    (disk, pages.into_iter().collect())
+}
+
+#[test]
+fn a_page_of_the_index_that_makes_no_sense_ends_no_program_and_is_never_read_as_something_else() {
+    let (disk, pages) = many();
+    let whole = disk.bytes(Path::new(INDEX));
+    let (mut twice, mut once, mut told, mut unopened) = (Found::default(), Found::default(), 0, 0);
+    for flip in 0..FLIPS {
+        let page = pages[flip % pages.len()];
+        let turn = flip / pages.len() * 5 + flip;
+        // Kind, number of entries, their places, and of pages above others where those are.
+        let at = page + [0, 1, 2, 3, 4 + turn * 7 % 90, 100 + turn * 13 % 700][turn % 6];
+        disk.replace(Path::new(INDEX), &whole);
+        disk.flip(Path::new(INDEX), at, u8::try_from(turn / 6 % 8).unwrap());
+        doors::life(async {
+            let opened = Store::open(doors::env(&disk, 1, Duration::ZERO), options()).await;
+            let store = match opened {
+                Ok((store, _)) => store,
+                Err(Error::Corrupt(_)) => {
+                    unopened += 1;
+                    return;
+                }
+                Err(error) => panic!("{error}"),
+            };
+            let (of_two, of_one) = read_many(&store);
+            twice.add(&of_two);
+            once.add(&of_one);
+            told += usize::from(store.damaged_pages().is_some());
+            if of_one.short > 0 && list_rows(&store).is_ok_and(|rows| rows.len() < 400) {
+                for leaf in 0..=u16::MAX {
+                    store.check_records(leaf).await.unwrap();
+                }
+                let listed = list_rows(&store);
+                println!(
+                    "flip {flip} at {at} page+{} before {:?} listed {:?} bad {} of_one {of_one:?}",
+                    at - page,
+                    &whole[page..page + 8],
+                    listed.as_ref().map(Vec::len),
+                    store.bad_records().len()
+                );
+                assert!(
+                    matches!(listed, Err(Error::Corrupt(_))),
+                    "scrub finds what a list leaves out"
+                );
+            }
+        });
+    }
+    println!("{FLIPS} flips: {told} told, {unopened} not opened, twice {twice:?}, once {once:?}");
+    assert_eq!((&twice, once.wrong), (&Found::default(), 0));
+    assert!(told > 0 && once.missing > 0 && unopened < FLIPS / 4);
+}
