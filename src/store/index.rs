@@ -196,8 +196,8 @@ impl Decay {
 }
 
 /// What a person does about pages.
-pub(crate) const PAGES_DECAYED: &str = "pages of the index are damaged, and what is in them is refused: \
-    stop this node, run `godwit compact` on its data directory, and start it again";
+pub(crate) const PAGES_DECAYED: &str = "pages of the index are damaged, and what is in them is \
+    refused: stop this node, run `godwit compact` on its data directory, and start it again";
 
 fn definition(space: Space) -> Definition {
     TableDefinition::new(space.name())
