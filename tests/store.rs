@@ -38,6 +38,8 @@ mod faults;
 mod formats;
 #[path = "disk/power.rs"]
 mod power;
+#[path = "disk/shrink.rs"]
+mod shrink;
 #[path = "disk/space.rs"]
 mod space;
 

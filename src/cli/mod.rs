@@ -8,6 +8,7 @@ mod bucket;
 mod cert;
 mod client;
 mod cluster;
+mod compact;
 mod config;
 mod connection;
 mod context;
@@ -96,6 +97,8 @@ enum Command {
     /// Make a cluster, or a token with which a region joins it
     #[command(subcommand)]
     Cluster(cluster::Cluster),
+    /// Give back the room on the disk that a stopped node's index has no use for
+    Compact(compact::Compact),
     /// Show writes that lost against another one made at the same time, or bring one back
     Conflicts(undo::Conflicts),
     /// Print the completions of a shell
@@ -232,6 +235,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Backup(command) => backup::run(&common, command),
         Command::Cert(command) => cert::run(&common, command),
         Command::Cluster(command) => cluster::run(&common, command),
+        Command::Compact(command) => compact::run(&common, &command),
         Command::Conflicts(command) => undo::conflicts(&common, command),
         Command::Context(command) => context::run(&common, command),
         Command::Config(command) => config::run(&common, command),

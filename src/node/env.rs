@@ -10,7 +10,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -121,6 +121,9 @@ impl Disk for RealDisk {
         let file = options.open(path)?;
         if mode == OpenMode::Exclusive {
             rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            if !is_named(&file, path)? {
+                return Err(ErrorKind::WouldBlock.into());
+            }
         }
         Ok(Arc::new(RealFile(file)))
     }
@@ -150,6 +153,13 @@ impl Disk for RealDisk {
         let total = usable(stat.f_blocks, stat.f_bfree, stat.f_bavail);
         Ok((total * stat.f_frsize, stat.f_bavail * stat.f_frsize))
     }
+}
+
+/// Whether the file has the name by which it was opened: another one may have taken its place before
+/// it was locked.
+fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+    let (opened, named) = (file.metadata()?, fs::metadata(path)?);
+    Ok((opened.dev(), opened.ino()) == (named.dev(), named.ino()))
 }
 
 /// Blocks that are used or can be had, as `df` counts: what the system keeps for itself or for others
@@ -239,6 +249,17 @@ mod tests {
         assert_eq!(second.kind(), ErrorKind::WouldBlock);
         drop(first);
         assert!(disk.open(&path, OpenMode::Exclusive).is_ok());
+    }
+
+    #[test]
+    fn a_file_whose_name_another_one_took_is_told_from_that_one() {
+        let (dir, disk) = disk();
+        let (path, other) = (dir.path().join("f"), dir.path().join("g"));
+        let file = File::create_new(&path).unwrap();
+        assert!(is_named(&file, &path).unwrap());
+        disk.open(&other, OpenMode::CreateNew).unwrap();
+        disk.rename(&other, &path).unwrap();
+        assert!(!is_named(&file, &path).unwrap());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Names of everything in the data directory, and the open segment files.
 //!
 //! ```text
-//! index.redb                  the index (index.new while it is being made)
+//! index.redb                  the index (index.new while it is made, or made anew)
 //! log/GENERATION.seg          segments; log/*.spare wait to be used again
 //! blobs/XX/BLOB-NONCE         held blobs; a name is never used twice
 //! cache/XX/BLOB, BLOB.m       evictable copies and their manifests

@@ -102,13 +102,13 @@ fn changes_from(files: &Files, generation: u64, start: u64) -> Result<u64, Error
 
 /// A file that is read, and what is written over it in memory.
 #[derive(Debug)]
-struct Sandbox {
+pub(super) struct Sandbox {
     file: Arc<dyn DiskFile>,
     over: Mutex<Over>,
 }
 
 impl Sandbox {
-    fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
+    pub(super) fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
         let over = Mutex::new(Over::new(file.as_ref())?);
         Ok(Self { file, over })
     }

@@ -55,6 +55,7 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     files.make_dirs().map_err(failed)?;
     let created = make_index(&env, &files, options.index_cache_bytes)?;
     let mut index = Index::open(&env, &files.index(), options.index_cache_bytes)?;
+    settle_index(&files).map_err(failed)?;
     let state = checkpoint::read(&*index.view()?)?;
     if checkpoint::format(&*index.view()?)? < schema::FORMAT_OF_TWINS {
         index.make_twins()?;
@@ -154,6 +155,13 @@ fn make_index(env: &Env, files: &Files, cache_bytes: usize) -> Result<bool, Erro
     disk.rename(&files.new_index(), &files.index()).map_err(failed)?;
     disk.sync_dir(files.dir()).map_err(failed)?;
     Ok(true)
+}
+
+/// A file that took the index's place has it for good before anything is built on it; what was to
+/// take it and did not goes.
+fn settle_index(files: &Files) -> io::Result<()> {
+    files::remove(files.disk.as_ref(), &files.new_index())?;
+    files.disk.sync_dir(files.dir())
 }
 
 /// Removes segments that were freed and not removed, and spare files beyond the few kept.

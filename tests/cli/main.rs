@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod certs;
 mod cluster;
+mod compact;
 mod contexts;
 mod dashboard;
 #[allow(dead_code, reason = "shared with other tests")]
