@@ -9,7 +9,8 @@
 //! synced together, then the rows go into the index (`index`) and the callers are woken. Opening
 //! replays the log on the last durable commit of the index (`replay`, `checkpoint`). Large bodies
 //! are files (`blobs`); copies of remote blobs are files of their own too (`cache`), so that
-//! eviction gives space back at once. `compact` keeps house, `read` serves chunks.
+//! eviction gives space back at once. `compact` keeps house, `read` serves chunks. A stopped
+//! store's index is made shorter by `shrink`.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
