@@ -1,7 +1,9 @@
 //! What the number of records costs: memory, opening after kill -9 and listing of a node with many
-//! small objects, and the bytes that two regions exchange to find what few of them differ.
+//! small objects, what `godwit compact` gives back of them, and the bytes that two regions exchange
+//! to find what few of them differ.
 //!
-//! `cargo bench --bench scale -- records 10000000` (9 GB on disk, `SCALE_DIR` says where) and
+//! `cargo bench --bench scale -- records 10000000` (9 GB on disk, `SCALE_DIR` says where),
+//! `cargo bench --bench scale -- compact 200000` and
 //! `cargo bench --bench scale -- digest 1000000 100`; docs/reliability.md has the figures.
 
 #![allow(
@@ -57,12 +59,14 @@ fn main() {
     match words.as_slice() {
         ["fill", dir, n] => runtime().unwrap().block_on(fill(Path::new(dir), number(n))),
         ["open", dir, n] => runtime().unwrap().block_on(open(Path::new(dir), number(n))),
+        ["forget", dir] => runtime().unwrap().block_on(forget_most(Path::new(dir))),
         ["records", n] => records(number(n)),
+        ["compact", n] => compact(number(n)),
         ["digest", n, different] => {
             runtime().unwrap().block_on(digest(number(n), number(different)));
         }
         [] => records(100_000),
-        other => panic!("records N, or digest N DIFFERENT; not {other:?}"),
+        other => panic!("records N, compact N, or digest N DIFFERENT; not {other:?}"),
     }
 }
 
@@ -76,27 +80,88 @@ fn folder() -> tempfile::TempDir {
 
 /// Fills a node, kills it under load, opens it again; at 100,000 objects and at `n`.
 fn records(n: u64) {
-    let program = std::env::current_exe().unwrap();
     for n in [100_000, n] {
         let folder = folder();
         let dir = folder.path().to_str().unwrap().to_owned();
-        let began = Instant::now();
-        let mut child = Command::new(&program)
-            .args(["fill", &dir, &n.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert_eq!(lines.next().unwrap().unwrap(), "filled");
-        let filled = began.elapsed();
-        assert_eq!(lines.next().unwrap().unwrap(), "on");
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let rate = n as f64 / filled.as_secs_f64();
-        println!("{n} objects of {BODY_BYTES} bytes: {rate:.0} puts/s, {} on disk", size(&dir));
-        let status = Command::new(&program).args(["open", &dir, &n.to_string()]).status().unwrap();
+        fill_and_kill(&dir, n);
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        let status = program.args(["open", &dir, &n.to_string()]).status().unwrap();
         assert!(status.success());
     }
+}
+
+fn fill_and_kill(dir: &str, n: u64) {
+    let began = Instant::now();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["fill", dir, &n.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "filled");
+    let filled = began.elapsed();
+    assert_eq!(lines.next().unwrap().unwrap(), "on");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let rate = n as f64 / filled.as_secs_f64();
+    println!("{n} objects of {BODY_BYTES} bytes: {rate:.0} puts/s, {} on disk", size(dir));
+}
+
+/// Fills a node, stops it, forgets all but one of twenty records, and writes the index anew.
+fn compact(n: u64) {
+    let folder = folder();
+    let dir = folder.path();
+    let name = dir.to_str().unwrap();
+    fill_and_kill(name, n);
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    assert!(program.args(["forget", name]).status().unwrap().success());
+    let runtime = runtime().unwrap();
+    let began = Instant::now();
+    let env = real(runtime.handle(), dir);
+    let made = store::shrink(&env, dir, &mut |_, _, _| {}).unwrap();
+    println!("  compacted in {:.2?}: {made:?}, {} MiB", began.elapsed(), memory("VmHWM") >> 10);
+    let began = Instant::now();
+    let options = store::Options::new(dir.to_owned(), region("fra"));
+    let (store, report) = runtime.block_on(Store::open(env, options)).unwrap();
+    assert_eq!(report.replayed, 0);
+    let kept = store.read().unwrap().record_count().unwrap();
+    println!("  opened again in {:.2?}, {kept} records", began.elapsed());
+}
+
+/// As if all had been deleted and every region knew.
+async fn forget_most(dir: &Path) {
+    let env = real(&tokio::runtime::Handle::current(), dir);
+    let mut options = store::Options::new(dir.to_owned(), region("fra"));
+    options.blob_grace = Duration::ZERO;
+    let (store, _) = Store::open(env, options).await.unwrap();
+    let mut after = None;
+    loop {
+        let page = store.read().unwrap().records(after.as_ref(), 1000).unwrap();
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        let gone: Vec<RecordId> = page
+            .into_iter()
+            .map(|(id, _)| id)
+            .filter(|id| matches!(id, RecordId::Row(..)))
+            .enumerate()
+            .filter_map(|(i, id)| (i % 20 != 0).then_some(id))
+            .collect();
+        let forget = move |tx: &mut Tx<'_>| gone.iter().try_for_each(|id| tx.forget(id));
+        store.write(forget).await.unwrap();
+    }
+    let (own, incarnation) = (region("fra"), store.incarnation());
+    let trim = move |tx: &mut Tx<'_>| {
+        let head = tx.head(own, incarnation)?;
+        Ok::<_, store::Error>(tx.trim_log(own, incarnation, head)? < head)
+    };
+    while store.write(trim).await.unwrap() {}
+    for _ in 0..3 {
+        while store.maintain().await.unwrap() {}
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let kept = store.read().unwrap().record_count().unwrap();
+    store.close().await.unwrap();
+    println!("  {kept} records are left, {} on disk", size(dir.to_str().unwrap()));
 }
 
 fn size(dir: &str) -> String {
