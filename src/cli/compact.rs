@@ -96,8 +96,11 @@ fn check_owner(dir: &Path) -> Result<(), CliError> {
 fn refused(data: &Path, why: &NotShrunk) -> CliError {
     let dir = data.display();
     match why {
-        NotShrunk::Damaged(_) => CliError::new(Exit::Conflict, "Damaged", why)
-            .hint("nothing was changed; the running node mends what it can, try again after that"),
+        NotShrunk::Damaged(_) | NotShrunk::Store(store::Error::Corrupt(_)) => {
+            CliError::new(Exit::Conflict, "Damaged", why).hint(
+                "nothing was changed; the running node mends what it can, try again after that",
+            )
+        }
         NotShrunk::InUse => CliError::new(Exit::Conflict, "InUse", format!("a node uses {dir}"))
             .hint("stop it first"),
         NotShrunk::Missing => {

@@ -27,7 +27,8 @@ use super::behind::IndexFile;
 use super::checkpoint;
 use super::error::Error;
 use super::files::{self, Files};
-use super::index::Index;
+use super::guard::guarded;
+use super::index::{Decay, Index};
 use super::inspect::Sandbox;
 use super::schema::Space;
 use super::seal;
@@ -127,10 +128,11 @@ pub fn shrink(
         opened => opened.map_err(|e| Error::io("opening the index", e))?,
     };
     files::remove(env.disk.as_ref(), &files.new_index()).map_err(failed)?;
-    let shrunk = (Shrinking { env, files: &files, old }).run(told);
+    let shrinking = Shrinking { env, files: &files, old };
+    let shrunk = guarded(&Decay::default(), || Ok(shrinking.run(told)));
     // Where it took the index's place, there is nothing to remove.
     let removed = files::remove(env.disk.as_ref(), &files.new_index()).map_err(failed);
-    let shrunk = shrunk?;
+    let shrunk = shrunk??;
     removed?;
     Ok(shrunk)
 }

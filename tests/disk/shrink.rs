@@ -279,3 +279,37 @@ fn a_damaged_entry_stays_as_it_lies_and_one_that_is_out_of_order_stops_it() {
     assert!(matches!(stopped, NotShrunk::Damaged(_)), "{stopped}");
     assert!(bytes == run.bytes(Path::new(INDEX)) && !has_new_index(&run));
 }
+
+#[test]
+fn a_page_that_makes_no_sense_stops_it_or_is_read_as_it_was() {
+    let disk = SimDisk::new(57);
+    let expected = doors::life(async {
+        let (store, _) = open(&disk).await;
+        write_rows(&store, 1..=40).await;
+        store.close().await.unwrap();
+        rows(&store)
+    });
+    let places = in_index(&disk, name(33).as_bytes());
+    let (mut stopped, mut read) = (0, 0);
+    for bit in 0..128 {
+        let run = disk.copy();
+        let bytes = run.bytes(Path::new(INDEX));
+        for page in places.iter().map(|at| at & !4095).collect::<BTreeSet<_>>() {
+            run.flip(Path::new(INDEX), page + bit / 8, u8::try_from(bit % 8).unwrap());
+        }
+        let spoilt = run.bytes(Path::new(INDEX));
+        assert!(spoilt != bytes);
+        match shrunk(&run) {
+            Ok(_) => {
+                read += 1;
+                doors::life(async { assert_eq!(seen(&run).await.1.rows, expected, "bit {bit}") });
+            }
+            Err(NotShrunk::Damaged(_) | NotShrunk::Store(Error::Corrupt(_) | Error::Index(_))) => {
+                stopped += 1;
+                assert!(run.bytes(Path::new(INDEX)) == spoilt && !has_new_index(&run));
+            }
+            Err(other) => panic!("bit {bit}: {other}"),
+        }
+    }
+    assert!(stopped > 20, "{stopped} stopped it, {read} did not");
+}
