@@ -534,8 +534,9 @@ pub const LAGS_TOLD_MAX: usize = 100;
 /// A region that declined a copy is not asked for others for this long.
 pub const DECLINED_KEPT: Duration = Duration::from_secs(30);
 
-/// What checking one record reads, about.
+/// What checking one record reads, about, and one entry of another table.
 pub const RECORD_BYTES_ABOUT: u64 = 512;
+pub const ENTRY_BYTES_ABOUT: u64 = 64;
 
 /// The last changes of a log in which the last stamp of its region is looked for.
 pub const LAST_STAMP_CHANGES: u64 = 256;

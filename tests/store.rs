@@ -32,6 +32,8 @@ use sim::doors;
 
 #[path = "disk/decay.rs"]
 mod decay;
+#[path = "disk/entries.rs"]
+mod entries;
 #[path = "disk/faults.rs"]
 mod faults;
 #[path = "disk/formats.rs"]

@@ -1,5 +1,6 @@
 //! Mending: bytes that were found damaged are fetched from another region, chunk by chunk, each
-//! verified, and take the place of the damaged ones.
+//! verified, and take the place of the damaged ones; entries of the index are made again of what else
+//! this disk has, or, records, of what other regions have.
 //!
 //! Invariant: damaged bytes are not served and not counted as a copy. What no region can give stays
 //! noted, is tried again, and is told by bucket and key; nothing is dropped because of it.
@@ -14,7 +15,7 @@ use crate::env::Class;
 use crate::limits;
 use crate::logic::merge;
 use crate::net::message::{Request, Response, VersionOf};
-use crate::store::{self, SealedBlob, Source, Tx};
+use crate::store::{self, SealedBlob, Source, TableMended, Tx};
 use crate::types::id::{BlobId, BucketId};
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::object::{BlobRef, Content, HoldState, Row, Version};
@@ -139,8 +140,27 @@ impl Cluster {
         (found == *id).then_some(Some(record))
     }
 
-    /// Tries what is due.
+    /// Has entries of the index made again of what else is on this disk.
+    async fn mend_entries(&self) -> Result<(), store::Error> {
+        for (table, mended) in self.store().mend_entries().await?.tables {
+            let TableMended { taken_out, made_again, given_up } = mended;
+            self.inner.metrics.damage_mended.inc_by(made_again);
+            tracing::warn!(
+                table,
+                taken_out,
+                made_again,
+                given_up,
+                "entries of the index had decayed"
+            );
+        }
+        Ok(())
+    }
+
+    /// Tries what is due. What must be fetched comes after what this disk knows itself.
     async fn mend_all(&self) -> Result<(), store::Error> {
+        if let Err(why) = self.mend_entries().await {
+            tracing::error!(%why, "entries of the index cannot be mended yet");
+        }
         self.mend_records().await?;
         let damaged = self.store().read()?.damaged(limits::DAMAGED_PAGE)?;
         self.inner.metrics.damaged.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::limits;
-use crate::store::{self, LogMark, Table};
+use crate::store::{self, EntriesMark, LogMark, Table};
 use crate::types::id::BlobId;
 use crate::types::object::BlobRef;
 
@@ -59,7 +59,7 @@ pub struct ScrubProgress {
     pub blobs_total: u64,
     pub bytes: u64,
     pub bytes_total: u64,
-    /// Damaged blobs, stretches of the log and cached copies that it found.
+    /// Damaged blobs, stretches of the log, entries of the index and cached copies that it found.
     pub found: u64,
     /// What could not be read for another reason than damage.
     pub errors: u64,
@@ -296,7 +296,7 @@ impl Cluster {
         true
     }
 
-    /// Compares every record with its digest.
+    /// Compares every record with its digest, and every other entry with its checksum.
     async fn scrub_index(&self) -> bool {
         self.inner.scrub.lock().phase = Some(ScrubPhase::Index);
         let known = self.store().bad_records().len();
@@ -317,6 +317,29 @@ impl Cluster {
         }
         let found = self.store().bad_records().len().saturating_sub(known);
         (0..found).for_each(|_| self.found_damage());
+        self.scrub_entries().await
+    }
+
+    /// Looks at the entries of every other table.
+    async fn scrub_entries(&self) -> bool {
+        let mut next = Some(EntriesMark::default());
+        while let Some(mark) = next {
+            if !self.inner.scrub.is_on() {
+                return false;
+            }
+            next = match self.store().check_entries(mark).await {
+                Ok(checked) => {
+                    (0..checked.found).for_each(|_| self.found_damage());
+                    self.pay_for_scrub(checked.count * limits::ENTRY_BYTES_ABOUT).await;
+                    checked.next
+                }
+                Err(why) => {
+                    tracing::warn!(%why, "the entries of the index could not be checked");
+                    self.inner.scrub.lock().kept.progress.errors += 1;
+                    None
+                }
+            };
+        }
         true
     }
 

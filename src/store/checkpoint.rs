@@ -114,8 +114,11 @@ pub(crate) fn load(shared: &Shared, view: &View) -> Result<(), Error> {
     Ok(())
 }
 
-/// What lives in each segment, counted. Walks over all held blobs: for damage only.
-fn counted(shared: &Shared, view: &View) -> Result<BTreeMap<u64, SegmentInfo>, Error> {
+/// What lives in each segment, counted. Walks over all held blobs: for damage only. An entry that
+/// decayed may say of any segment that its bytes are there: each is counted as if it had one body
+/// more, so that none goes before mending counts anew.
+pub(crate) fn counted(shared: &Shared, view: &View) -> Result<BTreeMap<u64, SegmentInfo>, Error> {
+    let mut doubted = false;
     let mut infos: BTreeMap<u64, SegmentInfo> = BTreeMap::new();
     let (generations, _) =
         shared.files.list_log().map_err(|e| Error::io("looking at the log", e))?;
@@ -126,12 +129,25 @@ fn counted(shared: &Shared, view: &View) -> Result<BTreeMap<u64, SegmentInfo>, E
     }
     let all = (Bound::Unbounded, Bound::Unbounded);
     for row in view.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
-        let entry = BlobEntry::decode(row?.value())?;
+        let row = match row {
+            Err(error) if view.goes_on_past(&error) => {
+                doubted = true;
+                continue;
+            }
+            row => row?,
+        };
+        let entry = BlobEntry::decode(row.value())?;
         if let Place::Segment { segment, .. } = entry.place
             && entry.len > 0
         {
             let info = infos.entry(segment).or_default();
             info.live += entry.len;
+            info.bodies += 1;
+        }
+    }
+    if doubted {
+        for info in infos.values_mut() {
+            info.live += 1;
             info.bodies += 1;
         }
     }

@@ -189,7 +189,12 @@ impl Store {
         let now_ms = self.shared.env.now_ms();
         let due = now_ms.saturating_add(1).to_be_bytes();
         let to = Bound::Excluded(due.as_slice());
-        let waits = self.shared.index.view()?.range(Space::Garbage, Bound::Unbounded, to)?;
+        let view = self.shared.index.view()?;
+        // What names a blob may be missing until that is mended.
+        if [Space::Refs, Space::Holding].into_iter().any(|space| view.is_doubted(space)) {
+            return Ok(false);
+        }
+        let waits = view.range(Space::Garbage, Bound::Unbounded, to)?;
         if waits.is_none_or(|mut rows| rows.next().is_none()) {
             return Ok(false);
         }
@@ -199,7 +204,7 @@ impl Store {
             for (key, _) in &rows {
                 let id = schema::blob_id(key.get(due.len()..).unwrap_or_default())?;
                 tx.layer.change(Space::Garbage, key, None)?;
-                if !tx.layer.any(Space::Refs, &schema::blob_key(&id))? {
+                if !tx.layer.is_named(&id, None)? {
                     tx.release(&id)?;
                 }
             }
@@ -298,12 +303,17 @@ impl Shared {
         next.is_none() && left > 0 && sweep.stuck.insert(victim.segment)
     }
 
-    /// The held blobs in a segment. Looks through all of them: for damage only.
+    /// The held blobs in a segment. Looks through all of them: for damage only. Those whose entries
+    /// decayed cannot be looked at before they are mended; their segment stays meanwhile.
     fn blobs_in(&self, segment: u64) -> Result<Vec<BlobRef>, Error> {
         let all = (Bound::Unbounded, Bound::Unbounded);
         let mut out = Vec::new();
-        for row in self.index.view()?.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
-            let row = row?;
+        let view = self.index.view()?;
+        for row in view.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
+            let row = match row {
+                Err(error) if view.goes_on_past(&error) => continue,
+                row => row?,
+            };
             let entry = BlobEntry::decode(row.value())?;
             if matches!(entry.place, Place::Segment { segment: s, .. } if s == segment) {
                 out.push(entry.blob(schema::blob_id(row.key())?));
@@ -336,7 +346,11 @@ impl Shared {
                 let at = frame.position + (HEADER_BYTES + offset) as u64;
                 let place = Place::Segment { segment, position: at };
                 let key = schema::blob_key(&id);
-                let entry = view.get(Space::Blobs, &key, BlobEntry::decode)?.transpose()?;
+                let entry = match view.get(Space::Blobs, &key, BlobEntry::decode) {
+                    // Not known to live here. Its bytes stay counted, so that the segment stays.
+                    Err(Error::Corrupt(_)) => None,
+                    entry => entry?.transpose()?,
+                };
                 if let Some(entry) = entry.filter(|entry| entry.place == place) {
                     let body = Bytes::copy_from_slice(&frame.payload[offset..offset + len]);
                     bytes += len;
@@ -360,7 +374,13 @@ impl Shared {
                 continue;
             }
             let path = dir.join(&name);
-            let named = self.entry(&id)?.is_some_and(|e| e.place == Place::File { nonce });
+            let named = match self.entry(&id) {
+                Ok(Some(entry)) => entry.place == Place::File { nonce },
+                // The file of an entry that decayed is what that is mended from.
+                Ok(None) => !self.index.view()?.has_none(Space::Blobs, &schema::blob_key(&id))?,
+                Err(Error::Corrupt(_)) => true,
+                Err(error) => return Err(error),
+            };
             if !named && !lock(&self.doomed).names(&path) {
                 files::remove(self.files.disk.as_ref(), &path).map_err(failed)?;
             }

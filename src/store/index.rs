@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use redb::{
     AccessGuard, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
-    ReadableTableMetadata, StorageBackend, TableDefinition, TableError, WriteTransaction,
+    ReadableTable, ReadableTableMetadata, StorageBackend, TableDefinition, TableError,
+    WriteTransaction,
 };
 
 use crate::env::{Env, OpenMode};
@@ -502,18 +503,77 @@ impl Index {
         })
     }
 
-    /// Takes a record out whose key decayed, so that no search finds it: it lies after `before`.
-    pub(crate) fn take_out(&self, before: Option<&[u8]>, key: &[u8]) -> Result<(), Error> {
+    /// Takes entries out where they lie; says of each whether it was there still.
+    pub(crate) fn take_out(&self, space: Space, spots: &[Spot]) -> Result<Vec<bool>, Error> {
+        let mut taken = Vec::with_capacity(spots.len());
         self.change(|transaction| {
-            let mut table = open(transaction, Space::Records)?;
-            let from = before.map_or(Bound::Unbounded, Bound::Excluded);
-            let range = (from, Bound::<&[u8]>::Unbounded);
-            let taken = table
-                .extract_from_if::<&[u8], _>(range, |found, _| found == key)
-                .map_err(Error::index)?
-                .next();
-            taken.transpose().map(|_| ()).map_err(Error::index)
-        })
+            let mut table = open(transaction, space)?;
+            for Spot { from, key, stored } in spots {
+                let is_it = |k: &[u8], v: &[u8]| k == key.as_slice() && v == stored.as_slice();
+                let from = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+                let range = (from, Bound::<&[u8]>::Unbounded);
+                let mut near = table.range::<&[u8]>(range).map_err(Error::index)?.take(SPOT_ROWS);
+                let there = near.try_fold(false, |there, row| {
+                    row.map(|(k, v)| there || is_it(k.value(), v.value())).map_err(Error::index)
+                })?;
+                drop(near);
+                if there {
+                    let mut found =
+                        table.extract_from_if::<&[u8], _>(range, is_it).map_err(Error::index)?;
+                    found.next().transpose().map_err(Error::index)?;
+                }
+                taken.push(there);
+            }
+            Ok(())
+        })?;
+        Ok(taken)
+    }
+}
+
+/// An entry by the place where it lies: no search finds one whose key decayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    /// A key that a search finds, on another page, fewer than [`SPOT_ROWS`] entries before it; `None`
+    /// near the beginning.
+    pub from: Option<Vec<u8>>,
+    pub key: Vec<u8>,
+    /// As it is stored, with its checksum.
+    pub stored: Vec<u8>,
+}
+
+/// Entries that are looked through for one that lies after a known key.
+const SPOT_ROWS: usize = 4096;
+
+impl Entry {
+    /// The value as it is stored, with its checksum.
+    pub(crate) fn stored(&self) -> &[u8] {
+        self.value.value()
+    }
+}
+
+impl View {
+    /// Whether something of a table was found to have decayed, and is not mended yet.
+    pub(crate) fn is_doubted(&self, space: Space) -> bool {
+        self.decay.tables().contains(&space)
+    }
+
+    /// Whether a walk may go on past an entry that decayed: not where a page did, because nothing of
+    /// what is behind it is seen.
+    pub(crate) fn goes_on_past(&self, error: &Error) -> bool {
+        matches!(error, Error::Corrupt(_)) && !self.decay.has_pages()
+    }
+
+    /// Notes a table of which entries are not where a search looks for them.
+    pub(crate) fn doubt(&self, space: Space) {
+        if self.decay.tables().insert(space) {
+            tracing::error!(table = space.name(), "entries of the index are out of order");
+        }
+    }
+
+    /// The entry that lies before a key, whether or not its checksum fits.
+    pub(crate) fn before(&self, space: Space, key: &[u8]) -> Result<Option<Entry>, Error> {
+        let before = self.once(space, Bound::Unbounded, Bound::Excluded(key))?;
+        before.and_then(|mut rows| rows.advance(redb::Range::next_back, 0)).transpose()
     }
 }
 

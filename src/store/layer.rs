@@ -196,11 +196,57 @@ impl<'a> Layer<'a> {
         Ok(out)
     }
 
-    /// Whether any key begins with `prefix`.
-    pub(crate) fn any(&self, space: Space, prefix: &[u8]) -> Result<bool, Error> {
-        let end = schema::prefix_end(prefix);
+    /// The same, and true as well where the entry decayed.
+    pub(crate) fn may_contain(&self, space: Space, key: &[u8]) -> Result<bool, Error> {
+        match self.contains(space, key) {
+            Err(Error::Corrupt(_)) => Ok(true),
+            found => found,
+        }
+    }
+
+    /// Whether anything but `but` names a blob. Also where that is in doubt, because a reference
+    /// decayed or may have: bytes go only when it is sure that nothing names them.
+    pub(crate) fn is_named(&self, id: &BlobId, but: Option<&[u8]>) -> Result<bool, Error> {
+        let (space, prefix) = (Space::Refs, schema::blob_key(id));
+        if self.view.is_doubted(space) {
+            return Ok(true);
+        }
+        let within = |key: &[u8]| key.starts_with(&prefix) && but.is_none_or(|but| key != but);
+        let end = schema::prefix_end(&prefix);
         let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        Ok(!self.scan(space, Bound::Included(prefix), to, 1)?.is_empty())
+        for over in [&self.top, self.kept] {
+            let mut set = over.range(space, Bound::Included(&prefix), to);
+            let lasts = |key: &[u8]| self.top.get(space, key).is_none_or(|v| v.is_some());
+            if set.any(|(key, value)| value.is_some() && within(key) && lasts(key)) {
+                return Ok(true);
+            }
+        }
+        let gone = |key: &[u8]| {
+            let over = self.top.get(space, key).or_else(|| self.kept.get(space, key));
+            over.is_some_and(|value| value.is_none())
+        };
+        // To the first one behind: of these, one may be what a reference decayed to.
+        let rows = self.view.range_raw(space, Bound::Included(&prefix), Bound::Unbounded)?;
+        for row in rows.into_iter().flatten() {
+            let row = row?;
+            if !row.is_sound() || row.key() < prefix.as_slice() {
+                self.view.doubt(space);
+                return Ok(true);
+            }
+            if within(row.key()) && !gone(row.key()) {
+                return Ok(true);
+            }
+            if !row.key().starts_with(&prefix) {
+                break;
+            }
+        }
+        let before = self.view.before(space, &prefix)?;
+        let in_order = |row: super::index::Entry| row.is_sound() && row.key() < prefix.as_slice();
+        if before.is_none_or(in_order) {
+            return Ok(false);
+        }
+        self.view.doubt(space);
+        Ok(true)
     }
 
     /// Sets or removes a value, logs it, and derives what follows.
@@ -338,6 +384,45 @@ impl<'a> Layer<'a> {
         Ok(())
     }
 
+    /// Derives again what follows from a record and is not there; how much. The sums of the digests
+    /// stay: they count what was there before it decayed.
+    pub(crate) fn derive_again(&mut self, key: &[u8]) -> Result<u64, Error> {
+        let stored = match self.get(Space::Records, key, <[u8]>::to_vec) {
+            // First it is replaced by another region's.
+            Err(Error::Corrupt(_)) => None,
+            stored => stored?,
+        };
+        let Some(stored) = stored else { return Ok(0) };
+        let record: Record = schema::decode(&stored)?;
+        let mut again = 0;
+        for id in blobs_of(&record) {
+            let key = schema::ref_key(&id, Space::Records, key);
+            again += self.put_missing(Space::Refs, key, Vec::new())?;
+        }
+        if row_of(&record).is_some_and(undo::is_watched) {
+            again += self.put_missing(Space::Kept, key.to_vec(), Vec::new())?;
+        }
+        let leaf_key = schema::leaf_key(digest::leaf_of(key), key);
+        let digest = digest::digest_of_bytes(key, &stored);
+        Ok(again + self.put_missing(Space::Leaves, leaf_key, digest.to_vec())?)
+    }
+
+    /// Puts what is derived where nothing sound is; how many.
+    pub(crate) fn put_missing(
+        &mut self,
+        space: Space,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    ) -> Result<u64, Error> {
+        match self.contains(space, &key) {
+            Ok(true) => return Ok(0),
+            Ok(false) | Err(Error::Corrupt(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.top.put(space, key, Some(value));
+        Ok(1)
+    }
+
     fn derive_leaf(&mut self, key: &[u8], new: Option<&Record>) -> Result<(), Error> {
         let leaf = digest::leaf_of(key);
         let leaf_key = schema::leaf_key(leaf, key);
@@ -385,7 +470,11 @@ impl<'a> Layer<'a> {
 
     fn derive_blob(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
         let id = schema::blob_id(key)?;
-        let old = self.blob_entry(&id)?;
+        let old = match self.blob_entry(&id) {
+            // Where its bytes are is not known: they stay counted until mending counts anew.
+            Err(Error::Corrupt(_)) => None,
+            old => old?,
+        };
         let new = value.map(BlobEntry::decode).transpose()?;
         if let Some(old) = &old {
             match old.place {
@@ -436,8 +525,11 @@ impl<'a> Layer<'a> {
     }
 
     fn derive_holding(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
-        let old: BTreeSet<BlobId> =
-            self.get(Space::Holding, key, schema::decode)?.transpose()?.unwrap_or_default();
+        let old: BTreeSet<BlobId> = match self.get(Space::Holding, key, schema::decode) {
+            // What it kept is still kept, until mending takes off what is too much.
+            Err(Error::Corrupt(_)) => BTreeSet::new(),
+            old => old?.transpose()?.unwrap_or_default(),
+        };
         let new = value.map(schema::decode).transpose()?.unwrap_or_default();
         self.derive_refs(Space::Holding, key, &old, &new);
         Ok(())
@@ -456,7 +548,7 @@ impl<'a> Layer<'a> {
     }
 }
 
-fn row_of(record: &Record) -> Option<&Row> {
+pub(crate) fn row_of(record: &Record) -> Option<&Row> {
     match record {
         Record::Row(row) => Some(row),
         Record::Bucket(_)
@@ -470,7 +562,7 @@ fn row_of(record: &Record) -> Option<&Row> {
 
 /// The blobs that a record names: of a row those of all its versions, of a part its own until the
 /// upload ended.
-fn blobs_of(record: &Record) -> BTreeSet<BlobId> {
+pub(crate) fn blobs_of(record: &Record) -> BTreeSet<BlobId> {
     match record {
         Record::Row(row) => row
             .versions

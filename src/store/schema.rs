@@ -229,6 +229,12 @@ impl Space {
         matches!(self, Self::Log | Self::Garbage)
     }
 
+    /// A walk of a snapshot goes on past what decayed: what is left out waits until it is mended, and
+    /// nothing is given up because of it (bytes to be checked and to be mended, who names them).
+    pub(crate) fn is_passed_over(self) -> bool {
+        matches!(self, Self::Blobs | Self::Damaged | Self::Refs) || self.is_agenda()
+    }
+
     /// Place in [`Space::ALL`].
     pub(crate) fn slot(self) -> usize {
         Self::ALL.iter().position(|space| *space == self).expect("ALL has every table")

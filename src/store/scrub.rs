@@ -15,7 +15,9 @@ use crate::types::record::{Record, RecordId};
 use super::blobs::{self, SealedBlob};
 use super::codec::Kind;
 use super::digest;
+use super::entries::Passed;
 use super::error::Error;
+use super::index::Spot;
 use super::schema::{self, BlobEntry, Place, Space};
 use super::segment::{Found, Position, Reader};
 use super::shared::Shared;
@@ -152,13 +154,13 @@ impl Store {
         let shared = Arc::clone(&self.shared);
         let strays = self.shared.env.blocking(move || shared.strays()).await?;
         let count = strays.len() as u64;
-        for Stray { before, key, value } in strays {
+        for Stray { spot, value } in strays {
             let shared = Arc::clone(&self.shared);
             let home = self.shared.env.blocking(move || shared.home_of(&value)).await?;
             // In the writer, which alone changes the index; no frame has it, so none takes it out.
             let shared = Arc::clone(&self.shared);
-            let gone = key.clone();
-            let took = move |_: &mut Tx<'_>| shared.index.take_out(before.as_deref(), &gone);
+            let key = spot.key.clone();
+            let took = move |_: &mut Tx<'_>| shared.index.take_out(Space::Records, &[spot]);
             self.write(took).await?;
             self.shared.index.decay().records().remove(&key);
             if let Some((id, record)) = home {
@@ -211,9 +213,7 @@ pub struct Held {
 
 /// A record whose key decayed.
 struct Stray {
-    /// The sound key before it.
-    before: Option<Vec<u8>>,
-    key: Vec<u8>,
+    spot: Spot,
     value: Vec<u8>,
 }
 
@@ -278,6 +278,7 @@ impl Shared {
     }
 
     /// The held blobs whose bytes begin in one of these stretches. Walks over all: for damage only.
+    /// Where the bytes of an entry that decayed are is found out when it is mended, and checked.
     fn blobs_between(&self, stretches: &[Stretch]) -> Result<Vec<(BlobRef, Place)>, Error> {
         let all = (Bound::Unbounded, Bound::Unbounded);
         let within = |at: Position| {
@@ -286,8 +287,12 @@ impl Shared {
                 .any(|(s, from, to)| at.segment == *s && (*from..*to).contains(&at.offset))
         };
         let mut out = Vec::new();
-        for row in self.index.view()?.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
-            let row = row?;
+        let view = self.index.view()?;
+        for row in view.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
+            let row = match row {
+                Err(error) if view.goes_on_past(&error) => continue,
+                row => row?,
+            };
             let entry = BlobEntry::decode(row.value())?;
             if let Place::Segment { segment, position } = entry.place
                 && within(Position { segment, offset: position })
@@ -334,14 +339,13 @@ impl Shared {
         if bad.is_empty() {
             return Ok(out);
         }
-        let (all, mut before) = ((Bound::Unbounded, Bound::Unbounded), None);
+        let (all, mut passed) = ((Bound::Unbounded, Bound::Unbounded), Passed::default());
         for row in view.range_raw(Space::Records, all.0, all.1)?.into_iter().flatten() {
             let row = row?;
             if !row.is_sound() && bad.contains(row.key()) {
-                let (key, value) = (row.key().to_vec(), row.value().to_vec());
-                out.push(Stray { before: before.clone(), key, value });
+                out.push(Stray { spot: passed.spot(&row), value: row.value().to_vec() });
             } else {
-                before = Some(row.key().to_vec());
+                passed.note(row.key());
             }
         }
         Ok(out)
@@ -364,8 +368,13 @@ impl Shared {
     fn count_held(&self) -> Result<Held, Error> {
         let all = (Bound::Unbounded, Bound::Unbounded);
         let mut held = Held::default();
-        for row in self.index.view()?.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
-            let row = row?;
+        let view = self.index.view()?;
+        for row in view.range(Space::Blobs, all.0, all.1)?.into_iter().flatten() {
+            let row = match row {
+                // Said by `check_entries`; a figure for people does not stop at it.
+                Err(error) if view.goes_on_past(&error) => continue,
+                row => row?,
+            };
             held.blobs += 1;
             held.bytes += BlobEntry::decode(row.value()).map_or(0, |entry| entry.len);
         }

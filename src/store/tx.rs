@@ -10,9 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::logic::merge;
-use crate::types::id::{BlobId, BucketId, Incarnation};
+use crate::types::id::{BlobId, BucketId, Hash, Incarnation};
 use crate::types::name::ObjectKey;
-use crate::types::object::Row;
+use crate::types::object::{BlobRef, Row};
 use crate::types::record::{Record, RecordId};
 use crate::types::region::RegionId;
 
@@ -154,7 +154,10 @@ impl<'a> Tx<'a> {
 
     /// Compaction: the same bytes at a new place, if they are still at the old one.
     pub(crate) fn rehome(&mut self, blob: SealedBlob, from: Place) -> Result<bool, Error> {
-        let still = self.layer.blob_entry(&blob.blob().id)?.is_some_and(|e| e.place == from);
+        let still = match self.layer.blob_entry(&blob.blob().id) {
+            Err(Error::Corrupt(_)) => false,
+            entry => entry?.is_some_and(|entry| entry.place == from),
+        };
         if still {
             self.attached.push(blob);
         }
@@ -167,8 +170,12 @@ impl<'a> Tx<'a> {
             return Ok(true);
         }
         let key = schema::blob_key(id);
-        Ok(self.layer.contains(Space::Blobs, &key)?
-            && !self.layer.contains(Space::Damaged, &key)?)
+        match self.layer.contains(Space::Blobs, &key) {
+            // Its bytes cannot be read before that is mended.
+            Ok(false) | Err(Error::Corrupt(_)) => Ok(false),
+            Ok(true) => Ok(!self.layer.may_contain(Space::Damaged, &key)?),
+            Err(error) => Err(error),
+        }
     }
 
     /// A held blob that failed a checksum.
@@ -202,10 +209,10 @@ impl<'a> Tx<'a> {
     pub fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), Error> {
         check_key(key)?;
         let holding = holding_key(table, key);
-        if self.layer.contains(Space::Holding, &holding)? {
+        if self.layer.may_contain(Space::Holding, &holding)? {
             self.layer.change(Space::Holding, &holding, None)?;
         }
-        if self.layer.contains(table.space(), key)? {
+        if self.layer.may_contain(table.space(), key)? {
             self.layer.change(table.space(), key, None)?;
         }
         Ok(())
@@ -250,12 +257,8 @@ impl<'a> Tx<'a> {
 
     /// Lets a held blob go unless something else than this record names it; whether it went.
     pub fn release_of(&mut self, id: &BlobId, namer: &RecordId) -> Result<bool, Error> {
-        let prefix = schema::blob_key(id);
-        let end = schema::prefix_end(&prefix);
-        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let namers = self.layer.scan(Space::Refs, Bound::Included(&prefix), to, 2)?;
         let own = schema::ref_key(id, Space::Records, &schema::record_key(namer));
-        if namers.iter().any(|(key, _)| *key != own) {
+        if self.layer.is_named(id, Some(&own))? {
             return Ok(false);
         }
         self.release(id)
@@ -264,12 +267,12 @@ impl<'a> Tx<'a> {
     /// Removes the entry of a held blob; its bytes go when that is durable in the index.
     pub(crate) fn release(&mut self, id: &BlobId) -> Result<bool, Error> {
         let key = schema::blob_key(id);
-        if !self.layer.contains(Space::Blobs, &key)? {
+        if !self.layer.may_contain(Space::Blobs, &key)? {
             return Ok(false);
         }
         self.layer.change(Space::Blobs, &key, None)?;
         for space in [Space::Manifests, Space::Damaged] {
-            if self.layer.contains(space, &key)? {
+            if self.layer.may_contain(space, &key)? {
                 self.layer.change(space, &key, None)?;
             }
         }
@@ -278,24 +281,46 @@ impl<'a> Tx<'a> {
 
     /// The bytes of these are at `place` from now on.
     pub(crate) fn settle(&mut self, blob: &SealedBlob, place: Place) -> Result<(), Error> {
-        let id = blob.blob().id;
+        self.settle_at(&blob.blob(), blob.manifest().hashes(), place)
+    }
+
+    /// The same of bytes whose manifest has these hashes.
+    pub(crate) fn settle_at(
+        &mut self,
+        blob: &BlobRef,
+        hashes: &[Hash],
+        place: Place,
+    ) -> Result<(), Error> {
+        let BlobRef { id, len, root } = *blob;
         let key = schema::blob_key(&id);
-        let hashes = blob.manifest().hashes();
         let large = hashes.len() > schema::ENTRY_CHUNKS_MAX;
-        if large {
-            self.layer.change(Space::Manifests, &key, Some(schema::encode_hashes(hashes)))?;
-        }
         let entry = BlobEntry {
-            len: blob.blob().len,
-            root: blob.blob().root,
+            len,
+            root,
             place,
             hashes: if large { Vec::new() } else { hashes.to_vec() },
         };
         self.layer.change(Space::Blobs, &key, Some(entry.encode()))?;
-        if self.layer.contains(Space::Damaged, &key)? {
-            self.layer.change(Space::Damaged, &key, None)?;
+        if large {
+            self.settle_manifest(&id, hashes)?;
+        } else {
+            self.undamage(&key)?;
         }
         self.layer.touched.insert(id);
+        Ok(())
+    }
+
+    /// The manifest of a large blob, whose bytes are whole.
+    pub(crate) fn settle_manifest(&mut self, id: &BlobId, hashes: &[Hash]) -> Result<(), Error> {
+        let key = schema::blob_key(id);
+        self.layer.change(Space::Manifests, &key, Some(schema::encode_hashes(hashes)))?;
+        self.undamage(&key)
+    }
+
+    fn undamage(&mut self, key: &[u8]) -> Result<(), Error> {
+        if self.layer.may_contain(Space::Damaged, key)? {
+            self.layer.change(Space::Damaged, key, None)?;
+        }
         Ok(())
     }
 
@@ -304,7 +329,7 @@ impl<'a> Tx<'a> {
         let due_ms = self.now_ms.saturating_add(grace_ms);
         for id in std::mem::take(&mut self.layer.touched) {
             let key = schema::blob_key(&id);
-            if self.layer.contains(Space::Blobs, &key)? && !self.layer.any(Space::Refs, &key)? {
+            if self.layer.may_contain(Space::Blobs, &key)? && !self.layer.is_named(&id, None)? {
                 let key = schema::garbage_key(due_ms, &id);
                 self.layer.change(Space::Garbage, &key, Some(Vec::new()))?;
             }

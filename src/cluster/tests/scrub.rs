@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::world::*;
 use crate::cluster::{ClusterOptions, ReadError, ScrubPhase, Source};
 use crate::limits;
+use crate::store;
 use crate::types::bucket::{Ack, BucketConfig};
 use crate::types::name::BucketName;
+use crate::types::record::RecordId;
 
 /// Bytes that are nowhere twice.
 fn body(seed: u64, len: usize) -> Vec<u8> {
@@ -227,4 +229,69 @@ async fn a_record_that_decays_in_the_index_is_refused_and_replaced_by_another_re
         world.until("it is whole again", whole).await;
         assert_eq!(world.at("fra").damaged().unwrap(), (Vec::new(), 0), "place {place}");
     }
+}
+
+/// The same bytes decay in every place of the index where they are.
+fn decay_everywhere(world: &World, code: &str, bytes: &[u8]) {
+    let places = world.decay_index(code, bytes, 0);
+    for _ in 1..places {
+        world.decay_index(code, bytes, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_of_the_index_that_decay_are_mended_of_what_else_is_known() {
+    let mut world = World::new(&["fra", "iad", "nrt"]).await;
+    let config = bucket(Ack::Default);
+    let objects: Vec<(String, Vec<u8>)> = (0_u64..)
+        .zip(SIZES.into_iter().chain([2_001, 2_002]))
+        .map(|(n, len)| (format!("k{n}"), body(n, len)))
+        .collect();
+    for (name, bytes) in &objects {
+        put(&world.at("fra"), &config, name, bytes).await.unwrap();
+    }
+    world.until("iad has the rows", |w| w.row("iad", &config, "k6").is_some()).await;
+    world.at("fra").store().close().await.unwrap();
+    let blob =
+        |name: &str| world.row("iad", &config, name).unwrap().object().unwrap().1.parts[0].blob;
+    let row_key = |name: &str| store::record_key(&RecordId::Row(config.id, key(name)));
+    // Where the bytes are, in two places: no flipped bit explains it.
+    let mut patterns = Vec::new();
+    for name in ["k0", "k1", "k2", "k3", "k4", "k6"] {
+        let blob = blob(name);
+        patterns.push([&blob.len.to_be_bytes(), &blob.root.0[..16]].concat());
+    }
+    // Who names them, and the digest of a record.
+    patterns.push([&blob("k5").id.0.to_bytes(), &[1][..], &row_key("k5")].concat());
+    let hash = blake3::hash(&row_key("k5"));
+    patterns.push([&hash.as_bytes()[..2], &row_key("k5")].concat());
+    let roots: Vec<[u8; 32]> =
+        ["k0", "k1", "k2", "k3", "k4", "k6"].iter().map(|name| blob(name).root.0).collect();
+    world.kill("fra");
+    for pattern in &patterns {
+        decay_everywhere(&world, "fra", pattern);
+    }
+    for (n, root) in roots.into_iter().enumerate() {
+        // A file, or a place in the log.
+        let kind = if matches!(n, 3 | 4) { 1 } else { 2 };
+        decay_everywhere(&world, "fra", &[&root[16..], &[kind]].concat());
+    }
+    // Of one that rides, the bytes too: they must come from another region.
+    assert!(world.decay("fra", &objects[6].1[..64]) > 0);
+    world.boot("fra").await;
+    world.at("fra").start_scrub().await.unwrap();
+    let rested = |w: &World| w.at("fra").scrub_status().finished_ms.is_some();
+    world.until("the pass ends", rested).await;
+    let whole = |w: &World| objects.iter().all(|(name, _)| holds(w, "fra", &config, name));
+    world.until("all is held again", whole).await;
+    assert_eq!(world.at("fra").damaged().unwrap(), (Vec::new(), 0));
+    assert!(world.at("fra").metrics().damage_mended.get() >= 8);
+    world.kill_links("fra", &["iad", "nrt"]);
+    for (name, bytes) in &objects {
+        assert_eq!(get(&world.at("fra"), &config, name).await.unwrap().0, *bytes, "{name}");
+    }
+    world.net.heal();
+    let same =
+        |w: &World| w.at("fra").store().digest().groups() == w.at("iad").store().digest().groups();
+    world.until("the digests are the same", same).await;
 }
