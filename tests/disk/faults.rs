@@ -160,6 +160,17 @@ async fn all_there(store: &Store, answered: &[(u64, BlobRef)]) {
     }
 }
 
+/// After a restart nothing is damaged, all that was answered is there, and writes go on.
+fn opens_whole(disk: &SimDisk, answered: &[(u64, BlobRef)], run: u64) {
+    doors::life(async {
+        let (store, report) = open(disk).await;
+        assert_eq!(report.damage, Vec::new(), "run {run}");
+        all_there(&store, answered).await;
+        put(&store, "again", 1 << 30, 0, 10).await.unwrap();
+        store.checkpoint().await.unwrap();
+    });
+}
+
 fn small_index(cache_bytes: usize) -> Options {
     Options { index_cache_bytes: cache_bytes, ..options() }
 }
@@ -221,13 +232,7 @@ fn power_that_fails_while_the_index_has_no_room_or_writes_what_waited_loses_noth
             env.sleep(limits::INDEX_ROOM_EVERY * 2).await;
             (answered, disk.is_dark())
         });
-        doors::life(async {
-            let (store, report) = open(&disk).await;
-            assert_eq!(report.damage, Vec::new(), "after {change} changes");
-            all_there(&store, &answered).await;
-            put(&store, "again", 1 << 30, 0, 10).await.unwrap();
-            store.checkpoint().await.unwrap();
-        });
+        opens_whole(&disk, &answered, change);
         whole += u64::from(!went_dark);
         if whole > 1 {
             assert!(change > 20, "power hardly ever failed");
@@ -254,11 +259,7 @@ fn a_sync_that_fails_while_the_index_writes_what_waited_ends_all_writing() {
         all_there(&store, &answered).await;
         answered
     });
-    doors::life(async {
-        let (store, _) = open(&disk).await;
-        all_there(&store, &answered).await;
-        put(&store, "again", 1 << 30, 0, 10).await.unwrap();
-    });
+    opens_whole(&disk, &answered, 0);
 }
 
 #[test]
@@ -420,11 +421,7 @@ fn an_index_that_cannot_be_read_gives_errors_and_no_absence_and_comes_back_with_
         assert!(!rows(&store).contains_key(&key("refused")));
         answered
     });
-    doors::life(async {
-        let (store, report) = open(&disk).await;
-        assert_eq!(report.damage, Vec::new());
-        all_there(&store, &answered).await;
-    });
+    opens_whole(&disk, &answered, 0);
 }
 
 #[test]
@@ -444,11 +441,7 @@ fn a_read_of_the_index_that_fails_within_any_write_loses_nothing_and_ends_with_t
             }
             answered
         });
-        doors::life(async {
-            let (store, report) = open(&disk).await;
-            assert_eq!(report.damage, Vec::new());
-            all_there(&store, &answered).await;
-        });
+        opens_whole(&disk, &answered, calls);
     }
 }
 
@@ -495,11 +488,7 @@ fn a_sync_that_fails_while_the_index_is_brought_back_ends_all_writing() {
         assert!(matches!(refused, Error::Poisoned(_)), "{refused}");
         answered
     });
-    doors::life(async {
-        let (store, _) = open(&disk).await;
-        all_there(&store, &answered).await;
-        put(&store, "again", 1 << 30, 0, 10).await.unwrap();
-    });
+    opens_whole(&disk, &answered, 0);
 }
 
 #[test]
@@ -517,12 +506,7 @@ fn power_that_fails_while_the_index_is_brought_back_loses_nothing() {
             env.sleep(limits::INDEX_AGAIN_EVERY * 3).await;
             (answered, disk.is_dark())
         });
-        doors::life(async {
-            let (store, report) = open(&disk).await;
-            assert_eq!(report.damage, Vec::new(), "after {change} changes");
-            all_there(&store, &answered).await;
-            put(&store, "again", 1 << 30, 0, 10).await.unwrap();
-        });
+        opens_whole(&disk, &answered, change);
         whole += u64::from(!went_dark);
         if whole > 1 {
             assert!(change > 20, "power hardly ever failed");
