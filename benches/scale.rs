@@ -1,10 +1,11 @@
 //! What the number of records costs: memory, opening after kill -9 and listing of a node with many
 //! small objects, what `godwit compact` gives back of them, and the bytes that two regions exchange
-//! to find what few of them differ.
+//! to find what few of them differ; what a write costs of a key that keeps as many losers as it may.
 //!
 //! `cargo bench --bench scale -- records 10000000` (9 GB on disk, `SCALE_DIR` says where),
 //! `cargo bench --bench scale -- compact 200000` and
-//! `cargo bench --bench scale -- digest 1000000 100`; docs/reliability.md has the figures.
+//! `cargo bench --bench scale -- digest 1000000 100`, `cargo bench --bench scale -- losers 200`;
+//! docs/reliability.md has the figures.
 
 #![allow(
     clippy::disallowed_methods,
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
 use godwit::cluster::{Cluster, ClusterOptions, Handler, Members};
 use godwit::engine::body::WholeBody;
 use godwit::engine::{self, Attributes, CreateBucket, Engine, ListObjects, PutObject};
@@ -62,11 +64,12 @@ fn main() {
         ["forget", dir] => runtime().unwrap().block_on(forget_most(Path::new(dir))),
         ["records", n] => records(number(n)),
         ["compact", n] => compact(number(n)),
+        ["losers", n] => runtime().unwrap().block_on(losers(number(n))),
         ["digest", n, different] => {
             runtime().unwrap().block_on(digest(number(n), number(different)));
         }
         [] => records(100_000),
-        other => panic!("records N, compact N, or digest N DIFFERENT; not {other:?}"),
+        other => panic!("records N, compact N, losers N, or digest N DIFFERENT; not {other:?}"),
     }
 }
 
@@ -246,17 +249,103 @@ fn key(n: u64) -> ObjectKey {
         .unwrap()
 }
 
-/// Puts `n` objects, says so, and goes on until it is killed.
-async fn fill(dir: &Path, n: u64) {
-    let opened = start(dir, "fra", &["fra"], Arc::new(Alone)).await;
+fn owner() -> AccountId {
+    AccountId("someone".into())
+}
+
+async fn with_bucket(opened: &Opened) -> Engine {
     let engine = Engine::new(opened.cluster.clone(), engine::Options::default());
-    let owner = AccountId("someone".into());
-    let create =
-        CreateBucket { name: bucket(), owner: owner.clone(), location: Vec::new(), lock: false };
+    let create = CreateBucket { name: bucket(), owner: owner(), location: Vec::new(), lock: false };
     while let Err(error) = engine.create_bucket(create.clone()).await {
         eprintln!("{error}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    engine
+}
+
+async fn put(engine: &Engine, number: u64) {
+    let put = PutObject {
+        bucket: bucket(),
+        key: key(number),
+        owner: owner(),
+        attributes: Attributes::default(),
+        conditions: Conditions::default(),
+    };
+    let body = vec![number.to_le_bytes()[0]; BODY_BYTES];
+    engine.put_object(put, &mut WholeBody::new(body.into())).await.unwrap();
+}
+
+/// Rounds over all keys, and objects that lost against each key of one kind.
+const ROUNDS: u64 = 20;
+const LOSERS: u64 = 16;
+
+/// Puts to `n` keys that keep losers and to as many that keep none, by turns.
+async fn losers(n: u64) {
+    let folder = folder();
+    let opened = start(folder.path(), "fra", &["fra"], Arc::new(Alone)).await;
+    let engine = with_bucket(&opened).await;
+    for number in 0..2 * n {
+        put(&engine, number).await;
+    }
+    let page = opened.store.read().unwrap().records(None, usize::MAX).unwrap();
+    let kept: Vec<ObjectKey> = (n..2 * n).map(key).collect();
+    for (id, record) in page {
+        let (RecordId::Row(_, key), Record::Row(row)) = (&id, record) else { continue };
+        if !kept.contains(key) {
+            continue;
+        }
+        let won = row.versions[0].clone();
+        let lost = move |tx: &mut Tx<'_>| {
+            (1..=LOSERS).try_for_each(|i| {
+                let hlc = Hlc(won.stamp.hlc.0 - i);
+                let stamp = Stamp { hlc, region: region("iad") };
+                let version = Version { stamp, replaces: Stamp::ZERO, ..won.clone() };
+                tx.merge(id.clone(), Record::Row(Row::of(version)), Source::Digest).map(|_| ())
+            })
+        };
+        opened.store.write(lost).await.unwrap();
+    }
+    let mut cost = [(Duration::ZERO, 0, 0); 2];
+    for _ in 0..ROUNDS {
+        for (kind, (wall, processor, log)) in cost.iter_mut().enumerate() {
+            let (began, before, from) = (Instant::now(), busy(), opened.store.log_end());
+            let numbers = kind as u64 * n..(kind as u64 + 1) * n;
+            let mut puts = stream::iter(numbers.map(|number| put(&engine, number)))
+                .buffer_unordered(WRITERS as usize);
+            while puts.next().await.is_some() {}
+            *wall += began.elapsed();
+            *processor += busy() - before;
+            let to = opened.store.log_end();
+            *log += if to.0 == from.0 { to.1 - from.1 } else { 0 };
+        }
+    }
+    let rows = opened.store.read().unwrap().records(None, usize::MAX).unwrap();
+    let keeping = rows.iter().filter(
+        |(_, record)| matches!(record, Record::Row(row) if row.cover.spared.len() as u64 == LOSERS),
+    );
+    assert_eq!(keeping.count() as u64, n);
+    for (kind, (wall, processor, log)) in ["none", "as many as it may"].iter().zip(cost) {
+        let puts = ROUNDS * n;
+        println!(
+            "a key keeps {kind}: {:.0} µs a put, {:.0} µs of processor, {} bytes of log",
+            wall.as_secs_f64() * 1e6 / puts as f64,
+            processor as f64 * 1e4 / puts as f64,
+            log / puts
+        );
+    }
+}
+
+/// Hundredths of a second that this process had a processor. Source: proc(5), `utime` and `stime`.
+fn busy() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after = stat.rsplit_once(')').unwrap().1;
+    after.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+/// Puts `n` objects, says so, and goes on until it is killed.
+async fn fill(dir: &Path, n: u64) {
+    let opened = start(dir, "fra", &["fra"], Arc::new(Alone)).await;
+    let engine = with_bucket(&opened).await;
     let maintained = opened.store.clone();
     tokio::spawn(async move {
         loop {
@@ -267,20 +356,11 @@ async fn fill(dir: &Path, n: u64) {
     });
     let (next, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     for _ in 0..WRITERS {
-        let (engine, owner, next, done) =
-            (engine.clone(), owner.clone(), next.clone(), done.clone());
+        let (engine, next, done) = (engine.clone(), next.clone(), done.clone());
         tokio::spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                let put = PutObject {
-                    bucket: bucket(),
-                    key: key(number),
-                    owner: owner.clone(),
-                    attributes: Attributes::default(),
-                    conditions: Conditions::default(),
-                };
-                let body = vec![number.to_le_bytes()[0]; BODY_BYTES];
-                engine.put_object(put, &mut WholeBody::new(body.into())).await.unwrap();
+                put(&engine, number).await;
                 done.fetch_add(1, Ordering::Relaxed);
             }
         });

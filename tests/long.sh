@@ -11,6 +11,7 @@ case ${1:-} in
   clients) cargo test --test clients -- --include-ignored --test-threads=2 ;;
   crash)   GODWIT_CRASH_ROUNDS=${2:-1000} cargo test --release --test crash -- --nocapture ;;
   latency) cargo test --test wan -- --ignored --nocapture round_trips counter ;;
+  losers)  cargo bench --bench scale -- losers "${2:-200}" ;;
   models)  GODWIT_LONG=1 cargo test --release --lib register::tests ;;
   digest)  cargo bench --bench scale -- digest "${2:-1000000}" 100 ;;
   power)   GODWIT_POINTS=${2:-1000} cargo test --release --test store power -- --nocapture ;;
@@ -21,7 +22,7 @@ case ${1:-} in
   store)   GODWIT_SEEDS=${2:-2000} cargo test --release --test store ;;
   transfer) cargo bench --bench transfer ;;
   *)
-    echo "usage: just long bench|chaos|clients|compact|crash|digest|latency|models|power|reclaim|records|sim|soak|store|transfer [how many]" >&2
+    echo "usage: just long bench|chaos|clients|compact|crash|digest|latency|losers|models|power|reclaim|records|sim|soak|store|transfer [how many]" >&2
     exit 2
     ;;
 esac
