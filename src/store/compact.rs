@@ -191,7 +191,7 @@ impl Store {
         let to = Bound::Excluded(due.as_slice());
         let view = self.shared.index.view()?;
         // What names a blob may be missing until that is mended.
-        if [Space::Refs, Space::Holding].into_iter().any(|space| view.is_doubted(space)) {
+        if view.is_doubted(Space::Refs) {
             return Ok(false);
         }
         let waits = view.range(Space::Garbage, Bound::Unbounded, to)?;
@@ -201,10 +201,14 @@ impl Store {
         let freed = self.write(move |tx| {
             let to = Bound::Excluded(due.as_slice());
             let rows = tx.layer.scan(Space::Garbage, Bound::Unbounded, to, FREE_MAX)?;
-            for (key, _) in &rows {
+            for (freed, (key, _)) in rows.iter().enumerate() {
                 let id = schema::blob_id(key.get(due.len()..).unwrap_or_default())?;
+                let named = tx.layer.is_named(&id, None)?;
+                if tx.layer.view.is_doubted(Space::Refs) {
+                    return Ok(freed);
+                }
                 tx.layer.change(Space::Garbage, key, None)?;
-                if !tx.layer.is_named(&id, None)? {
+                if !named {
                     tx.release(&id)?;
                 }
             }

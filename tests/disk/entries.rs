@@ -21,6 +21,7 @@ const KEPT: [u64; 2] = [105, 211];
 const GONE: [u64; 2] = [20, 221];
 const DAMAGED: [u64; 2] = [1101, 1201];
 const WAITING: u64 = 5;
+const LATE: u64 = 1300;
 
 fn name(n: u64) -> String {
     format!("key-{n:04}")
@@ -123,6 +124,11 @@ async fn fill(store: &Store) {
     for (n, len) in LARGER.into_iter().chain(DAMAGED.map(|n| (n, 10))) {
         put(store, &name(n), n, 0, len).await.unwrap();
     }
+    // Noted as garbage before anything names it.
+    let sealed = seal(store, LATE, 10).await.unwrap();
+    let record = object(LATE, 0, &[sealed.blob()]);
+    store.write(move |tx| tx.attach(sealed)).await.unwrap();
+    merge(store, &name(LATE), record).await.unwrap();
     for n in 1..=WAITING {
         let sealed = seal(store, 2000 + n, 500).await.unwrap();
         let (key, id) = (waiting(n), sealed.blob().id);
@@ -200,8 +206,10 @@ fn patterns(whole: &Whole) -> Vec<Pattern> {
         pattern("blobs", 7, &[&both(blob_key(n), blob_key(n + 1))]),
         pattern("blobs", 5, &[&both(blob_key(n), blob_key(n + 1))]),
         pattern("blobs", 20, &[&[&10_u64.to_be_bytes()[..], &root].concat()]),
+        pattern("blobs", 6, &[&both(blob_key(1150), blob_key(DAMAGED[1]))]),
         pattern("blobs", 55, &[&[&10_u64.to_be_bytes()[..], &root].concat()]),
         pattern("refs", 7, &[&[&blob_key(n), RECORDS, &record_key(&one)].concat()]),
+        pattern("refs", 6, &[&[&blob_key(LATE), RECORDS, &record_key(&name(LATE))].concat()]),
         pattern("refs", 15, &[&[&blob_key(n), RECORDS, &record_key(&one)].concat()]),
         pattern("refs", 5, &[&[&blob_key(2003), HOLDING, &holding(3)].concat()]),
         pattern("leaves", 1, &[&leaf_key(&one)]),
@@ -267,14 +275,28 @@ async fn mend(whole: &Whole, what: &str, table: &'static str, bits: usize) -> bo
     assert_eq!(check_all(&store).await, 0, "{what}");
     assert_eq!(store.mend_entries().await.unwrap().tables, BTreeMap::new(), "{what}");
     assert_eq!(store.bad_records(), [], "{what}");
-    compare(whole, state(&store, what).await, what, table, bits);
+    compare(&whole.state, state(&store, what).await, what, table, bits);
     store.close().await.unwrap();
     true
 }
 
+/// Housekeeping that does not know of the decay yet frees nothing that is needed.
+async fn keep_house_and_mend(whole: &Whole, later: &State, what: &str, table: &str, bits: usize) {
+    let env = doors::env(&whole.disk, 1, Duration::from_secs(3600));
+    let (store, _) = open_with(env, options()).await;
+    for _ in 0..300 {
+        or_refused(store.maintain().await, what);
+    }
+    check_all(&store).await;
+    store.mend_entries().await.unwrap();
+    maintain_all(&store).await;
+    assert_eq!(check_all(&store).await, 0, "{what}");
+    compare(later, state(&store, what).await, what, table, bits);
+}
+
 /// Everything is there, but what says of itself that it may go.
-fn compare(whole: &Whole, mut now: State, what: &str, table: &str, bits: usize) {
-    let State { log, waiting, .. } = &whole.state;
+fn compare(then: &State, mut now: State, what: &str, table: &str, bits: usize) {
+    let State { log, waiting, .. } = then;
     if bits > 1 && table == "log" {
         assert!(now.log.len() + 1 >= log.len(), "{what}");
         now.log.extend(log.clone());
@@ -283,7 +305,7 @@ fn compare(whole: &Whole, mut now: State, what: &str, table: &str, bits: usize) 
         assert!(now.waiting.len() + 1 >= waiting.len(), "{what}");
         now.waiting.extend(waiting.clone());
     }
-    check_same(&now, &whole.state, what);
+    check_same(&now, then, what);
 }
 
 fn check_same(now: &State, then: &State, what: &str) {
@@ -323,29 +345,94 @@ async fn delete_some(whole: &Whole, what: &str) {
     assert_eq!(files.len(), 1, "{what}: {files:?}");
 }
 
-#[test]
-fn every_entry_that_decays_in_the_tables_of_objects_is_mended() {
-    let whole = history();
-    let before = whole.disk.copy();
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+/// Where each table's entries are, and the bytes that are flipped.
+fn cases(whole: &Whole) -> Vec<(&'static str, usize)> {
     let mut cases = Vec::new();
-    for Pattern { table, pieces, at } in patterns(&whole) {
+    for Pattern { table, pieces, at } in patterns(whole) {
         let found = places(&whole.index, &pieces);
         assert!(!found.is_empty(), "{table} is in the index: {pieces:?}");
         cases.extend(found.into_iter().map(|place| (table, place + at)));
     }
     cases.extend(garbage_places(&whole.index).into_iter().map(|place| ("garbage", place + 3)));
-    for (table, at) in cases {
+    cases
+}
+
+#[test]
+fn every_entry_that_decays_in_the_tables_of_objects_is_mended() {
+    let whole = history();
+    let before = whole.disk.copy();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (table, at) in cases(&whole) {
         for bits in [1, 2] {
             let what = format!("{table} at {at}, {bits} bits");
             whole.disk.become_copy_of(&before);
             (0..bits).for_each(|bit| whole.disk.flip(Path::new(INDEX), at + bit, 2));
             if doors::life(mend(&whole, &what, table, bits)) {
                 *seen.entry(table).or_default() += 1;
-                doors::life(delete_some(&whole, &what));
+                if bits > 1 {
+                    doors::life(delete_some(&whole, &what));
+                }
             }
         }
     }
     assert_eq!(seen.len(), 9, "{seen:?}");
     assert!(seen.values().all(|seen| *seen >= 2), "{seen:?}");
+}
+
+#[test]
+fn housekeeping_frees_nothing_because_of_an_entry_that_decayed() {
+    let whole = history();
+    let before = whole.disk.copy();
+    let later = doors::life(async {
+        let env = doors::env(&whole.disk, 1, Duration::from_secs(3600));
+        let (store, _) = open_with(env, options()).await;
+        maintain_all(&store).await;
+        state(&store, "later").await
+    });
+    assert_eq!(later.held.0, whole.state.held.0 - 2, "what was deleted is gone");
+    let kept = |table: &str| matches!(table, "blobs" | "holding" | "refs");
+    for (table, at) in cases(&whole).into_iter().filter(|(table, _)| kept(table)) {
+        let what = format!("{table} at {at}, later");
+        whole.disk.become_copy_of(&before);
+        (0..2).for_each(|bit| whole.disk.flip(Path::new(INDEX), at + bit, 2));
+        doors::life(keep_house_and_mend(&whole, &later, &what, table, 2));
+    }
+}
+
+#[test]
+fn the_manifest_of_a_large_body_is_made_again_of_its_bytes() {
+    let disk = SimDisk::new(82);
+    let len = (9 << 20) + 5;
+    let blob = doors::life(async {
+        let (store, _) = open(&disk).await;
+        let blob = put(&store, "large", 7, 0, len).await.unwrap();
+        store.close().await.unwrap();
+        blob
+    });
+    let bytes = body(7, len);
+    let hashes: Vec<[u8; 32]> = bytes.chunks(1 << 20).map(|chunk| Hash::of(chunk).0).collect();
+    let before = disk.copy();
+    let mut mended = 0;
+    for at in places(&before.bytes(Path::new(INDEX)), &[hashes[8..].concat()]) {
+        for bits in [1, 2] {
+            disk.become_copy_of(&before);
+            (0..bits).for_each(|bit| disk.flip(Path::new(INDEX), at + 30 + bit, 5));
+            doors::life(async {
+                let (store, _) = open(&disk).await;
+                // Whoever reads it takes it for damaged.
+                let refused = store.chunk(&blob, 0).await;
+                assert!(matches!(refused, Err(Error::Corrupt(_)) | Ok(Some(_))), "{refused:?}");
+                if check_all(&store).await == 0 {
+                    return;
+                }
+                let tables = store.mend_entries().await.unwrap().tables;
+                assert_eq!(tables["manifests"].made_again, 1, "{tables:?}");
+                assert!(store.recheck(&blob).await.unwrap());
+                assert_eq!(content(&store, &blob).await.unwrap().unwrap(), bytes);
+                assert!(store.verify(&blob).await.unwrap());
+                mended += 1;
+            });
+        }
+    }
+    assert_eq!(mended, 2);
 }
