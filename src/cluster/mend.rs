@@ -15,7 +15,7 @@ use crate::env::Class;
 use crate::limits;
 use crate::logic::merge;
 use crate::net::message::{Request, Response, VersionOf};
-use crate::store::{self, SealedBlob, Source, TableMended, Tx};
+use crate::store::{self, SealedBlob, Source, TableMended, TwinsMended, Tx};
 use crate::types::id::{BlobId, BucketId};
 use crate::types::name::{BucketName, ObjectKey};
 use crate::types::object::{BlobRef, Content, HoldState, Row, Version};
@@ -142,6 +142,11 @@ impl Cluster {
 
     /// Has entries of the index made again of what else is on this disk.
     async fn mend_entries(&self) -> Result<(), store::Error> {
+        let TwinsMended { mended, lost } = self.store().mend_twins().await?;
+        self.inner.metrics.damage_mended.inc_by(mended);
+        if mended + lost > 0 {
+            tracing::warn!(mended, lost, "entries of the index had decayed in one of two places");
+        }
         for (table, mended) in self.store().mend_entries().await?.tables {
             let TableMended { taken_out, made_again, given_up } = mended;
             self.inner.metrics.damage_mended.inc_by(made_again);
@@ -303,6 +308,7 @@ impl Cluster {
     pub fn damaged(&self) -> Result<(Vec<Damaged>, usize), store::Error> {
         let damaged = self.store().read()?.damaged(limits::DAMAGED_PAGE)?;
         let mut named = self.name_records()?;
+        named.extend(self.name_entries());
         let count = damaged.len() + named.len();
         for blob in damaged.iter().take(limits::DAMAGED_NAMED_MAX) {
             named.extend(self.name_damaged(blob)?);
@@ -331,6 +337,17 @@ impl Cluster {
             Damaged { bucket, key, version: None, bytes: 0, lost: false, why }
         });
         Ok(named.collect())
+    }
+
+    /// What decayed in the index besides records.
+    fn name_entries(&self) -> Vec<Damaged> {
+        let tables = self.store().decayed_tables().into_iter();
+        let tables = tables
+            .map(|table| format!("entries of its index ({table}) are damaged, not mended yet"));
+        let pages = self.store().damaged_pages().map(ToOwned::to_owned);
+        let damaged =
+            |why| Damaged { bucket: None, key: None, version: None, bytes: 0, lost: false, why };
+        tables.chain(pages).map(damaged).collect()
     }
 
     /// Names of the buckets that are in use.

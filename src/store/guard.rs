@@ -8,8 +8,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 
+use super::decay::Decay;
 use super::error::Error;
-use super::index::Decay;
 
 thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };

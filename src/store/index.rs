@@ -4,13 +4,12 @@
 //! durable commit carries the log position that it has reached. Reads are snapshots. Closing makes
 //! nothing durable: redb would otherwise keep its last commits without their log position.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use redb::{
     AccessGuard, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
@@ -19,10 +18,10 @@ use redb::{
 };
 
 use crate::env::{Env, OpenMode};
-use crate::limits;
 use crate::types::record::Record;
 
 use super::behind::IndexFile;
+use super::decay::Decay;
 use super::digest;
 use super::error::Error;
 use super::guard::guarded;
@@ -138,67 +137,6 @@ impl Once {
         entry.transpose()
     }
 }
-
-/// What was found to have decayed, until it is mended.
-#[derive(Default)]
-pub(crate) struct Decay {
-    /// Keys of records that do not fit their digests, up to a bound.
-    records: Mutex<BTreeSet<Vec<u8>>>,
-    /// Tables with other entries whose checksums do not fit.
-    tables: Mutex<BTreeSet<Space>>,
-    /// A page was met that makes no sense.
-    pages: AtomicBool,
-}
-
-impl Decay {
-    pub(crate) fn records(&self) -> MutexGuard<'_, BTreeSet<Vec<u8>>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn tables(&self) -> MutexGuard<'_, BTreeSet<Space>> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a page was met that makes no sense.
-    pub(crate) fn has_pages(&self) -> bool {
-        self.pages.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn note_page(&self) -> Error {
-        if !self.pages.swap(true, Ordering::SeqCst) {
-            tracing::error!("{PAGES_DECAYED}");
-        }
-        Error::corrupt(PAGES_DECAYED)
-    }
-
-    /// Notes an entry that is read from its other place.
-    pub(super) fn heal(&self, space: Space, key: &[u8]) {
-        if self.tables().insert(space) {
-            let (table, key) = (space.name(), key.escape_ascii());
-            tracing::warn!(table, %key, "an entry of the index is damaged; its copy is whole");
-        }
-    }
-
-    /// Notes an entry; it is refused.
-    pub(super) fn note(&self, space: Space, key: &[u8]) -> Error {
-        let (table, shown) = (space.name(), key.escape_ascii());
-        if space == Space::Records {
-            let mut records = self.records();
-            if records.len() < limits::BAD_RECORDS_MAX && records.insert(key.to_vec()) {
-                tracing::error!(key = %shown, "a record in the index is damaged");
-            }
-            return Error::corrupt("a record in the index does not fit its digest");
-        }
-        if self.tables().insert(space) {
-            tracing::error!(table, key = %shown, "an entry of the index is damaged");
-        }
-        Error::corrupt(format!("an entry of the index ({table})"))
-    }
-}
-
-/// What a person does about pages.
-pub(crate) const PAGES_DECAYED: &str = "pages of the index are damaged, and what is in them is \
-    refused: stop this node, run `godwit compact` on its data directory, and start it again";
 
 fn definition(space: Space) -> Definition {
     TableDefinition::new(space.name())
@@ -425,7 +363,33 @@ impl Index {
     /// Applies a batch in one transaction. Visible at once; durable with the next durable commit,
     /// and not before what waits for room was written ([`Index::catch_up`]).
     pub(crate) fn apply(&self, overlay: &Overlay, durable: bool) -> Result<(), Error> {
+        if self.twins && self.leads_astray(overlay)? {
+            self.mend_twins()?;
+        }
         guarded(&self.decay, || self.apply_pages(overlay, durable))
+    }
+
+    /// Whether a search for something that is about to be changed comes to it in one of its places
+    /// alone: then a key beside it decayed, and the change would be made in the other place alone.
+    fn leads_astray(&self, overlay: &Overlay) -> Result<bool, Error> {
+        let mut view = None;
+        for (space, entries) in overlay.spaces().filter(|(space, _)| space.is_twinned()) {
+            for key in entries.keys().filter(|key| twin::applies(space, key)) {
+                let view = match &view {
+                    Some(view) => view,
+                    None => view.insert(self.fresh_view()?),
+                };
+                let is_there = |space, key: &[u8]| match view.look_up(space, key, |_| ()) {
+                    Err(Error::Corrupt(_)) => Ok(false),
+                    found => found.map(|found| found.is_some()),
+                };
+                if is_there(space, key)? != is_there(Space::Twin, &twin::key(space, key))? {
+                    self.decay.heal(space, key);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn apply_pages(&self, overlay: &Overlay, durable: bool) -> Result<(), Error> {
@@ -461,6 +425,26 @@ impl Index {
 /// A table in a change of the index.
 pub(super) fn open(transaction: &WriteTransaction, space: Space) -> Result<Table<'_>, Error> {
     transaction.open_table(definition(space)).map_err(Error::index)
+}
+
+/// A table that is none of the schema's.
+pub(super) fn open_named<'t>(
+    transaction: &'t WriteTransaction,
+    name: &str,
+) -> Result<Table<'t>, Error> {
+    let definition: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
+    transaction.open_table(definition).map_err(Error::index)
+}
+
+/// Gives such a table the place of one of the schema.
+pub(super) fn take_place(
+    transaction: &WriteTransaction,
+    name: &str,
+    space: Space,
+) -> Result<(), Error> {
+    let named: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
+    transaction.delete_table(definition(space)).map_err(Error::index)?;
+    transaction.rename_table(named, definition(space)).map_err(Error::index)
 }
 
 fn set(table: &mut Table<'_>, space: Space, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {

@@ -36,6 +36,7 @@ mod cache;
 mod checkpoint;
 mod codec;
 mod compact;
+mod decay;
 mod digest;
 mod entries;
 mod error;

@@ -25,10 +25,11 @@ use crate::env::{DiskFile, Env, OpenMode};
 
 use super::behind::IndexFile;
 use super::checkpoint;
+use super::decay::Decay;
 use super::error::Error;
 use super::files::{self, Files};
 use super::guard::guarded;
-use super::index::{Decay, Index};
+use super::index::Index;
 use super::inspect::Sandbox;
 use super::schema::Space;
 use super::seal;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use crate::env::{Clock, Env};
 use crate::limits;
 
+use super::decay::PAGES_DECAYED;
 use super::error::Error;
-use super::index::PAGES_DECAYED;
 use super::shared::Shared;
 use super::{Store, lock};
 
@@ -218,6 +218,11 @@ impl Store {
 }
 
 impl Store {
+    /// Tables of the index with entries that decayed and are not mended yet.
+    pub fn decayed_tables(&self) -> Vec<&'static str> {
+        self.shared.index.decay().tables().iter().map(|space| space.name()).collect()
+    }
+
     /// What a person does about pages of the index that decayed; `None` where none were met.
     pub fn damaged_pages(&self) -> Option<&'static str> {
         self.shared.index.decay().has_pages().then_some(PAGES_DECAYED)

@@ -10,12 +10,15 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Store;
+use super::decay::Decay;
 use super::error::Error;
-use super::index::{self, Decay, Entry, Index, Once, Table};
-use super::layer;
+use super::index::{self, Entry, Index, Once};
 use super::schema::Space;
 use super::seal;
 use super::tx::Tx;
+
+/// A table that is being written anew, until it takes its place.
+const ANEW: &str = "anew";
 
 /// Entries of one commit while an older index gets its copies.
 const PAGE: usize = 20_000;
@@ -38,8 +41,9 @@ struct Side {
     /// `None`: there are none, or they cannot be read.
     rows: Option<Once>,
     has_failed: bool,
-    /// The next entry that is sound.
+    /// The next entry that is sound, and the key of the last one.
     next: Option<Entry>,
+    last: Option<Vec<u8>>,
     /// Since both walks had the same: entries that decayed here, and that are here alone.
     decayed: usize,
     alone: usize,
@@ -55,7 +59,7 @@ impl Side {
             Err(Error::Corrupt(_)) => (None, true),
             Err(error) => return Err(error),
         };
-        Ok(Self { rows, has_failed, next: None, decayed: 0, alone: 0 })
+        Ok(Self { rows, has_failed, next: None, last: None, decayed: 0, alone: 0 })
     }
 
     /// The next entry, sound or not. Where it cannot be read the other side has what comes.
@@ -99,7 +103,9 @@ impl Both {
         for (side, prefix) in [(&mut self.here, 0), (&mut self.there, 1)] {
             while side.next.is_none() {
                 let Some(entry) = side.advance(prefix)? else { break };
-                if entry.is_sound() {
+                // One that is out of order was put beside a key that had decayed.
+                if entry.is_sound() && side.last.as_deref() < Some(entry.key()) {
+                    side.last = Some(entry.key().to_vec());
                     side.next = Some(entry);
                 } else {
                     self.decay.heal(self.space, entry.key());
@@ -114,10 +120,14 @@ impl Both {
         Ok(())
     }
 
-    /// Both walks are at the same entry, or at their ends: each that decayed on one side must have
-    /// been on the other.
+    /// Both walks are at the same entry, or at their ends. One is lost when something decayed in both
+    /// that neither has. What decayed in one place alone and is missed in the other was written over
+    /// or deleted since: a key that decayed is not found by who does that.
     fn meet(&mut self) -> Result<(), Error> {
-        let lost = self.here.decayed > self.there.alone || self.there.decayed > self.here.alone;
+        let is_short = |of: &Side, by: &Side| of.has_failed || of.decayed > by.alone;
+        let (here, there) = (&self.here, &self.there);
+        let decayed = here.decayed > there.alone || there.decayed > here.alone;
+        let lost = decayed && is_short(here, there) && is_short(there, here);
         for side in [&mut self.here, &mut self.there] {
             (side.decayed, side.alone) = (0, 0);
         }
@@ -219,56 +229,54 @@ impl Store {
 }
 
 impl Index {
-    fn mend_twins(&self) -> Result<TwinsMended, Error> {
+    /// Tables with entries that decayed are written anew, and all copies: a key that decayed puts
+    /// others out of their order.
+    pub(super) fn mend_twins(&self) -> Result<TwinsMended, Error> {
         let decayed: Vec<Space> =
             self.decay().tables().iter().copied().filter(|space| space.is_twinned()).collect();
-        let view = self.view()?;
-        let (mut alone, mut mended) = (Vec::new(), TwinsMended::default());
-        let (mut whole, mut lost) = (Vec::new(), Vec::new());
-        for space in decayed {
-            match entries_alone(&view, space) {
-                Ok(found) => {
-                    alone.extend(found.into_iter().map(|(key, value)| (space, key, value)));
-                    whole.push(space);
+        let view = self.view_behind_the_door()?;
+        let mut mended = TwinsMended::default();
+        for space in &decayed {
+            match count_alone(&view, *space) {
+                Ok(alone) => mended.mended += alone,
+                Err(Error::Corrupt(_)) => {
+                    let table = space.name();
+                    tracing::error!(table, "entries of the index decayed in both of their places");
+                    mended.lost += 1;
                 }
-                Err(Error::Corrupt(_)) => lost.push(space),
                 Err(error) => return Err(error),
             }
         }
-        drop(view);
-        mended.lost = lost.len() as u64;
         // What is left of an entry that is lost says that there was one: it stays.
-        if !lost.is_empty() {
-            let tables: Vec<&str> = lost.iter().map(|space| space.name()).collect();
-            tracing::error!(?tables, "entries of the index decayed in both of their places");
+        if mended.lost > 0 {
+            return Ok(TwinsMended { mended: 0, ..mended });
         }
-        if lost.is_empty() || !alone.is_empty() {
-            self.put_again(&whole, &alone, lost.is_empty())?;
-            mended.mended = alone.len() as u64;
-        }
+        self.change(|transaction| {
+            for space in &decayed {
+                let mut anew = index::open_named(transaction, ANEW)?;
+                each(&view, *space, |key, value| index::put(&mut anew, *space, key, value))?;
+                drop(anew);
+                index::take_place(transaction, ANEW, *space)?;
+            }
+            let mut copies = index::open_named(transaction, ANEW)?;
+            for space in Space::ALL.into_iter().filter(|space| space.is_twinned()) {
+                each(&view, space, |key, value| match applies(space, key) {
+                    true => index::put(&mut copies, Space::Twin, &self::key(space, key), value),
+                    false => Ok(()),
+                })?;
+            }
+            drop(copies);
+            index::take_place(transaction, ANEW, Space::Twin)
+        })?;
         let mut tables = self.decay().tables();
-        whole.iter().for_each(|space| {
-            tables.remove(space);
-        });
+        tables.retain(|space| !decayed.contains(space));
         Ok(mended)
     }
 
-    /// Takes out what decayed in these tables, and puts entries in both of their places.
-    fn put_again(
-        &self,
-        spaces: &[Space],
-        entries: &[(Space, Vec<u8>, Vec<u8>)],
-        may_clear_all: bool,
-    ) -> Result<(), Error> {
+    /// Puts entries in both of their places.
+    fn put_twice(&self, entries: &[(Space, Vec<u8>, Vec<u8>)]) -> Result<(), Error> {
         self.change(|transaction| {
-            for space in spaces {
-                clear(&mut index::open(transaction, *space)?, *space)?;
-            }
             let mut copies = index::open(transaction, Space::Twin)?;
-            match may_clear_all {
-                true => clear(&mut copies, Space::Twin)?,
-                false => spaces.iter().try_for_each(|space| clear_copies(&mut copies, *space))?,
-            }
             for (space, key, value) in entries {
                 let mut table = index::open(transaction, *space)?;
                 index::put(&mut table, *space, key, value)?;
@@ -294,42 +302,35 @@ impl Index {
                     page.push((space, row.key().to_vec(), row.value().to_vec()));
                 }
                 if page.len() == PAGE {
-                    self.put_again(&[], &std::mem::take(&mut page), false)?;
+                    self.put_twice(&std::mem::take(&mut page))?;
                 }
             }
         }
         drop(view);
-        self.put_again(&[], &page, false)?;
+        self.put_twice(&page)?;
         self.has_twins();
         Ok(())
     }
 }
 
-/// Entries that are sound in one place alone.
-fn entries_alone(view: &index::View, space: Space) -> Result<Vec<layer::Entry>, Error> {
-    let all = (Bound::Unbounded, Bound::Unbounded);
-    let mut found = Vec::new();
-    for row in view.range(space, all.0, all.1)?.into_iter().flatten() {
-        let row = row?;
-        if row.is_alone() {
-            found.push((row.key().to_vec(), row.value().to_vec()));
-        }
+/// How many entries are sound in one place alone.
+fn count_alone(view: &index::View, space: Space) -> Result<u64, Error> {
+    let mut count = 0;
+    for row in view.range(space, Bound::Unbounded, Bound::Unbounded)?.into_iter().flatten() {
+        count += u64::from(row?.is_alone());
     }
-    Ok(found)
+    Ok(count)
 }
 
-/// Takes out every entry whose checksum does not fit.
-fn clear(table: &mut Table<'_>, space: Space) -> Result<(), Error> {
-    let is_sound = |key: &[u8], stored: &[u8]| seal::open(space, key, stored, false).is_some();
-    table.retain(|key, stored| is_sound(key, stored)).map_err(Error::index)
-}
-
-/// The same among the copies of one table.
-fn clear_copies(copies: &mut Table<'_>, of: Space) -> Result<(), Error> {
-    let is_sound =
-        |key: &[u8], stored: &[u8]| seal::open(Space::Twin, key, stored, false).is_some();
-    let (first, end) = ([of.number()], [of.number() + 1]);
-    copies
-        .retain_in::<&[u8], _>(&first[..]..&end[..], |key, stored| is_sound(key, stored))
-        .map_err(Error::index)
+/// Goes over all entries of a table.
+fn each(
+    view: &index::View,
+    space: Space,
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for row in view.range(space, Bound::Unbounded, Bound::Unbounded)?.into_iter().flatten() {
+        let row = row?;
+        visit(row.key(), row.value())?;
+    }
+    Ok(())
 }

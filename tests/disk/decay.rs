@@ -167,6 +167,49 @@ fn an_entry_that_was_mended_is_in_both_of_its_places_again() {
 }
 
 #[test]
+fn what_is_written_over_and_beside_a_key_that_decayed_is_read_and_mended_like_anything_else() {
+    for (table, turn) in TABLES.into_iter().filter(|table| *table != Table::Pending).zip(0_usize..)
+    {
+        let old = name(table, 15);
+        for (at, place) in in_index(&history(), old.as_bytes()).into_iter().zip(0_usize..) {
+            let byte = [0, old.len() / 2, old.len() - 1][(turn + place) % 3];
+            let disk = history();
+            disk.flip(Path::new(INDEX), at + byte, 4);
+            doors::life(async {
+                let (store, _) = open(&disk).await;
+                let mut expected: BTreeMap<Vec<u8>, String> =
+                    all_of(table, 0).into_iter().collect();
+                let beside = ["aaa".to_owned(), format!("{old}-"), "zzz".to_owned()];
+                for key in [name(table, 14), old.clone()].into_iter().chain(beside) {
+                    expected.insert(key.clone().into_bytes(), key.clone());
+                    store.write(move |tx| tx.put(table, key.as_bytes(), &key)).await.unwrap();
+                }
+                let gone = name(table, if place % 2 == 0 { 15 } else { 16 });
+                expected.remove(gone.as_bytes());
+                store.write(move |tx| tx.delete(table, gone.as_bytes())).await.unwrap();
+                let expected: Vec<(Vec<u8>, String)> = expected.into_iter().collect();
+                for _ in 0..2 {
+                    let snapshot = store.read().unwrap();
+                    let found = snapshot.scan::<String>(table, b"", None, 100).unwrap();
+                    assert!(found == expected, "{table:?}, place {place}, byte {byte}");
+                    for (key, value) in &expected {
+                        let found = snapshot.get::<String>(table, key).unwrap();
+                        assert_eq!(found.as_ref(), Some(value), "{table:?}, place {place}");
+                    }
+                    drop(snapshot);
+                    assert_eq!(
+                        store.mend_twins().await.unwrap().lost,
+                        0,
+                        "{table:?}, place {place}"
+                    );
+                }
+                assert_eq!(store.mend_twins().await.unwrap(), TwinsMended::default());
+            });
+        }
+    }
+}
+
+#[test]
 fn a_value_that_decayed_in_both_of_its_places_is_refused_and_nothing_else_is() {
     let disk = history();
     let whole = disk.bytes(Path::new(INDEX));

@@ -8,6 +8,7 @@
 mod chaos;
 mod conditional;
 mod cost;
+mod decay;
 mod epochs;
 mod event_chaos;
 mod events;
