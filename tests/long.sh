@@ -9,7 +9,9 @@ case ${1:-} in
   chaos)   GODWIT_SEEDS=${2:-1000} cargo test --release --lib chaos ;;
   compact) cargo bench --bench scale -- compact "${2:-200000}" ;;
   clients) cargo test --test clients -- --include-ignored --test-threads=2 ;;
-  crash)   GODWIT_CRASH_ROUNDS=${2:-1000} cargo test --release --test crash -- --nocapture ;;
+  crash)   # Power that fails, on the disk model; then kills of the real binary.
+           GODWIT_POINTS=${2:-1000} cargo test --release --test store power -- --nocapture
+           GODWIT_CRASH_ROUNDS=${2:-1000} cargo test --release --test crash -- --nocapture ;;
   latency) cargo test --test wan -- --ignored --nocapture round_trips counter ;;
   losers)  cargo bench --bench scale -- losers "${2:-200}" ;;
   models)  GODWIT_LONG=1 cargo test --release --lib register::tests ;;
