@@ -84,7 +84,10 @@ fn replication(replication: &model::Replication) -> Vec<String> {
         lines.push(format!("{} objects have too few copies", replication.below_copies));
     }
     if replication.damaged > 0 {
-        lines.push(format!("{} blobs are damaged: godwit scrub status", replication.damaged));
+        lines.push(format!(
+            "{} bodies or parts of the index are damaged: godwit scrub status",
+            replication.damaged
+        ));
     }
     lines.extend(replication.buckets.iter().map(|lag| {
         let seconds = lag.lag_ms / 1000;

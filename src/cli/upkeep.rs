@@ -117,6 +117,9 @@ fn damaged_line(damaged: &model::DamagedBytes) -> String {
     let bucket = damaged.bucket.as_deref().unwrap_or("?");
     let key = damaged.key.as_deref().unwrap_or("?");
     let state = if damaged.lost { "LOST" } else { "damaged" };
+    if damaged.bucket.is_none() && damaged.key.is_none() && damaged.bytes == 0 {
+        return format!("{state}  {}", damaged.why);
+    }
     format!("{state}  s3://{bucket}/{key}  {} bytes  {}", damaged.bytes, damaged.why)
 }
 
@@ -136,6 +139,10 @@ mod tests {
         };
         let line = damaged_line(&damaged);
         assert!(line.starts_with("LOST  s3://birds/a/b  7 bytes  no region"), "{line}");
+        let why = "pages of the index are damaged".to_owned();
+        let damaged =
+            model::DamagedBytes { bucket: None, key: None, bytes: 0, lost: false, why, ..damaged };
+        assert_eq!(damaged_line(&damaged), "damaged  pages of the index are damaged");
         assert_eq!(share(1, 4), "1 of 4 bytes (25 %)");
         assert_eq!(share(0, 0), "0 of 0 bytes (0 %)");
     }

@@ -166,9 +166,9 @@ impl Cluster {
         if let Err(why) = self.mend_entries().await {
             tracing::error!(%why, "entries of the index cannot be mended yet");
         }
+        self.tell_damage();
         self.mend_records().await?;
         let damaged = self.store().read()?.damaged(limits::DAMAGED_PAGE)?;
-        self.inner.metrics.damaged.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
         self.inner.mending.lock().retain(|id, _| damaged.iter().any(|blob| blob.id == *id));
         for blob in damaged {
             let now = self.env().monotonic();
@@ -192,9 +192,17 @@ impl Cluster {
                 }
             }
         }
-        let left = self.store().read()?.damaged(limits::DAMAGED_PAGE)?.len();
-        self.inner.metrics.damaged.set(i64::try_from(left).unwrap_or(i64::MAX));
+        self.tell_damage();
         Ok(())
+    }
+
+    /// Says how much is damaged, of bodies and of the index.
+    fn tell_damage(&self) {
+        let blobs = self.store().read().and_then(|view| view.damaged(limits::DAMAGED_PAGE));
+        // What cannot be read is noted by that, and counts as damage of the index.
+        let blobs = blobs.map_or(0, |blobs| blobs.len());
+        let count = blobs + self.store().bad_records().len() + self.name_entries().len();
+        self.inner.metrics.damaged.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// How a try ended that brought nothing. Nothing is lost while a region is away: it may have it.

@@ -19,7 +19,7 @@ pub struct ClusterMetrics {
     /// Moves when scrub finds bytes that fail their checksum, and when they were replaced.
     pub(super) damage_found: Counter,
     pub(super) damage_mended: Counter,
-    /// Held blobs that are damaged now.
+    /// Held blobs, records and parts of the index that are damaged now.
     pub(super) damaged: Gauge,
     pub(super) fetched_chunks: Counter,
     /// Reads that a lease answered; leases that were recalled; changes that waited for holders here.

@@ -263,7 +263,7 @@ metrics! {
         SCRUB_DAMAGE_FOUND: Counter "godwit_scrub_damage_found_total" []
             "Damage that scrub found";
         REPAIR_DAMAGED: Gauge "godwit_repair_damaged" []
-            "Held bodies that are damaged and not replaced yet";
+            "Held bodies, records and parts of the index that are damaged and not mended yet";
         REPAIR_MENDED: Counter "godwit_repair_mended_total" []
             "Damaged bodies that were replaced by another region's bytes";
         REPAIR_BYTES: Counter "godwit_repair_bytes_total" []

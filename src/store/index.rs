@@ -138,7 +138,7 @@ impl Once {
     }
 }
 
-fn definition(space: Space) -> Definition {
+pub(super) fn definition(space: Space) -> Definition {
     TableDefinition::new(space.name())
 }
 
@@ -377,7 +377,10 @@ impl Index {
             for key in entries.keys().filter(|key| twin::applies(space, key)) {
                 let view = match &view {
                     Some(view) => view,
-                    None => view.insert(self.fresh_view()?),
+                    None if self.shut.load(Ordering::SeqCst) => {
+                        view.insert(self.view_behind_the_door()?)
+                    }
+                    None => view.insert(self.view()?),
                 };
                 let is_there = |space, key: &[u8]| match view.look_up(space, key, |_| ()) {
                     Err(Error::Corrupt(_)) => Ok(false),

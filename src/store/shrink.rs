@@ -17,8 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition, TableHandle,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableHandle,
 };
 
 use crate::env::{DiskFile, Env, OpenMode};
@@ -29,13 +28,11 @@ use super::decay::Decay;
 use super::error::Error;
 use super::files::{self, Files};
 use super::guard::guarded;
-use super::index::Index;
+use super::index::{Index, definition};
 use super::inspect::Sandbox;
 use super::schema::Space;
 use super::seal;
 use super::trouble::Watcher;
-
-type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// Pages of a file kept in memory.
 const CACHE_BYTES: usize = 64 << 20;
@@ -242,10 +239,6 @@ fn reading(file: &Arc<dyn DiskFile>) -> Result<ReadTransaction, Error> {
         .create_with_backend(sandbox(file)?)
         .map_err(Error::index)?;
     database.begin_read().map_err(Error::index)
-}
-
-fn definition(space: Space) -> Definition {
-    TableDefinition::new(space.name())
 }
 
 /// The tables that there are.
