@@ -544,6 +544,13 @@ pub const LAST_STAMP_CHANGES: u64 = 256;
 /// Damaged records of the index that are remembered until they are replaced.
 pub const BAD_RECORDS_MAX: usize = 10_000;
 
+/// Of the time, one part in so many goes to looking for damaged records in the log.
+pub const LOG_SEARCH_PARTS: u32 = 10;
+
+/// Values of damaged records that a walk over the log finds before it waits until they are put back;
+/// those of one change more.
+pub const FOUND_RECORDS_BYTES: usize = 8 << 20;
+
 /// Damaged things that are told by name, and objects that are named for one of them.
 pub const DAMAGED_NAMED_MAX: usize = 100;
 pub const NAMERS_MAX: usize = 16;

@@ -40,6 +40,8 @@ mod faults;
 mod formats;
 #[path = "disk/power.rs"]
 mod power;
+#[path = "disk/relog.rs"]
+mod relog;
 #[path = "disk/shrink.rs"]
 mod shrink;
 #[path = "disk/space.rs"]

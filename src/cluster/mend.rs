@@ -1,14 +1,16 @@
 //! Mending: bytes that were found damaged are fetched from another region, chunk by chunk, each
 //! verified, and take the place of the damaged ones; entries of the index are made again of what else
-//! this disk has, or, records, of what other regions have.
+//! this disk has, or, records, of what other regions and the log have.
 //!
 //! Invariant: damaged bytes are not served and not counted as a copy. What no region can give stays
 //! noted, is tried again, and is told by bucket and key; nothing is dropped because of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 
 use crate::env::Class;
@@ -50,10 +52,38 @@ struct Tried {
     why: String,
 }
 
+/// How far damaged records were tried.
+#[derive(Debug, Default)]
+struct RecordTries {
+    /// The log was looked through for them.
+    not_in_log: BTreeSet<RecordId>,
+    /// The last one that was tried, where others follow.
+    after: Option<RecordId>,
+    /// The log is not looked through again before this.
+    search_from: Duration,
+}
+
+impl RecordTries {
+    /// The log was looked through, which took from `began` to `now`.
+    fn searched(&mut self, began: Duration, now: Duration, missing: Vec<RecordId>) {
+        self.not_in_log.extend(missing);
+        self.search_from = now + now.saturating_sub(began) * (limits::LOG_SEARCH_PARTS - 1);
+    }
+}
+
+/// What peers said of a damaged record.
+enum Asked {
+    /// The state that this region had.
+    Same(Record),
+    /// Another one, as all together have it; `None` where not every peer answered, or none has any.
+    Other(Option<Record>),
+}
+
 /// What mending remembers: what is damaged is in the store.
 #[derive(Debug, Default)]
 pub(super) struct Mending {
     tried: Mutex<BTreeMap<BlobId, Tried>>,
+    records: Mutex<RecordTries>,
     wake: Notify,
 }
 
@@ -67,9 +97,14 @@ impl Mending {
         self.tried.lock().expect("no holder of this lock panics")
     }
 
+    fn records(&self) -> MutexGuard<'_, RecordTries> {
+        self.records.lock().expect("no holder of this lock panics")
+    }
+
     /// Everything may be tried again at once.
     pub(super) fn forget_tries(&self) {
         self.lock().clear();
+        *self.records() = RecordTries::default();
         self.wake();
     }
 }
@@ -94,40 +129,130 @@ impl Cluster {
         }
     }
 
-    /// Gets sound records for those that do not fit their digests: the state that this region had,
-    /// where a peer has it too. Another state is taken only when every region was asked, and said.
+    /// Gets sound records for those that do not fit their digests, as long as that gets on. What
+    /// cannot be had is tried again after the others.
     async fn mend_records(&self) -> Result<(), store::Error> {
         self.store().put_back_strays().await?;
-        for id in self.store().bad_records().into_iter().take(limits::DAMAGED_PAGE) {
-            let sound = self.store().digests_of(&id)?;
-            let (mut exact, mut merged, mut asked_all) = (None, None::<Record>, true);
-            for info in self.others() {
-                let Some(record) = self.record_of(info.id, &id).await else {
-                    asked_all = false;
-                    continue;
-                };
-                let Some(record) = record else { continue };
-                if sound.contains(&store::digest_of(&id, &record)) {
-                    exact = Some(record);
-                    break;
-                }
-                merged = Some(match merged {
-                    Some(other) => merge::merge(Some(other), record).record,
-                    None => record,
-                });
-            }
-            let same = exact.is_some();
-            let found = exact.or_else(|| merged.filter(|_| asked_all));
-            let Some(record) = found else {
-                tracing::error!(?id, "a damaged record is nowhere else yet; it is not served");
-                continue;
-            };
-            if self.store().replace_record(id.clone(), record).await? {
-                self.inner.metrics.damage_mended.inc();
-                tracing::warn!(?id, same, "a damaged record was replaced by another region's");
+        for _ in 0..=limits::BAD_RECORDS_MAX / limits::DAMAGED_PAGE {
+            let (page, is_last) = self.next_bad_records();
+            if !self.mend_page(page).await? || is_last {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// The damaged records to be tried now, and whether none follows them.
+    fn next_bad_records(&self) -> (Vec<RecordId>, bool) {
+        let bad: BTreeSet<RecordId> = self.store().bad_records().into_iter().collect();
+        let mut tries = self.inner.mending.records();
+        tries.not_in_log.retain(|id| bad.contains(id));
+        let from = tries.after.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = bad.range((from, Bound::Unbounded)).cloned();
+        let page: Vec<RecordId> = rest.by_ref().take(limits::DAMAGED_PAGE).collect();
+        let is_last = rest.next().is_none();
+        tries.after = page.last().filter(|_| !is_last).cloned();
+        (page, is_last)
+    }
+
+    /// Puts back the states that this region had: those that a peer has too, then those that are in the
+    /// log. Another state is taken only where neither has it and every region was asked, and said.
+    async fn mend_page(&self, page: Vec<RecordId>) -> Result<bool, store::Error> {
+        let (mut mended, mut others) = (false, BTreeMap::new());
+        for some in page.chunks(limits::REPAIR_AT_ONCE) {
+            let asked = join_all(some.iter().map(|id| self.ask_for(id))).await;
+            for (id, asked) in some.iter().zip(asked) {
+                match asked {
+                    Ok(Asked::Same(record)) => {
+                        mended |= self.put_back(id, record, "a peer").await?
+                    }
+                    Ok(Asked::Other(record)) => {
+                        others.insert(id.clone(), record);
+                    }
+                    // It is on a page that makes no sense, which is told.
+                    Err(store::Error::Corrupt(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        mended |= self.mend_from_log(&mut others).await?;
+        for (id, other) in others {
+            match other {
+                Some(record) => {
+                    mended |= self.put_back(&id, record, "a peer, another state").await?
+                }
+                None => {
+                    tracing::error!(?id, "a damaged record is nowhere else yet; it is not served");
+                }
+            }
+        }
+        Ok(mended)
+    }
+
+    /// Looks for damaged records in the log: once for each, and now and then for those that are found
+    /// one after the other, because it is all read for that. Taken out of `wanted` is what was mended,
+    /// and what cannot be decided yet.
+    async fn mend_from_log(
+        &self,
+        wanted: &mut BTreeMap<RecordId, Option<Record>>,
+    ) -> Result<bool, store::Error> {
+        let mut sought: BTreeSet<RecordId> = self.store().bad_records().into_iter().collect();
+        let began = self.env().monotonic();
+        {
+            let tries = self.inner.mending.records();
+            let is_new = wanted.keys().any(|id| !tries.not_in_log.contains(id));
+            if !is_new || began < tries.search_from {
+                wanted.retain(|id, _| tries.not_in_log.contains(id));
+                return Ok(false);
+            }
+            sought.retain(|id| !tries.not_in_log.contains(id));
+        }
+        let (mut mended, mut search) = (false, self.store().search_log(sought).await?);
+        while let Some(found) = search.next().await {
+            for (id, record) in found {
+                mended |= self.put_back(&id, record, "the log").await?;
+            }
+        }
+        let (now, missing) = (self.env().monotonic(), search.missing()?);
+        let mut tries = self.inner.mending.records();
+        tries.searched(began, now, missing);
+        wanted.retain(|id, _| tries.not_in_log.contains(id));
+        Ok(mended)
+    }
+
+    async fn put_back(
+        &self,
+        id: &RecordId,
+        record: Record,
+        from: &str,
+    ) -> Result<bool, store::Error> {
+        let replaced = self.store().replace_record(id.clone(), record).await?;
+        if replaced {
+            self.inner.metrics.damage_mended.inc();
+            tracing::warn!(?id, from, "a damaged record was replaced");
+        }
+        Ok(replaced)
+    }
+
+    /// Asks the peers for a damaged record, until one has the state that this region had.
+    async fn ask_for(&self, id: &RecordId) -> Result<Asked, store::Error> {
+        let sound = self.store().digests_of(id)?;
+        let (mut merged, mut asked_all) = (None::<Record>, true);
+        for info in self.others() {
+            let Some(record) = self.record_of(info.id, id).await else {
+                asked_all = false;
+                continue;
+            };
+            let Some(record) = record else { continue };
+            if sound.contains(&store::digest_of(id, &record)) {
+                return Ok(Asked::Same(record));
+            }
+            merged = Some(match merged {
+                Some(other) => merge::merge(Some(other), record).record,
+                None => record,
+            });
+        }
+        Ok(Asked::Other(merged.filter(|_| asked_all)))
     }
 
     /// A record as a peer has it; `None`: it cannot be asked.
@@ -399,4 +524,18 @@ fn claim(tx: &mut Tx<'_>, own: RegionId, of: VersionOf) -> Result<Option<u64>, s
     set_holding(&mut version, own, HoldState::Held);
     let id = RecordId::Row(of.bucket, of.key);
     Ok(tx.merge(id, Record::Row(Row::of(version)), Source::Local)?.seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_walk_over_the_log_there_is_none_for_nine_times_as_long() {
+        let mut tries = RecordTries::default();
+        let secs = Duration::from_secs;
+        tries.searched(secs(10), secs(30), vec![RecordId::Members]);
+        assert_eq!(tries.search_from, secs(30 + 180));
+        assert_eq!(tries.not_in_log, BTreeSet::from([RecordId::Members]));
+    }
 }

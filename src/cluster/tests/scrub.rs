@@ -213,7 +213,7 @@ async fn a_record_that_decays_in_the_index_is_refused_and_replaced_by_another_re
         world.at("fra").store().close().await.unwrap();
         let sound = world.row("iad", &config, name).unwrap();
         world.kill("fra");
-        let found = world.decay_index("fra", name.as_bytes(), place);
+        let found = world.decay_index("fra", name.as_bytes(), Some(place));
         world.boot("fra").await;
         match world.at("fra").store().read().unwrap().row(config.id, &key(name)) {
             Ok(row) => assert_eq!(row, Some(sound.clone()), "place {place} of {found}"),
@@ -228,14 +228,6 @@ async fn a_record_that_decays_in_the_index_is_refused_and_replaced_by_another_re
         };
         world.until("it is whole again", whole).await;
         assert_eq!(world.at("fra").damaged().unwrap(), (Vec::new(), 0), "place {place}");
-    }
-}
-
-/// The same bytes decay in every place of the index where they are.
-fn decay_everywhere(world: &World, code: &str, bytes: &[u8]) {
-    let places = world.decay_index(code, bytes, 0);
-    for _ in 1..places {
-        world.decay_index(code, bytes, 0);
     }
 }
 
@@ -269,12 +261,12 @@ async fn entries_of_the_index_that_decay_are_mended_of_what_else_is_known() {
         ["k0", "k1", "k2", "k3", "k4", "k6"].iter().map(|name| blob(name).root.0).collect();
     world.kill("fra");
     for pattern in &patterns {
-        decay_everywhere(&world, "fra", pattern);
+        world.decay_index("fra", pattern, None);
     }
     for (n, root) in roots.into_iter().enumerate() {
         // A file, or a place in the log.
         let kind = if matches!(n, 3 | 4) { 1 } else { 2 };
-        decay_everywhere(&world, "fra", &[&root[16..], &[kind]].concat());
+        world.decay_index("fra", &[&root[16..], &[kind]].concat(), None);
     }
     // Of one that rides, the bytes too: they must come from another region.
     assert!(world.decay("fra", &objects[6].1[..64]) > 0);

@@ -490,16 +490,19 @@ impl World {
         places
     }
 
-    /// Flips a bit of these bytes at the `nth` of their places in a node's index, counted round; how
-    /// many places there are.
-    pub fn decay_index(&self, code: &str, bytes: &[u8], nth: usize) -> usize {
+    /// Flips a bit of these bytes at the `nth` of their places in a node's index, counted round, or in
+    /// all of them; how many places there are.
+    pub fn decay_index(&self, code: &str, bytes: &[u8], nth: Option<usize>) -> usize {
         let files = self.nodes[&region(code)].disk.files.lock().unwrap();
         let (_, file) = files.iter().find(|(path, _)| path.ends_with("index.redb")).unwrap();
         let mut data = file.0.lock().unwrap();
         let windows = data.windows(bytes.len()).enumerate();
         let places: Vec<usize> =
             windows.filter(|(_, window)| *window == bytes).map(|(at, _)| at).collect();
-        data[places[nth % places.len()] + bytes.len() / 2] ^= 4;
+        for (n, at) in places.iter().enumerate() {
+            let hit = nth.is_none_or(|nth| nth % places.len() == n);
+            data[at + bytes.len() / 2] ^= if hit { 4 } else { 0 };
+        }
         places.len()
     }
 
