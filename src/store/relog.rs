@@ -42,7 +42,7 @@ struct Step {
 
 impl Store {
     /// Begins to look for damaged records in the log. Left out are those that nothing can be said of
-    /// yet: their digest decayed and is to be mended first, or they are on a page that makes no sense.
+    /// yet: their digest is to be mended first, or they are on a page that makes no sense.
     pub async fn search_log(&self, ids: BTreeSet<RecordId>) -> Result<LogSearch, Error> {
         let shared = Arc::clone(&self.shared);
         self.shared.env.blocking(move || LogSearch::begin(shared, ids)).await
@@ -64,7 +64,12 @@ impl LogSearch {
                 Ok(Some(Some(digest))) => {
                     wanted.insert(key, digest);
                 }
-                Ok(None | Some(None)) => unknown.push(id),
+                // What is whole itself gets its digest again.
+                Ok(None | Some(None)) => match view.get(Space::Records, &key, |_| ()) {
+                    Ok(Some(())) => {}
+                    Ok(None) | Err(Error::Corrupt(_)) => unknown.push(id),
+                    Err(error) => return Err(error),
+                },
                 Err(Error::Corrupt(_)) => {}
                 Err(error) => return Err(error),
             }

@@ -29,9 +29,13 @@ fn history() -> (SimDisk, BlobRef) {
 
 /// Takes records out of the index, but not their digests.
 fn lose_records(disk: &SimDisk, lost: impl Fn(&[u8]) -> bool) {
+    lose_of("records", disk, lost);
+}
+
+fn lose_of(table: &str, disk: &SimDisk, lost: impl Fn(&[u8]) -> bool) {
     let without = formats::changed(disk.bytes(Path::new(INDEX)), |write| {
-        let records: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
-        write.open_table(records).unwrap().retain(|key, _| !lost(key)).unwrap();
+        let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(table);
+        write.open_table(table).unwrap().retain(|key, _| !lost(key)).unwrap();
     });
     disk.replace(Path::new(INDEX), &without);
 }
@@ -135,6 +139,26 @@ fn a_record_whose_digest_decayed_too_is_not_looked_for() {
         assert_eq!(search(&store).await, (Vec::new(), Vec::new()));
         assert!(store.decayed_tables().contains(&"leaves"), "{:?}", store.decayed_tables());
     });
+}
+
+#[test]
+fn nothing_is_said_of_a_record_that_lost_its_digest_alone() {
+    let (disk, blob) = history();
+    lose_of("leaves", &disk, |key| key.ends_with(NAME.as_bytes()));
+    let mut damaged = 0;
+    for at in [None].into_iter().chain(in_index(&disk, &blob.root.0).into_iter().map(Some)) {
+        let disk = disk.copy();
+        at.inspect(|at| disk.flip(Path::new(INDEX), at + 7, 1));
+        doors::life(async {
+            let (store, _) = open(&disk).await;
+            assert!(row_of(&store, NAME).is_err());
+            let (found, missing) = search(&store).await;
+            assert_eq!(found, Vec::new());
+            assert!(at.is_some() || missing.is_empty(), "it is whole");
+            damaged += missing.len();
+        });
+    }
+    assert!(damaged > 0, "of one that decayed nothing is in the log");
 }
 
 #[test]
