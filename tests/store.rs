@@ -38,6 +38,8 @@ mod entries;
 mod faults;
 #[path = "disk/formats.rs"]
 mod formats;
+#[path = "disk/pages.rs"]
+mod pages;
 #[path = "disk/power.rs"]
 mod power;
 #[path = "disk/relog.rs"]

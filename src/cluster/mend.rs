@@ -477,7 +477,7 @@ impl Cluster {
         let tables = self.store().decayed_tables().into_iter();
         let tables = tables
             .map(|table| format!("entries of its index ({table}) are damaged, not mended yet"));
-        let pages = self.store().damaged_pages().map(ToOwned::to_owned);
+        let pages = self.store().damaged_pages();
         let damaged =
             |why| Damaged { bucket: None, key: None, version: None, bytes: 0, lost: false, why };
         tables.chain(pages).map(damaged).collect()

@@ -65,6 +65,7 @@ impl Store {
         let noted = self.shared.env.blocking(move || shared.noted()).await?;
         let mut mended = EntriesMended::default();
         if noted.is_empty() {
+            self.settle_missed().await?;
             return Ok(mended);
         }
         // Where bytes are is looked for while the entries that say so are still there.
@@ -80,7 +81,9 @@ impl Store {
         if let Some(found) = found {
             self.attach_found(found, &mut mended).await?;
         }
-        self.mend_manifests(&mut mended).await?;
+        if noted.contains(&Space::Manifests) {
+            self.mend_manifests(&mut mended).await?;
+        }
         if noted.contains(&Space::Leaves) {
             self.sum_up_again().await?;
         }
@@ -92,6 +95,7 @@ impl Store {
         }
         self.note_garbage_again(&mut mended).await?;
         lock(&self.shared.sweep).stuck.clear();
+        self.settle_missed().await?;
         self.checkpoint().await?;
         Ok(mended)
     }

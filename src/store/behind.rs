@@ -116,6 +116,15 @@ impl IndexFile {
         Backend { file: Arc::clone(self), generation }
     }
 
+    /// Another file, which took the place of this one.
+    pub(crate) fn succeeded_by(&self, file: Arc<dyn DiskFile>) -> Self {
+        Self::new(file, self.watcher.clone())
+    }
+
+    pub(crate) fn disk_file(&self) -> Arc<dyn DiskFile> {
+        Arc::clone(&self.file)
+    }
+
     /// A read failed since the last database was opened.
     pub(crate) fn is_unread(&self) -> bool {
         self.unread.load(Ordering::SeqCst)

@@ -16,7 +16,7 @@ use super::error::Error;
 use super::index::{Index, View};
 use super::layer::Overlay;
 use super::schema::{self, BlobEntry, FORMAT, FORMAT_OLDEST, Place, SegmentInfo, Space};
-use super::seal::{FORMAT_KEY, SEALED_KEY};
+use super::seal::{FORMAT_COPY_KEY, FORMAT_KEY, SEALED_KEY};
 use super::segment::Position;
 use super::shared::{Segments, Shared};
 use super::{lock, write_lock};
@@ -40,7 +40,9 @@ impl State {
     }
 
     fn put(&self, overlay: &mut Overlay) {
-        overlay.put(Space::Own, FORMAT_KEY.to_vec(), Some(FORMAT.to_be_bytes().to_vec()));
+        for key in [FORMAT_KEY, FORMAT_COPY_KEY] {
+            overlay.put(Space::Own, key.to_vec(), Some(FORMAT.to_be_bytes().to_vec()));
+        }
         overlay.put(Space::Own, STATE_KEY.to_vec(), Some(schema::encode(self)));
     }
 }
@@ -59,13 +61,25 @@ pub(crate) fn caught_up(index: &Index) -> Result<(), Error> {
     if index.catch_up()? { Ok(()) } else { Err(Error::DiskFull) }
 }
 
+/// The format that an index says it has; `None`: it has nothing yet.
+pub(super) fn said_format(view: &View) -> Result<Option<u32>, Error> {
+    let said = |key| {
+        let number = |bytes: &[u8]| bytes.try_into().map(u32::from_be_bytes);
+        let said = view.get(Space::Own, key, number)?.transpose();
+        said.map_err(|_| Error::corrupt("the format of the index"))
+    };
+    match said(FORMAT_COPY_KEY)? {
+        None => said(FORMAT_KEY),
+        copy => Ok(copy),
+    }
+}
+
 /// The format of a directory, which this program reads.
 pub(crate) fn format(view: &View) -> Result<u32, Error> {
-    let format = view.get(Space::Own, FORMAT_KEY, |bytes| bytes.try_into().map(u32::from_be_bytes));
-    match format? {
-        Some(Ok(found @ FORMAT_OLDEST..=FORMAT)) => Ok(found),
-        Some(Ok(found)) => Err(Error::Newer { found, known: FORMAT }),
-        Some(Err(_)) | None => Err(Error::corrupt("the index has no format")),
+    match said_format(view)? {
+        Some(found @ FORMAT_OLDEST..=FORMAT) => Ok(found),
+        Some(found) => Err(Error::Newer { found, known: FORMAT }),
+        None => Err(Error::corrupt("the index has no format")),
     }
 }
 

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use super::Store;
 use super::error::Error;
-use super::index::{Entry, Spot, View};
+use super::index::{Spot, View};
+use super::rows::Entry;
 use super::schema::Space;
 use super::seal;
 use super::shared::Shared;
@@ -60,9 +61,9 @@ pub struct EntriesChecked {
 }
 
 impl Store {
-    /// Looks at the next entries of every table but that of records, which are compared with their
-    /// digests; copies are read with what they are copies of. What decayed is noted, and mended
-    /// by `mend_entries`.
+    /// Looks at the next entries of every table; copies are read with what they are copies of. What
+    /// decayed is noted, and mended by `mend_entries`. Records are compared with their digests as
+    /// well (`check_records`): here is found what is there and should not be, or not where it is.
     pub async fn check_entries(&self, from: EntriesMark) -> Result<EntriesChecked, Error> {
         let shared = Arc::clone(&self.shared);
         self.shared.env.blocking(move || shared.check_entries(from)).await
@@ -132,7 +133,7 @@ impl Shared {
         let Some(space) = Space::ALL.get(from.table).copied() else { return Ok(checked) };
         let next = EntriesMark { table: from.table + 1, after: None };
         checked.next = Some(next).filter(|next| next.table < Space::ALL.len());
-        if matches!(space, Space::Records | Space::Twin) {
+        if space == Space::Twin {
             return Ok(checked);
         }
         let view = self.index.view()?;
@@ -143,8 +144,15 @@ impl Shared {
             true => view.range_raw(space, after, Bound::Unbounded)?,
             false => view.range(space, after, Bound::Unbounded)?,
         };
+        let mut last: Option<Vec<u8>> = None;
         for row in rows.into_iter().flatten() {
             checked.count += 1;
+            if let (Ok(row), false) = (&row, mended) {
+                if last.as_deref().is_some_and(|last| row.key() <= last) {
+                    return Err(self.index.decay().note_page());
+                }
+                last = Some(row.key().to_vec());
+            }
             let whole = match row {
                 Ok(row) if !mended || view.is_whole(space, &row)? => Some(row),
                 Ok(_) | Err(Error::Corrupt(_)) => None,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! index.redb                  the index (index.new while it is made, or made anew)
+//! index.opening               openings without an end, while one is under way
 //! log/GENERATION.seg          segments; log/*.spare wait to be used again
 //! blobs/XX/BLOB-NONCE         held blobs; a name is never used twice
 //! cache/XX/BLOB, BLOB.m       evictable copies and their manifests
@@ -61,6 +62,11 @@ impl Files {
 
     pub(crate) fn new_index(&self) -> PathBuf {
         self.dir.join("index.new")
+    }
+
+    /// How many openings came to no end.
+    pub(crate) fn opening(&self) -> PathBuf {
+        self.dir.join("index.opening")
     }
 
     pub(crate) fn log_dir(&self) -> PathBuf {

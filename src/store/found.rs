@@ -47,13 +47,8 @@ struct Lost {
     known: BTreeSet<BlobId>,
 }
 
-/// A blob of which no entry is whole.
-struct Wanted {
-    /// `None`: only a change that waits for its outcome names it.
-    blob: Option<BlobRef>,
-    /// One of the entries that decayed was its own.
-    was_held: bool,
-}
+/// A blob of which no entry is whole; `None`: only a change that waits for its outcome names it.
+type Wanted = Option<BlobRef>;
 
 /// Whole bytes.
 #[derive(Clone)]
@@ -150,9 +145,6 @@ impl Store {
 
     /// Makes the manifests of large blobs again of their bytes.
     pub(crate) async fn mend_manifests(&self, mended: &mut EntriesMended) -> Result<(), Error> {
-        if !mended.tables.contains_key(Space::Manifests.name()) {
-            return Ok(());
-        }
         let shared = Arc::clone(&self.shared);
         let without = self.shared.env.blocking(move || shared.without_manifest()).await?;
         for (blob, place) in without {
@@ -230,8 +222,7 @@ fn find_bytes(shared: &Arc<Shared>) -> Result<FoundBytes, Error> {
     shared.find_where_said(&mut wanted, &lost, &mut whole)?;
     shared.find_files(&mut wanted, &lost, &mut in_flight, &mut whole)?;
     shared.find_small(&mut wanted, &mut whole)?;
-    let missing = wanted.into_values().filter(|wanted| wanted.was_held);
-    let missing = missing.filter_map(|wanted| wanted.blob).collect();
+    let missing = wanted.into_values().flatten().collect();
     Ok(FoundBytes { whole, missing, in_flight })
 }
 
@@ -269,7 +260,7 @@ impl Shared {
                 let was_held =
                     lost.ids.contains(&blob.id) || lost.contents.contains(&(blob.len, blob.root.0));
                 if (was_held || says_here) && !has_entry(&blob.id)? {
-                    out.insert(blob.id, Wanted { blob: Some(blob), was_held });
+                    out.insert(blob.id, Some(blob));
                 }
             }
             Ok(())
@@ -278,7 +269,7 @@ impl Shared {
             let held: BTreeSet<BlobId> = schema::decode(value)?;
             for id in held {
                 if !out.contains_key(&id) && !has_entry(&id)? {
-                    out.insert(id, Wanted { blob: None, was_held: true });
+                    out.insert(id, None);
                 }
             }
             Ok(())
@@ -297,7 +288,7 @@ impl Shared {
             let is_its = |blob: &BlobRef| {
                 Some(blob.id) == *id || (blob.len == entry.len && blob.root == entry.root)
             };
-            let blobs = wanted.values().filter_map(|wanted| wanted.blob);
+            let blobs = wanted.values().copied().flatten();
             let Some(blob) = blobs.filter(is_its).find(|blob| blob.len > 0) else { continue };
             if let Some(whole) = self.whole_at(&blob, entry.place)? {
                 wanted.remove(&blob.id);
@@ -320,7 +311,7 @@ impl Shared {
             let listed = self.files.disk.list(&self.files.blob_dir(shard));
             let listed = listed.map_err(|e| Error::io("listing a directory of blobs", e))?;
             for (id, nonce) in listed.iter().filter_map(|name| files::parse_blob_name(name)) {
-                let Some(blob) = wanted.get(&id).map(|wanted| wanted.blob) else { continue };
+                let Some(blob) = wanted.get(&id).copied() else { continue };
                 if lock(&self.doomed).names(&self.files.blob(&id, nonce))
                     || !lock(&self.in_flight).insert((id, nonce))
                 {
@@ -352,13 +343,13 @@ impl Shared {
         out: &mut Vec<Whole>,
     ) -> Result<(), Error> {
         wanted.retain(|_, wanted| {
-            let empty = wanted.blob.filter(|blob| blob.len == 0);
+            let empty = wanted.filter(|blob| blob.len == 0);
             let place = Place::Segment { segment: 0, position: 0 };
             out.extend(empty.map(|blob| Whole { blob, hashes: Vec::new(), place }));
             empty.is_none()
         });
         let small = |wanted: &Wanted| {
-            wanted.blob.is_none_or(|blob| blob.len <= limits::SEGMENT_BLOB_BYTES_MAX as u64)
+            wanted.is_none_or(|blob| blob.len <= limits::SEGMENT_BLOB_BYTES_MAX as u64)
         };
         let segments: Vec<(u64, u64)> =
             lock(&self.segments).infos.iter().map(|(segment, info)| (*segment, info.len)).collect();
@@ -398,7 +389,7 @@ impl Shared {
                 Kind::Seal => return Ok(()),
             };
             for BodyAt { id, offset, len } in found {
-                let Some(blob) = wanted.get(&id).map(|wanted| wanted.blob) else { continue };
+                let Some(blob) = wanted.get(&id).copied() else { continue };
                 let manifest = Manifest::of(&frame.payload[offset..offset + len]);
                 let found = BlobRef { id, len: manifest.len(), root: manifest.root() };
                 if blob.is_none_or(|blob| blob == found) {

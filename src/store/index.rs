@@ -12,20 +12,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use redb::{
-    AccessGuard, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
-    ReadableTable, ReadableTableMetadata, StorageBackend, TableDefinition, TableError,
-    WriteTransaction,
+    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, StorageBackend, TableDefinition, TableError, WriteTransaction,
 };
 
-use crate::env::{Env, OpenMode};
+use crate::env::{DiskFile, Env, OpenMode};
 use crate::types::record::Record;
 
 use super::behind::IndexFile;
+use super::checkpoint;
 use super::decay::Decay;
 use super::digest;
 use super::error::Error;
 use super::guard::guarded;
 use super::layer::Overlay;
+use super::rows::{Entry, Once, Rows};
 use super::schema::{self, Space};
 use super::seal;
 use super::trouble::{Troubles, Watcher};
@@ -34,109 +35,7 @@ use super::twin::{self, Both};
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Opened = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-type Stored = AccessGuard<'static, &'static [u8]>;
-type Range = redb::Range<'static, &'static [u8], &'static [u8]>;
 pub(super) type Table<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
-
-/// A range of a table; it keeps its snapshot alive. An entry that decayed is an error, unless it
-/// stands twice, and what follows it can be read all the same.
-#[expect(clippy::large_enum_variant, reason = "lists have the large one, and make none else")]
-pub(crate) enum Rows {
-    Once(Once),
-    Twice(Box<Both>),
-}
-
-impl Iterator for Rows {
-    type Item = Result<Entry, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Once(rows) => rows.next(),
-            Self::Twice(rows) => rows.next(),
-        }
-    }
-}
-
-/// A range of a table that has its entries once.
-pub(crate) struct Once {
-    rows: Range,
-    space: Space,
-    mixed: bool,
-    /// Entries are given whether or not their checksums fit.
-    raw: bool,
-    /// A page on the way makes no sense: nothing comes after it.
-    has_failed: bool,
-    decay: Arc<Decay>,
-}
-
-/// An entry of a table.
-pub(crate) struct Entry {
-    key: Stored,
-    value: Stored,
-    /// Bytes before the key that say whose copy it is.
-    prefix: usize,
-    /// Length of the value without its checksum.
-    len: usize,
-    /// Its checksum fits, or it has none.
-    sound: bool,
-    /// It shall stand twice, and does not.
-    alone: bool,
-}
-
-impl Entry {
-    pub(super) fn alone(self) -> Self {
-        Self { alone: true, ..self }
-    }
-
-    pub(super) fn is_alone(&self) -> bool {
-        self.alone
-    }
-
-    pub(crate) fn key(&self) -> &[u8] {
-        self.key.value().get(self.prefix..).unwrap_or_default()
-    }
-
-    pub(crate) fn value(&self) -> &[u8] {
-        &self.value.value()[..self.len]
-    }
-
-    pub(crate) fn is_sound(&self) -> bool {
-        self.sound
-    }
-}
-
-impl Once {
-    fn next(&mut self) -> Option<Result<Entry, Error>> {
-        let entry = self.advance(redb::Range::next, 0)?;
-        Some(entry.and_then(|entry| match entry.is_sound() || self.raw {
-            true => Ok(entry),
-            false => Err(self.decay.note(self.space, entry.key())),
-        }))
-    }
-
-    /// What lies at one end, sound or not; `prefix` bytes of its key say whose copy it is.
-    pub(super) fn advance(
-        &mut self,
-        end: impl FnOnce(&mut Range) -> Option<Result<(Stored, Stored), redb::StorageError>>,
-        prefix: usize,
-    ) -> Option<Result<Entry, Error>> {
-        if self.has_failed {
-            return None;
-        }
-        let Self { rows, space, mixed, .. } = self;
-        let entry = guarded(&self.decay, || {
-            let row = end(rows).transpose().map_err(Error::index)?;
-            Ok(row.map(|(key, value)| {
-                let open = seal::open(*space, key.value(), value.value(), *mixed);
-                let sealed = || value.value().len().saturating_sub(seal::BYTES);
-                let (sound, len) = (open.is_some(), open.map_or_else(sealed, <[u8]>::len));
-                Entry { key, value, prefix, len, sound, alone: false }
-            }))
-        });
-        self.has_failed = entry.is_err();
-        entry.transpose()
-    }
-}
 
 pub(super) fn definition(space: Space) -> Definition {
     TableDefinition::new(space.name())
@@ -161,7 +60,7 @@ pub(crate) struct Index {
     /// Commits since the last durable one.
     ahead: AtomicBool,
     /// `None`: it is only looked at.
-    file: Option<Arc<IndexFile>>,
+    file: RwLock<Option<Arc<IndexFile>>>,
     decay: Arc<Decay>,
     /// There may be entries without a checksum.
     mixed: bool,
@@ -172,10 +71,8 @@ pub(crate) struct Index {
 impl Drop for Index {
     fn drop(&mut self) {
         self.pass_over();
-        if let Some(file) = &self.file
-            && self.ahead.load(Ordering::SeqCst)
-        {
-            file.freeze();
+        if self.ahead.load(Ordering::SeqCst) {
+            self.of_file(IndexFile::freeze);
         }
     }
 }
@@ -188,51 +85,50 @@ impl fmt::Debug for Index {
 
 impl Index {
     /// Opens the file, made when missing. One process at a time.
-    pub(crate) fn open(env: &Env, path: &Path, cache_bytes: usize) -> Result<Self, Error> {
+    pub(crate) fn open(
+        env: &Env,
+        path: &Path,
+        cache_bytes: usize,
+        decay: &Arc<Decay>,
+    ) -> Result<Self, Error> {
         let file = env
             .disk
             .open(path, OpenMode::Exclusive)
             .map_err(|e| Error::io("opening the index (is another process using it?)", e))?;
         let file = Arc::new(IndexFile::new(file, Watcher::new(env)));
-        Self::on(file.backend(), cache_bytes, Some(file))
+        Self::on(file.backend(), cache_bytes, Some(file), Arc::clone(decay))
     }
 
     /// Over other storage, to look at it.
     pub(crate) fn over(backend: impl StorageBackend) -> Result<Self, Error> {
-        Self::on(backend, INSPECT_CACHE_BYTES, None)
+        Self::on(backend, INSPECT_CACHE_BYTES, None, Arc::default())
     }
 
     fn on(
         backend: impl StorageBackend,
         cache_bytes: usize,
         file: Option<Arc<IndexFile>>,
+        decay: Arc<Decay>,
     ) -> Result<Self, Error> {
-        let decay = Arc::<Decay>::default();
-        let database = guarded(&decay, || {
-            let mut builder = Database::builder();
-            builder.set_cache_size(cache_bytes).create_with_backend(backend).map_err(Error::index)
-        })?;
+        let database = Some(begun(&decay, backend, cache_bytes)?);
         let mut index = Self {
-            database: RwLock::new(Some(database)),
+            database: RwLock::new(database),
             cache_bytes,
             shut: AtomicBool::new(false),
             told: AtomicBool::new(false),
             latest: RwLock::default(),
             views: AtomicU64::new(0),
             ahead: AtomicBool::new(false),
-            file,
+            file: RwLock::new(file),
             decay,
             mixed: false,
-            twins: false,
+            twins: true,
         };
-        let view = index.fresh_view()?;
         // Of a file that has nothing yet, all that comes is sealed, and stands twice.
-        let format = view.get(Space::Own, seal::FORMAT_KEY, |bytes| bytes.try_into())?;
-        let format = format.and_then(Result::ok).map_or(schema::FORMAT, u32::from_be_bytes);
-        index.twins = format >= schema::FORMAT_OF_TWINS;
-        let view = index.fresh_view()?;
-        let begun = view.get(Space::Own, seal::FORMAT_KEY, |_| ())?.is_some();
-        index.mixed = begun && view.get(Space::Own, seal::SEALED_KEY, |_| ())?.is_none();
+        let format = checkpoint::said_format(&index.fresh_view()?)?;
+        index.twins = format.is_none_or(|format| format >= schema::FORMAT_OF_TWINS);
+        let sealed = index.fresh_view()?.get(Space::Own, seal::SEALED_KEY, |_| ())?;
+        index.mixed = format.is_some() && sealed.is_none();
         Ok(index)
     }
 
@@ -289,48 +185,69 @@ impl Index {
         self.begin(|database| database.begin_write().map_err(Error::index))
     }
 
+    /// Asks its file, where there is one.
+    fn of_file<T>(&self, ask: impl FnOnce(&IndexFile) -> T) -> Option<T> {
+        self.file.read().unwrap_or_else(PoisonError::into_inner).as_deref().map(ask)
+    }
+
     /// It cannot be read, or is being brought back.
     pub(crate) fn is_lost(&self) -> bool {
-        self.shut.load(Ordering::SeqCst) || self.file.as_ref().is_some_and(|f| f.is_unread())
+        self.shut.load(Ordering::SeqCst) || self.of_file(IndexFile::is_unread) == Some(true)
     }
 
     /// A write to it failed: what is in its file is not known.
     pub(crate) fn is_spoilt(&self) -> bool {
-        self.file.as_ref().is_some_and(|file| file.is_spoilt())
+        self.of_file(IndexFile::is_spoilt) == Some(true)
     }
 
     /// Why it cannot be read.
     pub(crate) fn unread(&self) -> Error {
-        let why = self.file.as_ref().and_then(|file| file.why_unread());
+        let why = self.of_file(IndexFile::why_unread).flatten();
         let source = why.unwrap_or_else(|| Arc::new(io::Error::other("it is opened anew")));
         Error::Io { doing: "reading the index", source }
     }
 
-    /// Whether the writer must be told that it is lost.
+    /// Whether the writer must be told that it is lost, or shall be written anew.
     pub(crate) fn wants_writer(&self) -> bool {
-        self.is_lost() && !self.told.swap(true, Ordering::SeqCst)
+        (self.is_lost() || self.decay.wants_anew()) && !self.told.swap(true, Ordering::SeqCst)
     }
 
     /// Opens the file anew, as of its last durable commit, where it can be read; nobody else reads it
     /// until [`Index::let_in`]. Nothing of what was committed since is written by this.
     pub(crate) fn reopen(&self) -> Result<bool, Error> {
-        let Some(file) = self.file.as_ref().filter(|file| file.reads_again()) else {
+        let file = self.file.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(file) = file.filter(|file| file.reads_again()) else {
             return Ok(false);
         };
+        self.open_on(&file)?;
+        Ok(true)
+    }
+
+    /// As [`Index::reopen`], with the file that took the place of the one before.
+    pub(super) fn move_to(&self, file: Arc<dyn DiskFile>) -> Result<(), Error> {
+        let mut place = self.file.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = place.take() else { return Ok(()) };
+        before.freeze();
+        let file = Arc::new(before.succeeded_by(file));
+        *place = Some(Arc::clone(&file));
+        drop(place);
+        self.open_on(&file)
+    }
+
+    fn open_on(&self, file: &Arc<IndexFile>) -> Result<(), Error> {
         self.shut.store(true, Ordering::SeqCst);
         self.pass_over();
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         // The one before must not write any more, as it ends neither.
         let backend = file.backend();
         *database = None;
-        *database = Some(guarded(&self.decay, || {
-            let mut builder = Database::builder();
-            builder
-                .set_cache_size(self.cache_bytes)
-                .create_with_backend(backend)
-                .map_err(Error::index)
-        })?);
-        Ok(true)
+        *database = Some(begun(&self.decay, backend, self.cache_bytes)?);
+        Ok(())
+    }
+
+    /// The file itself, for who reads its last durable commit.
+    pub(super) fn disk_file(&self) -> Option<Arc<dyn DiskFile>> {
+        self.of_file(IndexFile::disk_file)
     }
 
     /// It has all again that was answered.
@@ -346,18 +263,18 @@ impl Index {
 
     /// What is known of the disk's troubles.
     pub(crate) fn troubles(&self) -> Arc<Troubles> {
-        self.file.as_ref().map(|file| file.troubles()).unwrap_or_default()
+        self.of_file(IndexFile::troubles).unwrap_or_default()
     }
 
     /// Whether something of it waits for room on the disk. Nothing more is committed then.
     pub(crate) fn is_behind(&self) -> bool {
-        self.file.as_ref().is_some_and(|file| file.is_behind())
+        self.of_file(IndexFile::is_behind) == Some(true)
     }
 
     /// Writes what waits for room; false while there is none. Only then a durable commit is durable.
     pub(crate) fn catch_up(&self) -> Result<bool, Error> {
         let failed = |source| Error::Io { doing: "writing the index", source: Arc::new(source) };
-        self.file.as_ref().map_or(Ok(true), |file| file.catch_up().map_err(failed))
+        self.of_file(IndexFile::catch_up).unwrap_or(Ok(true)).map_err(failed)
     }
 
     /// Applies a batch in one transaction. Visible at once; durable with the next durable commit,
@@ -423,6 +340,18 @@ impl Index {
         self.ahead.store(!durable, Ordering::SeqCst);
         Ok(())
     }
+}
+
+/// Opens a database.
+fn begun(
+    decay: &Decay,
+    backend: impl StorageBackend,
+    cache_bytes: usize,
+) -> Result<Database, Error> {
+    guarded(decay, || {
+        let mut builder = Database::builder();
+        builder.set_cache_size(cache_bytes).create_with_backend(backend).map_err(Error::index)
+    })
 }
 
 /// A table in a change of the index.
@@ -504,12 +433,16 @@ impl Index {
                     row.map(|(k, v)| there || is_it(k.value(), v.value())).map_err(Error::index)
                 })?;
                 drop(near);
-                if there {
+                let is_found = table.get(key.as_slice()).map_err(Error::index)?;
+                let is_found = is_found.is_some_and(|found| found.value() == stored.as_slice());
+                if is_found {
+                    table.remove(key.as_slice()).map_err(Error::index)?;
+                } else if there {
                     let mut found =
                         table.extract_from_if::<&[u8], _>(range, is_it).map_err(Error::index)?;
                     found.next().transpose().map_err(Error::index)?;
                 }
-                taken.push(there);
+                taken.push(there || is_found);
             }
             Ok(())
         })?;
@@ -530,13 +463,6 @@ pub(crate) struct Spot {
 
 /// Entries that are looked through for one that lies after a known key.
 const SPOT_ROWS: usize = 4096;
-
-impl Entry {
-    /// The value as it is stored, with its checksum.
-    pub(crate) fn stored(&self) -> &[u8] {
-        self.value.value()
-    }
-}
 
 impl View {
     /// Whether something of a table was found to have decayed, and is not mended yet.
@@ -559,7 +485,7 @@ impl View {
 
     /// The entry that lies before a key, whether or not its checksum fits.
     pub(crate) fn before(&self, space: Space, key: &[u8]) -> Result<Option<Entry>, Error> {
-        let before = self.once(space, Bound::Unbounded, Bound::Excluded(key))?;
+        let before = self.once_before(space, Bound::Excluded(key))?;
         before.and_then(|mut rows| rows.advance(redb::Range::next_back, 0)).transpose()
     }
 }
@@ -575,6 +501,10 @@ pub(crate) struct View {
 }
 
 impl View {
+    pub(super) fn stands_twice(&self) -> bool {
+        self.twins
+    }
+
     /// Another one than that of any snapshot of other content.
     pub(crate) fn number(&self) -> u64 {
         self.number
@@ -732,7 +662,7 @@ impl View {
             Bound::Unbounded => return Ok(None),
         };
         // Where it cannot be read the walk begins at the start.
-        let mut before = match self.once(space, Bound::Unbounded, to) {
+        let mut before = match self.once_before(space, to) {
             Ok(Some(before)) => before,
             Ok(None) | Err(Error::Corrupt(_)) => return Ok(None),
             Err(error) => return Err(error),
@@ -745,7 +675,26 @@ impl View {
         Ok(None)
     }
 
-    fn once(
+    pub(super) fn once(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Result<Option<Once>, Error> {
+        let once = self.between(space, from, Bound::Unbounded)?;
+        Ok(once.map(|once| Once { to: to.map(<[u8]>::to_vec), ..once }))
+    }
+
+    /// The entries before `to`, for a walk backwards.
+    pub(super) fn once_before(
+        &self,
+        space: Space,
+        to: Bound<&[u8]>,
+    ) -> Result<Option<Once>, Error> {
+        self.between(space, Bound::Unbounded, to)
+    }
+
+    fn between(
         &self,
         space: Space,
         from: Bound<&[u8]>,
@@ -756,7 +705,8 @@ impl View {
         };
         let rows = guarded(&self.decay, || table.range::<&[u8]>((from, to)).map_err(Error::index))?;
         let (mixed, decay) = (self.is_mixed(space), Arc::clone(&self.decay));
-        Ok(Some(Once { rows, space, mixed, raw: false, has_failed: false, decay }))
+        let (to, raw, has_failed) = (Bound::Unbounded, false, false);
+        Ok(Some(Once { rows, to, space, mixed, raw, has_failed, decay }))
     }
 
     /// The entries as they lie in the table, whether or not their checksums fit.

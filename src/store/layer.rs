@@ -241,7 +241,7 @@ impl<'a> Layer<'a> {
             }
         }
         let before = self.view.before(space, &prefix)?;
-        let in_order = |row: super::index::Entry| row.is_sound() && row.key() < prefix.as_slice();
+        let in_order = |row: super::rows::Entry| row.is_sound() && row.key() < prefix.as_slice();
         if before.is_none_or(in_order) {
             return Ok(false);
         }

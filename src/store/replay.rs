@@ -11,17 +11,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::env::Env;
+use crate::env::{DiskFile, Env, OpenMode};
 use crate::types::id::Incarnation;
 use crate::types::stamp::Hlc;
 
 use super::checkpoint::{self, State};
 use super::codec::{self, Kind};
+use super::decay::Decay;
 use super::digest::{self, Sums};
 use super::error::Error;
 use super::files::{self, Files};
 use super::index::{Index, View};
 use super::layer::{Effects, Layer, Overlay};
+use super::opening::{First, Opening};
+use super::salvage;
 use super::schema::{self, Space};
 use super::segment::{Found, Frame, Log, Position, Reader};
 use super::shared::{Segments, Shared};
@@ -48,14 +51,62 @@ pub(crate) struct Opened {
     pub report: OpenReport,
 }
 
-/// Opens or makes the directory. Blocks.
+/// Opens or makes the directory. An index with pages that make no sense is written anew first, where
+/// that can be done. Blocks.
 pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
-    let failed = |e: io::Error| Error::io("opening the data directory", e);
     let files = Arc::new(Files::new(Arc::clone(&env.disk), options.dir.clone()));
-    files.make_dirs().map_err(failed)?;
-    let created = make_index(&env, &files, options.index_cache_bytes)?;
-    let mut index = Index::open(&env, &files.index(), options.index_cache_bytes)?;
-    settle_index(&files).map_err(failed)?;
+    files.make_dirs().map_err(|e| Error::io("opening the data directory", e))?;
+    let (opening, first) = Opening::begin(&files)?;
+    let opened = open_after(env, options, &files, first);
+    opening.end()?;
+    opened
+}
+
+fn open_after(
+    env: Env,
+    options: Options,
+    files: &Arc<Files>,
+    first: First,
+) -> Result<Opened, Error> {
+    let created = make_index(&env, files, options.index_cache_bytes)?;
+    let decay = Decay::of(files);
+    let whole = match first {
+        First::Nothing => true,
+        First::LookThrough => salvage::is_whole(&locked_index(&env, files)?, &decay)?,
+        First::WriteAnew => false,
+    };
+    if whole {
+        match open_index(env.clone(), options.clone(), files, created, &decay) {
+            Err(Error::Corrupt(_)) if decay.wants_anew() => {}
+            opened => return opened,
+        }
+    }
+    match salvage::salvage(&env, files, &locked_index(&env, files)?, &decay) {
+        Err(Error::Corrupt(_)) => {
+            decay.give_up();
+            return Err(decay.note_page());
+        }
+        salvaged => drop(salvaged?),
+    }
+    decay.is_anew();
+    open_index(env, options, files, created, &decay)
+}
+
+fn locked_index(env: &Env, files: &Files) -> Result<Arc<dyn DiskFile>, Error> {
+    let opened = env.disk.open(&files.index(), OpenMode::Exclusive);
+    opened.map_err(|e| Error::io("opening the index (is another process using it?)", e))
+}
+
+fn open_index(
+    env: Env,
+    options: Options,
+    files: &Arc<Files>,
+    created: bool,
+    decay: &Arc<Decay>,
+) -> Result<Opened, Error> {
+    let failed = |e: io::Error| Error::io("opening the data directory", e);
+    let mut index = Index::open(&env, &files.index(), options.index_cache_bytes, decay)?;
+    settle_index(files).map_err(failed)?;
     let state = checkpoint::read(&*index.view()?)?;
     if checkpoint::format(&*index.view()?)? < schema::FORMAT_OF_TWINS {
         index.make_twins()?;
@@ -63,7 +114,7 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     }
     let view = index.view()?;
     let own = Own { region: options.region, incarnation: state.incarnation };
-    let shared = Arc::new(Shared::new(env, options, Arc::clone(&files), index, own));
+    let shared = Arc::new(Shared::new(env, options, Arc::clone(files), index, own));
     checkpoint::load(&shared, &view)?;
     let boot = state.boot + 1;
     let report = OpenReport { created, boot, ..OpenReport::default() };
@@ -83,7 +134,7 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     replay.apply_waiting()?;
     replay.flush()?;
     let report = replay.report;
-    let log = Log::at(Arc::clone(&files), position, spares)?;
+    let log = Log::at(Arc::clone(files), position, spares)?;
     {
         let mut segments = lock(&shared.segments);
         segments.note_len(position.segment, position.offset);
@@ -94,6 +145,7 @@ pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     for generation in checkpoint::settle(&shared, written) {
         files::remove(files.disk.as_ref(), &files.segment(generation)).map_err(failed)?;
     }
+    shared.index.note_missed(&*shared.index.view()?)?;
     shared.measure_space()?;
     Ok(Opened { shared, log, boot, report })
 }
@@ -104,6 +156,24 @@ pub(crate) fn again(shared: &Arc<Shared>, end: Position) -> Result<bool, Error> 
     if !shared.index.reopen()? {
         return Ok(false);
     }
+    bring_up(shared, end)?;
+    Ok(true)
+}
+
+/// Writes the index of a running store anew, because pages of it make no sense, and replays on it
+/// what it had not made durable. Who reads reads the old one until the new one is there. Only in the
+/// writer, whose log ends at `end`. Blocks.
+pub(crate) fn anew(shared: &Arc<Shared>, end: Position) -> Result<(), Error> {
+    let index = &shared.index;
+    let Some(old) = index.disk_file() else { return Ok(()) };
+    let file = salvage::salvage(&shared.env, &shared.files, &old, index.decay())?;
+    index.decay().is_anew();
+    index.move_to(file)?;
+    bring_up(shared, end)
+}
+
+/// Has the index that was opened anew take all in again that was answered.
+fn bring_up(shared: &Arc<Shared>, end: Position) -> Result<(), Error> {
     let view = shared.index.view_behind_the_door()?;
     let state = checkpoint::read(&view)?;
     *write_lock(&shared.sums) = Sums::new();
@@ -131,9 +201,10 @@ pub(crate) fn again(shared: &Arc<Shared>, end: Position) -> Result<bool, Error> 
         return Err(Error::corrupt("a part of the log that the index needs cannot be read"));
     }
     lock(&shared.segments).note_len(position.segment, position.offset);
+    shared.index.note_missed(&*shared.index.view_behind_the_door()?)?;
     shared.settings_revision.fetch_add(1, Ordering::Release);
     shared.index.let_in();
-    Ok(true)
+    Ok(())
 }
 
 /// Makes the index of a new directory; false when there is one.
@@ -148,7 +219,7 @@ fn make_index(env: &Env, files: &Files, cache_bytes: usize) -> Result<bool, Erro
         return Err(Error::corrupt("the data directory has a log but no index"));
     }
     files::remove(disk, &files.new_index()).map_err(failed)?;
-    let index = Index::open(env, &files.new_index(), cache_bytes)?;
+    let index = Index::open(env, &files.new_index(), cache_bytes, &Arc::default())?;
     let incarnation = Incarnation(Hlc::from_ms(env.now_ms()).0);
     checkpoint::found(&index, &State { incarnation, boot: 0, segment: FIRST_SEGMENT, offset: 0 })?;
     drop(index);
@@ -291,7 +362,7 @@ impl Replay<'_> {
         }
         let path = self.shared.files.segment(generation);
         let failed = |e| Error::io("cutting the log", e);
-        let file = self.shared.files.disk.open(&path, crate::env::OpenMode::ReadWrite);
+        let file = self.shared.files.disk.open(&path, OpenMode::ReadWrite);
         let file = file.map_err(failed)?;
         file.set_len(position).map_err(failed)?;
         file.sync().map_err(failed)

@@ -388,6 +388,11 @@ pub(crate) fn leaf_key(leaf: u16, record_key: &[u8]) -> Vec<u8> {
     [&leaf.to_be_bytes(), record_key].concat()
 }
 
+/// The record's key in the key of its digest.
+pub(crate) fn record_of_leaf(leaf_key: &[u8]) -> &[u8] {
+    leaf_key.get(size_of::<u16>()..).unwrap_or_default()
+}
+
 /// Where a held blob's bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {

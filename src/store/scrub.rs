@@ -313,7 +313,7 @@ impl Shared {
         for row in rows.into_iter().flatten() {
             let row = row?;
             count += 1;
-            match view.record(&row.key()[prefix.len()..]) {
+            match view.record(schema::record_of_leaf(row.key())) {
                 Ok(_) | Err(Error::Corrupt(_)) => {}
                 Err(error) => return Err(error),
             }

@@ -14,6 +14,9 @@ pub(super) const BYTES: usize = 4;
 /// The key of the directory's format, which programs of format 1 read too: it has no checksum.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 
+/// The same with a checksum, which stands twice: where it is there, it is what counts.
+pub(super) const FORMAT_COPY_KEY: &[u8] = b"format-copy";
+
 /// In an index that has only sealed entries.
 pub(super) const SEALED_KEY: &[u8] = b"sealed";
 
@@ -27,6 +30,12 @@ pub(super) fn applies(space: Space, key: &[u8]) -> bool {
 pub(super) fn of(space: Space, key: &[u8], value: &[u8]) -> [u8; BYTES] {
     let turned = crc32_iscsi(key).rotate_left(7) ^ u32::from(space.number()).rotate_left(24);
     (crc32_iscsi(value) ^ turned).to_le_bytes()
+}
+
+/// A value as it is stored, with its checksum where it has one.
+pub(super) fn sealed(space: Space, key: &[u8], value: &[u8]) -> Vec<u8> {
+    let sum = of(space, key, value);
+    [value, if applies(space, key) { &sum[..] } else { &[] }].concat()
 }
 
 /// The value without its checksum; `None` when that does not fit. Where entries without one are

@@ -18,24 +18,21 @@ use std::sync::Arc;
 
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableHandle,
+    WriteTransaction,
 };
 
 use crate::env::{DiskFile, Env, OpenMode};
 
-use super::behind::IndexFile;
+use super::anew::{self, Anew, CACHE_BYTES};
 use super::checkpoint;
 use super::decay::Decay;
 use super::error::Error;
-use super::files::{self, Files};
+use super::files::Files;
 use super::guard::guarded;
 use super::index::{Index, definition};
 use super::inspect::Sandbox;
 use super::schema::Space;
 use super::seal;
-use super::trouble::Watcher;
-
-/// Pages of a file kept in memory.
-const CACHE_BYTES: usize = 64 << 20;
 
 /// Entries between two words about how far it is.
 const TOLD_EVERY: u64 = 4096;
@@ -125,11 +122,11 @@ pub fn shrink(
         Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(NotShrunk::InUse),
         opened => opened.map_err(|e| Error::io("opening the index", e))?,
     };
-    files::remove(env.disk.as_ref(), &files.new_index()).map_err(failed)?;
+    anew::remove(&files)?;
     let shrinking = Shrinking { env, files: &files, old };
     let shrunk = guarded(&Decay::default(), || Ok(shrinking.run(told)));
     // Where it took the index's place, there is nothing to remove.
-    let removed = files::remove(env.disk.as_ref(), &files.new_index()).map_err(failed);
+    let removed = anew::remove(&files);
     let shrunk = shrunk??;
     removed?;
     Ok(shrunk)
@@ -148,29 +145,33 @@ impl Shrinking<'_> {
         };
         let before = size(&self.old)?;
         checkpoint::read(&*Index::over(sandbox(&self.old)?)?.view()?)?;
-        let view = reading(&self.old)?;
-        let contents = Contents::of(&view, Step::Reading, told)?;
+        let old = reading(&self.old)?;
+        let contents = Contents::of(&old.view, Step::Reading, told)?;
         self.check_room(&contents)?;
-        let new = self
-            .env
-            .disk
-            .open(&self.files.new_index(), OpenMode::Exclusive)
-            .map_err(|e| Error::io("making the new index", e))?;
-        self.write(&view, &new, &contents, told)?;
-        drop(view);
-        let read_back = Contents::of(&reading(&new)?, Step::Checking, told)?;
+        let new = Anew::make(self.env, self.files)?;
+        let mut done = 0;
+        let filled = new.fill(|transaction, has_room| {
+            copy(&old.view, transaction, |told_of| {
+                done += told_of;
+                told(Step::Writing, done, contents.entries);
+                has_room().map_err(NotShrunk::from)
+            })
+        });
+        if matches!(filled, Err(NotShrunk::Store(Error::DiskFull))) {
+            return Err(NotShrunk::NoRoom { needed: contents.room(), free: self.free()? });
+        }
+        filled?;
+        drop(old);
+        let read_back = Contents::of(&reading(new.file())?.view, Step::Checking, told)?;
         if read_back != contents {
             return Err(Error::corrupt("the new index reads back otherwise than the old").into());
         }
         let Contents { entries, damaged, .. } = contents;
-        let after = size(&new)?;
+        let after = size(new.file())?;
         if after >= before {
             return Ok(Shrunk { before, after: before, entries, damaged });
         }
-        let failed = |e| Error::io("putting the new index in its place", e);
-        let disk = self.env.disk.as_ref();
-        disk.rename(&self.files.new_index(), &self.files.index()).map_err(failed)?;
-        disk.sync_dir(self.files.dir()).map_err(failed)?;
+        new.take_place()?;
         Ok(Shrunk { before, after, entries, damaged })
     }
 
@@ -183,62 +184,26 @@ impl Shrinking<'_> {
         let (needed, free) = (contents.room(), self.free()?);
         if needed > free { Err(NotShrunk::NoRoom { needed, free }) } else { Ok(()) }
     }
-
-    /// Writes everything into the new file, and makes that durable.
-    fn write(
-        &self,
-        view: &ReadTransaction,
-        new: &Arc<dyn DiskFile>,
-        contents: &Contents,
-        told: &mut dyn FnMut(Step, u64, u64),
-    ) -> Result<(), NotShrunk> {
-        let file = Arc::new(IndexFile::new(Arc::clone(new), Watcher::new(self.env)));
-        let mut database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create_with_backend(file.backend())
-            .map_err(Error::index)?;
-        let full = || -> Result<(), NotShrunk> {
-            Err(NotShrunk::NoRoom { needed: contents.room(), free: self.free()? })
-        };
-        let mut done = 0;
-        let copied = copy(view, &database, |told_of| {
-            done += told_of;
-            told(Step::Writing, done, contents.entries);
-            if file.is_behind() { full() } else { Ok(()) }
-        });
-        let compacted = copied.and_then(|()| {
-            database.compact().map_err(Error::index)?;
-            Ok(())
-        });
-        if compacted.is_err() {
-            file.freeze();
-        }
-        // Closing writes, too, and says nothing of it.
-        drop(database);
-        compacted?;
-        let failed = |e| Error::io("writing the new index", e);
-        if !file.catch_up().map_err(failed)? {
-            return full();
-        }
-        if file.is_spoilt() {
-            return Err(failed(ErrorKind::Other.into()).into());
-        }
-        new.sync().map_err(failed)?;
-        Ok(())
-    }
 }
 
 fn sandbox(file: &Arc<dyn DiskFile>) -> Result<Sandbox, Error> {
     Sandbox::new(Arc::clone(file)).map_err(|e| Error::io("reading the index", e))
 }
 
-/// A file's last durable commit; nothing is written to the file.
-fn reading(file: &Arc<dyn DiskFile>) -> Result<ReadTransaction, Error> {
+/// A file's last durable commit; nothing is written to the file. A database that is gone closes what
+/// reads from it.
+struct Reading {
+    view: ReadTransaction,
+    _database: Database,
+}
+
+fn reading(file: &Arc<dyn DiskFile>) -> Result<Reading, Error> {
     let database = Database::builder()
         .set_cache_size(CACHE_BYTES)
         .create_with_backend(sandbox(file)?)
         .map_err(Error::index)?;
-    database.begin_read().map_err(Error::index)
+    let view = database.begin_read().map_err(Error::index)?;
+    Ok(Reading { view, _database: database })
 }
 
 /// The tables that there are.
@@ -257,10 +222,9 @@ fn spaces(view: &ReadTransaction) -> Result<Vec<Space>, Error> {
 /// Copies every table; `told` hears of every so many entries.
 fn copy(
     view: &ReadTransaction,
-    new: &Database,
+    transaction: &WriteTransaction,
     mut told: impl FnMut(u64) -> Result<(), NotShrunk>,
 ) -> Result<(), NotShrunk> {
-    let transaction = new.begin_write().map_err(Error::index)?;
     for space in spaces(view)? {
         let from = view.open_table(definition(space)).map_err(Error::index)?;
         let mut to = transaction.open_table(definition(space)).map_err(Error::index)?;
@@ -278,7 +242,6 @@ fn copy(
         end.close().map_err(Error::index)?;
         told(untold)?;
     }
-    transaction.commit().map_err(Error::index)?;
     Ok(())
 }
 

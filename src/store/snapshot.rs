@@ -16,7 +16,8 @@ use crate::types::usage::Usage;
 
 use super::ahead::Ahead;
 use super::error::Error;
-use super::index::{Entry, View};
+use super::index::View;
+use super::rows::Entry;
 use super::schema::{self, BlobEntry, Space, Table};
 use super::shared::Shared;
 use super::tx::into_row;

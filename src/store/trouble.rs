@@ -12,7 +12,6 @@ use std::time::Duration;
 use crate::env::{Clock, Env};
 use crate::limits;
 
-use super::decay::PAGES_DECAYED;
 use super::error::Error;
 use super::shared::Shared;
 use super::{Store, lock};
@@ -223,9 +222,9 @@ impl Store {
         self.shared.index.decay().tables().iter().map(|space| space.name()).collect()
     }
 
-    /// What a person does about pages of the index that decayed; `None` where none were met.
-    pub fn damaged_pages(&self) -> Option<&'static str> {
-        self.shared.index.decay().has_pages().then_some(PAGES_DECAYED)
+    /// What becomes of pages of the index that decayed; `None` where none were met.
+    pub fn damaged_pages(&self) -> Option<String> {
+        self.shared.index.decay().tell_pages()
     }
 }
 

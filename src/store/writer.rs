@@ -139,6 +139,9 @@ impl Writer {
             if self.shared.index.is_lost() && !self.shared.is_poisoned() {
                 self.bring_back().await;
             }
+            if self.shared.index.decay().wants_anew() && !self.shared.is_poisoned() {
+                self.write_anew().await;
+            }
             if self.is_due()
                 && let Err(error) = self.checkpoint_watched().await
             {
@@ -165,6 +168,7 @@ impl Writer {
         let wait = match self.changes {
             _ if self.waits_for_room() => limits::INDEX_ROOM_EVERY,
             _ if self.shared.index.is_lost() => limits::INDEX_AGAIN_EVERY,
+            _ if self.shared.index.decay().wants_anew() => limits::INDEX_AGAIN_EVERY,
             0 => idle,
             _ => self.checkpoint_at.saturating_sub(now).max(Duration::from_millis(1)),
         };
@@ -417,7 +421,12 @@ impl Writer {
     /// file, and what is in the log is replayed on it; else nobody knows what is on the disk.
     fn not_indexed(&self, error: Error) -> Error {
         let index = &self.shared.index;
-        if index.is_lost() && !index.is_spoilt() { error } else { self.shared.poison(&error) }
+        match (index.is_spoilt(), index.is_lost()) {
+            (false, true) => error,
+            // A page of it makes no sense: it is written anew.
+            (false, false) if index.decay().wants_anew() => Error::Stalled,
+            _ => self.shared.poison(&error),
+        }
     }
 
     /// Opens the index anew once it can be read, and replays on it what it had not made durable: as
@@ -441,6 +450,31 @@ impl Writer {
                 self.shared.poison(&error);
             }
             Err(error) => tracing::error!(%error, "the index cannot be opened anew yet"),
+        }
+    }
+
+    /// Writes the index anew, because pages of it make no sense. What fails for want of room, or of a
+    /// disk, is tried again.
+    async fn write_anew(&mut self) {
+        if self.shared.index.is_lost() || self.catch_up().is_err() {
+            return;
+        }
+        let watch = Watch::over(&self.shared, "writing the index anew");
+        let (shared, end) = (Arc::clone(&self.shared), self.log.position());
+        let written = self.shared.env.blocking(move || replay::anew(&shared, end)).await;
+        drop(watch);
+        let index = &self.shared.index;
+        match written {
+            Ok(()) => {
+                if let Err(error) = self.checkpoint_watched().await {
+                    tracing::error!(%error, "no checkpoint");
+                }
+            }
+            Err(Error::Corrupt(_)) if !index.is_lost() => index.decay().give_up(),
+            Err(error) if index.is_spoilt() || matches!(error, Error::Corrupt(_)) => {
+                self.shared.poison(&error);
+            }
+            Err(error) => tracing::error!(%error, "the index cannot be written anew yet"),
         }
     }
 

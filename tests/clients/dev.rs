@@ -64,7 +64,25 @@ impl Dev {
         Self::spawn(arguments, log, &std::env::temp_dir(), &[])
     }
 
+    /// As [`Dev::resume`]; `None` where it ends before it is up.
+    #[allow(dead_code, reason = "not every test that includes this file needs it")]
+    pub fn try_resume(arguments: &[&str], log: &Path) -> Option<Self> {
+        Self::try_spawn(arguments, log, &std::env::temp_dir(), &[]).ok()
+    }
+
     fn spawn(arguments: &[&str], log: &Path, temporary: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::try_spawn(arguments, log, temporary, settings).unwrap_or_else(|why| {
+            let log = fs::read_to_string(log).unwrap_or_default();
+            panic!("{why}\n{log}")
+        })
+    }
+
+    fn try_spawn(
+        arguments: &[&str],
+        log: &Path,
+        temporary: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_godwit"))
             .args(["dev", "--json"])
             .args(arguments)
@@ -79,13 +97,13 @@ impl Dev {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let announced: Result<Announced, _> = serde_json::from_str(&line);
-        let announced = announced.unwrap_or_else(|error| {
+        let announced = announced.map_err(|error| {
             let _ = child.kill();
-            let log = fs::read_to_string(log).unwrap_or_default();
-            panic!("`godwit dev` said `{line}`: {error}\n{log}")
-        });
+            let _ = child.wait();
+            format!("`godwit dev` said `{line}`: {error}")
+        })?;
         let port = announced.endpoint.rsplit(':').next().unwrap().parse().unwrap();
-        Self { announced, port, child }
+        Ok(Self { announced, port, child })
     }
 
     /// The variables that S3 tools read.

@@ -9,6 +9,7 @@
 mod client;
 #[path = "../clients/dev.rs"]
 mod dev;
+mod pages;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use super::*;
 
 use godwit::store::{EntriesMark, digest_of};
 
-const INDEX: &str = "/data/index.redb";
+pub(super) const INDEX: &str = "/data/index.redb";
 
 /// Numbers of tables in keys of references and of what is held.
 const RECORDS: &[u8] = &[1];
@@ -18,9 +18,9 @@ const MANY: u64 = 300;
 const LARGER: [(u64, usize); 3] = [(1001, 30_000), (1002, 100_000), (1150, 400_000)];
 /// Of these keys two versions are kept.
 const KEPT: [u64; 2] = [105, 211];
-const GONE: [u64; 2] = [20, 221];
-const DAMAGED: [u64; 2] = [1101, 1201];
-const WAITING: u64 = 5;
+pub(super) const GONE: [u64; 2] = [20, 221];
+pub(super) const DAMAGED: [u64; 2] = [1101, 1201];
+pub(super) const WAITING: u64 = 5;
 const LATE: u64 = 1300;
 
 fn name(n: u64) -> String {
@@ -49,27 +49,27 @@ fn blob_key(n: u64) -> Vec<u8> {
 }
 
 /// What a store is that has everything.
-struct Whole {
-    disk: SimDisk,
-    index: Vec<u8>,
-    incarnation: Incarnation,
-    state: State,
+pub(super) struct Whole {
+    pub(super) disk: SimDisk,
+    pub(super) index: Vec<u8>,
+    pub(super) incarnation: Incarnation,
+    pub(super) state: State,
 }
 
 /// What a store says.
 #[derive(Debug, PartialEq)]
-struct State {
-    rows: BTreeMap<ObjectKey, Row>,
-    log: BTreeMap<u64, RecordId>,
-    waiting: BTreeMap<String, String>,
-    kept: Vec<RecordId>,
-    digest: Vec<[u8; 32]>,
+pub(super) struct State {
+    pub(super) rows: BTreeMap<ObjectKey, Row>,
+    pub(super) log: BTreeMap<u64, RecordId>,
+    pub(super) waiting: BTreeMap<String, String>,
+    pub(super) kept: Vec<RecordId>,
+    pub(super) digest: Vec<[u8; 32]>,
     /// Blobs, their bytes, and those that are in segments.
-    held: (u64, u64, u64),
-    unread: BTreeSet<BlobId>,
+    pub(super) held: (u64, u64, u64),
+    pub(super) unread: BTreeSet<BlobId>,
 }
 
-fn or_refused<T: Default>(result: Result<T, Error>, what: &str) -> T {
+pub(super) fn or_refused<T: Default>(result: Result<T, Error>, what: &str) -> T {
     match result {
         Err(error) if !matches!(error, Error::Corrupt(_)) => panic!("{what}: {error}"),
         result => result.unwrap_or_default(),
@@ -77,7 +77,7 @@ fn or_refused<T: Default>(result: Result<T, Error>, what: &str) -> T {
 }
 
 /// Reads everything. What is read as something else than was written fails the test.
-async fn state(store: &Store, what: &str) -> State {
+pub(super) async fn state(store: &Store, what: &str) -> State {
     let snapshot = store.read().unwrap();
     let rows = snapshot.rows(BUCKET, Bound::Unbounded).unwrap().collect();
     let rows: BTreeMap<ObjectKey, Row> = or_refused(rows, what);
@@ -94,7 +94,7 @@ async fn state(store: &Store, what: &str) -> State {
             None => drop(unread.insert(blob.id)),
         }
     }
-    let held = store.held().await.unwrap();
+    let held = or_refused(store.held().await, what);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     State {
         rows,
@@ -146,7 +146,7 @@ async fn fill(store: &Store) {
     store.write(gone).await.unwrap();
 }
 
-fn history() -> Whole {
+pub(super) fn history() -> Whole {
     let disk = SimDisk::new(81);
     let (state, incarnation) = doors::life(async {
         let (store, _) = open(&disk).await;
@@ -317,7 +317,7 @@ fn check_same(now: &State, then: &State, what: &str) {
 }
 
 /// The space of what is deleted comes back, and of nothing else.
-async fn delete_some(whole: &Whole, what: &str) {
+pub(super) async fn delete_some(whole: &Whole, what: &str) {
     let gone = [149, 150, 151, 1001, 1002, 1150];
     let env = |hours: u64| doors::env(&whole.disk, 1, Duration::from_secs(hours * 3600));
     let (store, _) = open_with(env(1), options()).await;

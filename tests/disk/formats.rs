@@ -210,9 +210,17 @@ fn a_directory_is_looked_at_without_a_change_and_told_by_its_format() {
 
 /// The bytes of an index.
 #[derive(Clone, Debug)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Memory {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    /// Places that were read.
+    pub(super) read: Arc<Mutex<BTreeSet<usize>>>,
+}
 
 impl Memory {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes: Arc::new(Mutex::new(bytes)), read: Arc::default() }
+    }
+
     fn range(&self, offset: u64, len: usize) -> std::ops::Range<usize> {
         let start = usize::try_from(offset).unwrap();
         start..start + len
@@ -221,17 +229,18 @@ impl Memory {
 
 impl StorageBackend for Memory {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().len() as u64)
+        Ok(self.bytes.lock().unwrap().len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let range = self.range(offset, out.len());
-        out.copy_from_slice(&self.0.lock().unwrap()[range]);
+        self.read.lock().unwrap().insert(range.start);
+        out.copy_from_slice(&self.bytes.lock().unwrap()[range]);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
+        self.bytes.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
         Ok(())
     }
 
@@ -241,20 +250,20 @@ impl StorageBackend for Memory {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let range = self.range(offset, data.len());
-        self.0.lock().unwrap()[range].copy_from_slice(data);
+        self.bytes.lock().unwrap()[range].copy_from_slice(data);
         Ok(())
     }
 }
 
 /// An index after a change that no store makes.
 pub(super) fn changed(index: Vec<u8>, change: impl FnOnce(&WriteTransaction)) -> Vec<u8> {
-    let memory = Memory(Arc::new(Mutex::new(index)));
+    let memory = Memory::new(index);
     let database = Database::builder().create_with_backend(memory.clone()).unwrap();
     let write = database.begin_write().unwrap();
     change(&write);
     write.commit().unwrap();
     drop(database);
-    memory.0.lock().unwrap().clone()
+    memory.bytes.lock().unwrap().clone()
 }
 
 const TWINS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("twin");
@@ -266,6 +275,7 @@ fn as_format_2(index: Vec<u8>) -> Vec<u8> {
         assert!(write.delete_table(TWINS).unwrap());
         let mut own = write.open_table(OWN).unwrap();
         own.insert(b"format".as_slice(), 2_u32.to_be_bytes().as_slice()).unwrap();
+        assert!(own.remove(b"format-copy".as_slice()).unwrap().is_some());
     })
 }
 

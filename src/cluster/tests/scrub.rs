@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::decay::flip;
 use super::world::*;
 use crate::cluster::{ClusterOptions, ReadError, ScrubPhase, Source};
 use crate::limits;
@@ -213,7 +214,7 @@ async fn a_record_that_decays_in_the_index_is_refused_and_replaced_by_another_re
         world.at("fra").store().close().await.unwrap();
         let sound = world.row("iad", &config, name).unwrap();
         world.kill("fra");
-        let found = world.decay_index("fra", name.as_bytes(), Some(place));
+        let found = flip(&world, "fra", name.as_bytes(), Some(place));
         world.boot("fra").await;
         match world.at("fra").store().read().unwrap().row(config.id, &key(name)) {
             Ok(row) => assert_eq!(row, Some(sound.clone()), "place {place} of {found}"),
@@ -261,12 +262,12 @@ async fn entries_of_the_index_that_decay_are_mended_of_what_else_is_known() {
         ["k0", "k1", "k2", "k3", "k4", "k6"].iter().map(|name| blob(name).root.0).collect();
     world.kill("fra");
     for pattern in &patterns {
-        world.decay_index("fra", pattern, None);
+        flip(&world, "fra", pattern, None);
     }
     for (n, root) in roots.into_iter().enumerate() {
         // A file, or a place in the log.
         let kind = if matches!(n, 3 | 4) { 1 } else { 2 };
-        world.decay_index("fra", &[&root[16..], &[kind]].concat(), None);
+        flip(&world, "fra", &[&root[16..], &[kind]].concat(), None);
     }
     // Of one that rides, the bytes too: they must come from another region.
     assert!(world.decay("fra", &objects[6].1[..64]) > 0);

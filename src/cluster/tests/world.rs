@@ -490,20 +490,11 @@ impl World {
         places
     }
 
-    /// Flips a bit of these bytes at the `nth` of their places in a node's index, counted round, or in
-    /// all of them; how many places there are.
-    pub fn decay_index(&self, code: &str, bytes: &[u8], nth: Option<usize>) -> usize {
+    /// Changes the bytes of the index of a node that is stopped.
+    pub fn change_index<T>(&self, code: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let files = self.nodes[&region(code)].disk.files.lock().unwrap();
         let (_, file) = files.iter().find(|(path, _)| path.ends_with("index.redb")).unwrap();
-        let mut data = file.0.lock().unwrap();
-        let windows = data.windows(bytes.len()).enumerate();
-        let places: Vec<usize> =
-            windows.filter(|(_, window)| *window == bytes).map(|(at, _)| at).collect();
-        for (n, at) in places.iter().enumerate() {
-            let hit = nth.is_none_or(|nth| nth % places.len() == n);
-            data[at + bytes.len() / 2] ^= if hit { 4 } else { 0 };
-        }
-        places.len()
+        change(&mut file.0.lock().unwrap())
     }
 
     /// A node's disk has no more room for new bodies.

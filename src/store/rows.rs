@@ -1,0 +1,128 @@
+//! Walks over a table of the index, entry by entry.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use redb::AccessGuard;
+
+use super::decay::Decay;
+use super::error::Error;
+use super::guard::guarded;
+use super::schema::Space;
+use super::seal;
+use super::twin::Both;
+
+type Stored = AccessGuard<'static, &'static [u8]>;
+type Range = redb::Range<'static, &'static [u8], &'static [u8]>;
+
+/// A range of a table; it keeps its snapshot alive. An entry that decayed is an error, unless it
+/// stands twice, and what follows it can be read all the same.
+#[expect(clippy::large_enum_variant, reason = "lists have the large one, and make none else")]
+pub(crate) enum Rows {
+    Once(Once),
+    Twice(Box<Both>),
+}
+
+impl Iterator for Rows {
+    type Item = Result<Entry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Once(rows) => rows.next(),
+            Self::Twice(rows) => rows.next(),
+        }
+    }
+}
+
+/// A range of a table that has its entries once.
+pub(crate) struct Once {
+    pub(super) rows: Range,
+    /// Where a walk ends, by an entry that is sound: a key that decayed may look as if it came later.
+    pub(super) to: Bound<Vec<u8>>,
+    pub(super) space: Space,
+    pub(super) mixed: bool,
+    /// Entries are given whether or not their checksums fit.
+    pub(super) raw: bool,
+    /// A page on the way makes no sense: nothing comes after it.
+    pub(super) has_failed: bool,
+    pub(super) decay: Arc<Decay>,
+}
+
+/// An entry of a table.
+pub(crate) struct Entry {
+    key: Stored,
+    value: Stored,
+    /// Bytes before the key that say whose copy it is.
+    prefix: usize,
+    /// Length of the value without its checksum.
+    len: usize,
+    /// Its checksum fits, or it has none.
+    sound: bool,
+    /// It shall stand twice, and does not.
+    alone: bool,
+}
+
+impl Entry {
+    pub(super) fn alone(self) -> Self {
+        Self { alone: true, ..self }
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        self.key.value().get(self.prefix..).unwrap_or_default()
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.value.value()[..self.len]
+    }
+
+    /// The value as it is stored, with its checksum.
+    pub(crate) fn stored(&self) -> &[u8] {
+        self.value.value()
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        self.sound
+    }
+}
+
+impl Once {
+    fn next(&mut self) -> Option<Result<Entry, Error>> {
+        let entry = self.advance(redb::Range::next, 0)?;
+        Some(entry.and_then(|entry| match entry.is_sound() || self.raw {
+            true => Ok(entry),
+            false => Err(self.decay.note(self.space, entry.key())),
+        }))
+    }
+
+    /// What lies at one end, sound or not; `prefix` bytes of its key say whose copy it is.
+    pub(super) fn advance(
+        &mut self,
+        end: impl FnOnce(&mut Range) -> Option<Result<(Stored, Stored), redb::StorageError>>,
+        prefix: usize,
+    ) -> Option<Result<Entry, Error>> {
+        if self.has_failed {
+            return None;
+        }
+        let Self { rows, space, mixed, .. } = self;
+        let entry = guarded(&self.decay, || {
+            let row = end(rows).transpose().map_err(Error::index)?;
+            Ok(row.map(|(key, value)| {
+                let open = seal::open(*space, key.value(), value.value(), *mixed);
+                let sealed = || value.value().len().saturating_sub(seal::BYTES);
+                let (sound, len) = (open.is_some(), open.map_or_else(sealed, <[u8]>::len));
+                Entry { key, value, prefix, len, sound, alone: false }
+            }))
+        });
+        self.has_failed = entry.is_err();
+        let is_past = |entry: &Entry| match &self.to {
+            Bound::Included(to) => entry.sound && entry.key.value() > to.as_slice(),
+            Bound::Excluded(to) => entry.sound && entry.key.value() >= to.as_slice(),
+            Bound::Unbounded => false,
+        };
+        entry.map(|entry| entry.filter(|entry| !is_past(entry))).transpose()
+    }
+}

@@ -1,0 +1,187 @@
+//! Pages of the index that make no sense: the index is written anew of what can be read of it, and
+//! what that misses is made again.
+
+use super::entries::{DAMAGED, GONE, INDEX, State, Whole, delete_some, history, or_refused, state};
+use super::*;
+
+use super::formats::Memory;
+
+use godwit::store::EntriesMark;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
+
+/// The pages of all tables. What redb keeps for itself is in others (`tests/crash`), and so is where
+/// each table begins.
+fn pages(index: &[u8]) -> Vec<usize> {
+    let file = Memory::new(index.to_vec());
+    let database = Database::builder().create_with_backend(file.clone()).unwrap();
+    let view = database.begin_read().unwrap();
+    let names: Vec<String> =
+        view.list_tables().unwrap().map(|table| table.name().to_owned()).collect();
+    let named = |name| TableDefinition::<&[u8], &[u8]>::new(name);
+    let tables: Vec<_> = names.iter().map(|name| view.open_table(named(name)).unwrap()).collect();
+    file.read.lock().unwrap().clear();
+    tables.iter().for_each(|table| assert!(table.iter().unwrap().all(|row| row.is_ok())));
+    let read = file.read.lock().unwrap();
+    read.iter().copied().filter(|at| *at > 0).collect()
+}
+
+/// Kind, number of entries, where they end, and of pages above others where those are.
+fn places(turn: usize) -> (usize, u8) {
+    let at = [0, 2, 3, 4 + turn * 7 % 90, 1, 100 + turn * 13 % 700][turn % 6];
+    (at, u8::try_from(turn / 6 % 8).unwrap())
+}
+
+/// Looks at everything, as scrub does.
+async fn look_at_all(store: &Store) {
+    let mut next = Some(EntriesMark::default());
+    while let Some(mark) = next {
+        match store.check_entries(mark).await {
+            Ok(checked) => next = checked.next,
+            Err(Error::Corrupt(_)) => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    for leaf in 0..=u16::MAX {
+        if or_refused(store.check_records(leaf).await.map(Some), "scrub").is_none() {
+            return;
+        }
+    }
+}
+
+/// Mends as a node does; records come from another region.
+async fn mend(store: &Store, whole: &State) -> Result<(), Error> {
+    store.mend_twins().await?;
+    store.mend_entries().await?;
+    store.put_back_strays().await?;
+    for id in store.bad_records() {
+        let RecordId::Row(_, key) = &id else { panic!("{id:?}") };
+        let row = whole.rows[key].clone();
+        store.replace_record(id, Record::Row(row)).await?;
+    }
+    store.mend_entries().await?;
+    Ok(())
+}
+
+/// Rounds of scrub and mending after which everything is whole.
+const ROUNDS: usize = 6;
+
+fn is_whole(store: &Store) -> bool {
+    store.damaged_pages().is_none()
+        && store.decayed_tables().is_empty()
+        && store.bad_records().is_empty()
+}
+
+/// Whether there was anything to mend.
+async fn mend_all(store: &Store, whole: &State, what: &str) -> bool {
+    for round in 0..ROUNDS {
+        look_at_all(store).await;
+        if is_whole(store) {
+            return round > 0;
+        }
+        // The writer looks after the index after each of them.
+        for _ in 0..2 {
+            or_later(store.checkpoint().await, what);
+        }
+        or_later(mend(store, whole).await, what);
+    }
+    true
+}
+
+/// What meets a page for the first time is refused.
+fn or_later(result: Result<(), Error>, what: &str) {
+    match result {
+        Ok(()) | Err(Error::Corrupt(_) | Error::Stalled) => {}
+        Err(error) => panic!("{what}: {error}"),
+    }
+}
+
+/// What came of one damaged page.
+#[derive(Debug, Default)]
+struct Seen {
+    unharmed: usize,
+    mended: usize,
+    unopened: Vec<String>,
+    /// Pages that are refused for good.
+    refused: Vec<String>,
+}
+
+async fn damage_and_mend(whole: &Whole, what: &str, seen: &mut Seen) {
+    let opened = Store::open(doors::env(&whole.disk, 1, Duration::ZERO), options()).await;
+    let store = match opened {
+        Ok((store, _)) => store,
+        Err(Error::Corrupt(why)) => {
+            seen.unopened.push(format!("{what}: {why}"));
+            return;
+        }
+        Err(error) => panic!("{what}: {error}"),
+    };
+    state(&store, what).await;
+    let harmed = mend_all(&store, &whole.state, what).await;
+    if let Some(why) = store.damaged_pages() {
+        seen.refused.push(format!("{what}: {why}"));
+        return;
+    }
+    assert_eq!(store.decayed_tables(), Vec::<&str>::new(), "{what}");
+    check(&state(&store, what).await, &whole.state, what);
+    store.close().await.unwrap();
+    drop(store);
+    let (store, _) = open(&whole.disk).await;
+    look_at_all(&store).await;
+    assert_eq!((store.damaged_pages(), store.bad_records()), (None, vec![]), "{what}, later");
+    check(&state(&store, what).await, &whole.state, what);
+    if harmed {
+        seen.mended += 1;
+    } else {
+        seen.unharmed += 1;
+    }
+}
+
+/// Everything is as it was, but what a log has, and what waits, may have been dropped.
+fn check(now: &State, then: &State, what: &str) {
+    let differs = |(key, row): &(&ObjectKey, &Row)| now.rows.get(*key) != Some(*row);
+    let missing: Vec<&ObjectKey> = then.rows.iter().filter(differs).map(|(key, _)| key).collect();
+    assert!(now.rows == then.rows, "{what}: rows, not {missing:?}");
+    assert_eq!((&now.kept, &now.unread), (&then.kept, &then.unread), "{what}");
+    assert!(now.digest == then.digest, "{what}: the digest");
+    // What is garbage need not be found again, and what is damaged has no bytes anywhere.
+    let gone = then.held.0 - now.held.0;
+    assert!(gone <= GONE.len() as u64, "{what}: {gone} bodies are not held");
+    assert_eq!(then.held.1 - now.held.1, 10 * gone, "{what}");
+    let dead = then.held.2 - now.held.2;
+    assert!(dead <= 10 * (gone + DAMAGED.len() as u64), "{what}: {dead} bytes do not count");
+    assert!(now.log.iter().all(|(seq, id)| then.log.get(seq) == Some(id)), "{what}: the log");
+    let waits = |(key, value): (&String, &String)| then.waiting.get(key) == Some(value);
+    assert!(now.waiting.iter().all(waits), "{what}: what waits");
+}
+
+async fn held_blobs(disk: &SimDisk) -> Option<u64> {
+    let opened = Store::open(doors::env(disk, 1, Duration::ZERO), options()).await;
+    Some(opened.ok()?.0.held().await.unwrap().blobs)
+}
+
+#[test]
+fn a_page_that_makes_no_sense_is_mended() {
+    let whole = history();
+    let before = whole.disk.copy();
+    let mut seen = Seen::default();
+    let flips: usize = std::env::var("GODWIT_PAGE_FLIPS").map_or(40, |n| n.parse().unwrap());
+    let pages = pages(&whole.index);
+    for turn in 0..flips {
+        let (at, bit) = places(turn);
+        let page = pages[turn * 7 % pages.len()];
+        let what = format!("page {} at +{at}, bit {bit}", page / PAGE);
+        whole.disk.become_copy_of(&before);
+        whole.disk.flip(Path::new(INDEX), page + at, bit);
+        doors::life(damage_and_mend(&whole, &what, &mut seen));
+        let all_held = Some(whole.state.held.0);
+        if turn % 5 == 0 && doors::life(held_blobs(&whole.disk)) == all_held {
+            doors::life(delete_some(&whole, &what));
+        }
+    }
+    println!("{} pages: {seen:?}", pages.len());
+    assert!(seen.mended > flips / 2, "{seen:?}");
+    assert!(seen.unopened.is_empty() && seen.refused.is_empty(), "{seen:?}");
+}
