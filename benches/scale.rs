@@ -1,9 +1,10 @@
 //! What the number of records costs: memory, opening after kill -9 and listing of a node with many
-//! small objects, what `godwit compact` gives back of them, and the bytes that two regions exchange
+//! small objects, what `godwit compact` gives back of them, how long an index with a damaged page
+//! takes to be written anew, and the bytes that two regions exchange
 //! to find what few of them differ; what a write costs of a key that keeps as many losers as it may.
 //!
 //! `cargo bench --bench scale -- records 10000000` (9 GB on disk, `SCALE_DIR` says where),
-//! `cargo bench --bench scale -- compact 200000` and
+//! `cargo bench --bench scale -- compact 200000`, `... -- salvage 1000000`,
 //! `cargo bench --bench scale -- digest 1000000 100`, `cargo bench --bench scale -- losers 200`;
 //! docs/reliability.md has the figures.
 
@@ -64,12 +65,15 @@ fn main() {
         ["forget", dir] => runtime().unwrap().block_on(forget_most(Path::new(dir))),
         ["records", n] => records(number(n)),
         ["compact", n] => compact(number(n)),
+        ["salvage", n] => salvage(number(n)),
         ["losers", n] => runtime().unwrap().block_on(losers(number(n))),
         ["digest", n, different] => {
             runtime().unwrap().block_on(digest(number(n), number(different)));
         }
         [] => records(100_000),
-        other => panic!("records N, compact N, losers N, or digest N DIFFERENT; not {other:?}"),
+        other => panic!(
+            "records N, compact N, salvage N, losers N, or digest N DIFFERENT; not {other:?}"
+        ),
     }
 }
 
@@ -129,6 +133,55 @@ fn compact(n: u64) {
     assert_eq!(report.replayed, 0);
     let kept = store.read().unwrap().record_count().unwrap();
     println!("  opened again in {:.2?}, {kept} records", began.elapsed());
+}
+
+/// Fills a node, kills it, damages a page of its index, and opens it: the index is written anew.
+fn salvage(n: u64) {
+    let folder = folder();
+    let dir = folder.path();
+    fill_and_kill(dir.to_str().unwrap(), n);
+    let before = damage(&dir.join("index.redb"));
+    let runtime = runtime().unwrap();
+    let began = Instant::now();
+    let options = store::Options::new(dir.to_owned(), region("fra"));
+    let env = real(runtime.handle(), dir);
+    let (store, report) = runtime.block_on(Store::open(env, options)).unwrap();
+    let opened = began.elapsed();
+    let found = runtime.block_on(async {
+        let mut mark = Some(store::EntriesMark::default());
+        while let Some(from) = mark.take_if(|_| store.damaged_pages().is_none()) {
+            mark = store.check_entries(from).await.map_or(None, |checked| checked.next);
+        }
+        began.elapsed()
+    });
+    println!(
+        "  {} MiB of index, opened in {opened:.2?}, {} replayed, page found after {found:.2?}",
+        before >> 20,
+        report.replayed
+    );
+    while runtime.block_on(store.checkpoint()).is_err() || store.damaged_pages().is_some() {}
+    let (bad, tables) = (store.bad_records().len(), store.decayed_tables());
+    let anew = began.elapsed() - found;
+    println!(
+        "  written anew in {anew:.2?}: {bad} records and of {tables:?} to be mended, {} MiB",
+        memory("VmHWM") >> 10
+    );
+}
+
+/// Makes no sense of the first page after the middle with many keys of objects; the file's length.
+fn damage(path: &Path) -> u64 {
+    use std::os::unix::fs::FileExt as _;
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let (len, mut page) = (file.metadata().unwrap().len(), [0; 4096]);
+    let has_many = |page: &[u8]| page.windows(12).filter(|w| *w == b"some/folder/").count() > 5;
+    for at in (len / 2 / 4096..len / 4096).map(|number| number * 4096) {
+        file.read_exact_at(&mut page, at).unwrap();
+        if page[0] == 1 && has_many(&page) {
+            file.write_all_at(&[9], at).unwrap();
+            return len;
+        }
+    }
+    panic!("no page has keys of objects");
 }
 
 /// As if all had been deleted and every region knew.

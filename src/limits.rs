@@ -115,6 +115,9 @@ pub const INDEX_ROOM_EVERY: Duration = Duration::from_secs(1);
 /// How often it is tried again to read an index that could not be read.
 pub const INDEX_AGAIN_EVERY: Duration = Duration::from_secs(1);
 
+/// How often it is tried again to write the index anew where there was no room, or the disk failed.
+pub const INDEX_ANEW_EVERY: Duration = Duration::from_secs(30);
+
 /// A disk that has not made a write durable after this does not answer: those who wait are told so,
 /// others are refused at once, and the node says that it is not ready, until it goes on.
 pub const DISK_PATIENCE: Duration = Duration::from_secs(15);

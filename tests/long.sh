@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 case ${1:-} in
   bench)   cargo bench --bench load ;;
   chaos)   GODWIT_SEEDS=${2:-1000} cargo test --release --lib chaos ;;
+  salvage) cargo bench --bench scale -- salvage "${2:-1000000}" ;;
   compact) cargo bench --bench scale -- compact "${2:-200000}" ;;
   clients) cargo test --test clients -- --include-ignored --test-threads=2 ;;
   crash)   # Power that fails, on the disk model; then kills of the real binary.
@@ -24,7 +25,7 @@ case ${1:-} in
   store)   GODWIT_SEEDS=${2:-2000} cargo test --release --test store ;;
   transfer) cargo bench --bench transfer ;;
   *)
-    echo "usage: just long bench|chaos|clients|compact|crash|digest|latency|losers|models|power|reclaim|records|sim|soak|store|transfer [how many]" >&2
+    echo "usage: just long bench|chaos|clients|compact|crash|digest|latency|losers|models|power|reclaim|records|salvage|sim|soak|store|transfer [how many]" >&2
     exit 2
     ;;
 esac

@@ -62,6 +62,7 @@ impl Store {
     /// entry ended, so nothing that was answered hangs on such an entry alone.
     pub async fn mend_entries(&self) -> Result<EntriesMended, Error> {
         let shared = Arc::clone(&self.shared);
+        let times_anew = self.shared.index.decay().times_anew();
         let noted = self.shared.env.blocking(move || shared.noted()).await?;
         let mut mended = EntriesMended::default();
         if noted.is_empty() {
@@ -87,11 +88,18 @@ impl Store {
         if noted.contains(&Space::Leaves) {
             self.sum_up_again().await?;
         }
-        {
-            let mut tables = self.shared.index.decay().tables();
-            noted.iter().for_each(|space| {
-                tables.remove(space);
-            });
+        // In the writer, which alone writes the index anew: then all of it is to be done again.
+        let shared = Arc::clone(&self.shared);
+        let forget = move |_: &mut Tx<'_>| {
+            let decay = shared.index.decay();
+            let is_same = decay.times_anew() == times_anew;
+            if is_same {
+                decay.tables().retain(|space| !noted.contains(space));
+            }
+            Ok::<_, Error>(is_same)
+        };
+        if !self.write(forget).await? {
+            return Ok(mended);
         }
         self.note_garbage_again(&mut mended).await?;
         lock(&self.shared.sweep).stuck.clear();

@@ -2,7 +2,7 @@
 //! who reads it again finds it again. Only what a `salvage` has missed is written down.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::limits;
@@ -23,6 +23,7 @@ pub(crate) struct Decay {
     pages: AtomicBool,
     /// It cannot be written anew.
     given_up: AtomicBool,
+    times_anew: AtomicU64,
     /// It was written anew, and what it lacks was not mended yet.
     missed: AtomicBool,
     /// Who is told where a page ends the program.
@@ -76,9 +77,15 @@ impl Decay {
     }
 
     /// The index was written anew.
-    pub(super) fn is_anew(&self) {
+    pub(super) fn note_anew(&self) {
         self.tell_progress(None);
         self.pages.store(false, Ordering::SeqCst);
+        self.times_anew.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often it was written anew: what was noted as decayed may be noted again since.
+    pub(super) fn times_anew(&self) -> u64 {
+        self.times_anew.load(Ordering::SeqCst)
     }
 
     pub(super) fn has_missed(&self) -> bool {

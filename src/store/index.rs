@@ -26,7 +26,7 @@ use super::digest;
 use super::error::Error;
 use super::guard::guarded;
 use super::layer::Overlay;
-use super::rows::{Entry, Once, Rows};
+use super::rows::{Entry, Once, Rows, Within};
 use super::schema::{self, Space};
 use super::seal;
 use super::trouble::{Troubles, Watcher};
@@ -59,6 +59,8 @@ pub(crate) struct Index {
     views: AtomicU64,
     /// Commits since the last durable one.
     ahead: AtomicBool,
+    /// A change met a page that makes no sense: nothing more is committed to this database.
+    torn: AtomicBool,
     /// `None`: it is only looked at.
     file: RwLock<Option<Arc<IndexFile>>>,
     decay: Arc<Decay>,
@@ -74,6 +76,8 @@ impl Drop for Index {
         if self.ahead.load(Ordering::SeqCst) {
             self.of_file(IndexFile::freeze);
         }
+        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
+        close(database.take());
     }
 }
 
@@ -119,6 +123,7 @@ impl Index {
             latest: RwLock::default(),
             views: AtomicU64::new(0),
             ahead: AtomicBool::new(false),
+            torn: AtomicBool::new(false),
             file: RwLock::new(file),
             decay,
             mixed: false,
@@ -240,14 +245,20 @@ impl Index {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         // The one before must not write any more, as it ends neither.
         let backend = file.backend();
-        *database = None;
+        close(database.take());
         *database = Some(begun(&self.decay, backend, self.cache_bytes)?);
+        self.torn.store(false, Ordering::SeqCst);
         Ok(())
     }
 
     /// The file itself, for who reads its last durable commit.
     pub(super) fn disk_file(&self) -> Option<Arc<dyn DiskFile>> {
         self.of_file(IndexFile::disk_file)
+    }
+
+    /// The writer wants to be told again.
+    pub(crate) fn listen(&self) {
+        self.told.store(false, Ordering::SeqCst);
     }
 
     /// It has all again that was answered.
@@ -280,65 +291,78 @@ impl Index {
     /// Applies a batch in one transaction. Visible at once; durable with the next durable commit,
     /// and not before what waits for room was written ([`Index::catch_up`]).
     pub(crate) fn apply(&self, overlay: &Overlay, durable: bool) -> Result<(), Error> {
-        if self.twins && self.leads_astray(overlay)? {
-            self.mend_twins()?;
+        if self.changing(|| self.apply_pages(overlay, durable, false))? {
+            return Ok(());
         }
-        guarded(&self.decay, || self.apply_pages(overlay, durable))
+        self.mend_twins()?;
+        self.changing(|| self.apply_pages(overlay, durable, true)).map(|_| ())
     }
 
-    /// Whether a search for something that is about to be changed comes to it in one of its places
-    /// alone: then a key beside it decayed, and the change would be made in the other place alone.
-    fn leads_astray(&self, overlay: &Overlay) -> Result<bool, Error> {
-        let mut view = None;
-        for (space, entries) in overlay.spaces().filter(|(space, _)| space.is_twinned()) {
-            for key in entries.keys().filter(|key| twin::applies(space, key)) {
-                let view = match &view {
-                    Some(view) => view,
-                    None if self.shut.load(Ordering::SeqCst) => {
-                        view.insert(self.view_behind_the_door()?)
-                    }
-                    None => view.insert(self.view()?),
-                };
-                let is_there = |space, key: &[u8]| match view.look_up(space, key, |_| ()) {
-                    Err(Error::Corrupt(_)) => Ok(false),
-                    found => found.map(|found| found.is_some()),
-                };
-                if is_there(space, key)? != is_there(Space::Twin, &twin::key(space, key))? {
-                    self.decay.heal(space, key);
-                    return Ok(true);
-                }
-            }
+    /// What a change that panicked leaves of a database is good for reading alone: redb would not
+    /// write down any more which pages are free, and cannot open such a file where a page is damaged.
+    fn changing<T>(&self, change: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let changed = guarded(&self.decay, change);
+        if matches!(changed, Err(Error::Corrupt(_))) && self.decay.has_pages() {
+            self.torn.store(true, Ordering::SeqCst);
         }
-        Ok(false)
+        changed
     }
 
-    fn apply_pages(&self, overlay: &Overlay, durable: bool) -> Result<(), Error> {
+    /// Nothing is committed before it is opened anew.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn.load(Ordering::SeqCst)
+    }
+
+    /// Nothing is applied, and false, where a search for something that is changed comes to it in one
+    /// of its places alone: then a key beside it decayed, and the change would be made in the other
+    /// place alone. `anyway`: that was looked after as far as it can be.
+    fn apply_pages(&self, overlay: &Overlay, durable: bool, anyway: bool) -> Result<bool, Error> {
         let mut transaction = self.begin_write()?;
         if durable {
             transaction.set_quick_repair(true);
         } else {
             transaction.set_durability(Durability::None).map_err(Error::index)?;
         }
+        let mut copies = match self.twins {
+            true => Some(open(&transaction, Space::Twin)?),
+            false => None,
+        };
         for (space, entries) in overlay.spaces() {
             let mut table = open(&transaction, space)?;
             for (key, value) in entries {
-                set(&mut table, space, key, value.as_deref())?;
-            }
-        }
-        if self.twins {
-            let mut copies = open(&transaction, Space::Twin)?;
-            for (space, entries) in overlay.spaces().filter(|(space, _)| space.is_twinned()) {
-                for (key, value) in entries.iter().filter(|(key, _)| twin::applies(space, key)) {
-                    set(&mut copies, Space::Twin, &twin::key(space, key), value.as_deref())?;
+                let value = value.as_deref();
+                match copies.as_mut().filter(|_| twin::applies(space, key)) {
+                    None => set(&mut table, space, key, value)?,
+                    Some(copies) => {
+                        let here = exchange(&mut table, space, key, value)?;
+                        let copy = twin::key(space, key);
+                        let there = exchange(copies, Space::Twin, &copy, value)?;
+                        if here != there && !anyway {
+                            self.decay.heal(space, key);
+                            return Ok(false);
+                        }
+                    }
                 }
             }
         }
+        drop(copies);
         self.ahead.store(true, Ordering::SeqCst);
         let committed = transaction.commit().map_err(Error::index);
         self.pass_over();
         committed?;
         self.ahead.store(!durable, Ordering::SeqCst);
+        Ok(true)
+    }
+}
+
+/// Closing reads pages, too.
+fn close(database: Option<Database>) {
+    let closed = guarded(&Decay::default(), || {
+        drop(database);
         Ok(())
+    });
+    if let Err(error) = closed {
+        tracing::warn!(%error, "closing the index");
     }
 }
 
@@ -386,6 +410,20 @@ fn set(table: &mut Table<'_>, space: Space, key: &[u8], value: Option<&[u8]>) ->
     }
 }
 
+/// As [`set`]; whether there was something before.
+fn exchange(
+    table: &mut Table<'_>,
+    space: Space,
+    key: &[u8],
+    value: Option<&[u8]>,
+) -> Result<bool, Error> {
+    let before = match value {
+        Some(value) => table.insert(key, seal::sealed(space, key, value).as_slice()),
+        None => table.remove(key),
+    };
+    Ok(before.map_err(Error::index)?.is_some())
+}
+
 /// Puts a value with its checksum.
 pub(super) fn put(
     table: &mut Table<'_>,
@@ -408,7 +446,7 @@ impl Index {
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        guarded(&self.decay, || {
+        self.changing(|| {
             let mut transaction = self.begin_write()?;
             transaction.set_durability(Durability::None).map_err(Error::index)?;
             change(&transaction)?;
@@ -682,7 +720,7 @@ impl View {
         to: Bound<&[u8]>,
     ) -> Result<Option<Once>, Error> {
         let once = self.between(space, from, Bound::Unbounded)?;
-        Ok(once.map(|once| Once { to: to.map(<[u8]>::to_vec), ..once }))
+        Ok(once.map(|once| Once { within: Within::of(from, to), ..once }))
     }
 
     /// The entries before `to`, for a walk backwards.
@@ -705,8 +743,8 @@ impl View {
         };
         let rows = guarded(&self.decay, || table.range::<&[u8]>((from, to)).map_err(Error::index))?;
         let (mixed, decay) = (self.is_mixed(space), Arc::clone(&self.decay));
-        let (to, raw, has_failed) = (Bound::Unbounded, false, false);
-        Ok(Some(Once { rows, to, space, mixed, raw, has_failed, decay }))
+        let within = Within(Bound::Unbounded, Bound::Unbounded);
+        Ok(Some(Once { rows, within, space, mixed, raw: false, has_failed: false, decay }))
     }
 
     /// The entries as they lie in the table, whether or not their checksums fit.

@@ -56,9 +56,9 @@ pub(crate) struct Opened {
 pub(crate) fn open(env: Env, options: Options) -> Result<Opened, Error> {
     let files = Arc::new(Files::new(Arc::clone(&env.disk), options.dir.clone()));
     files.make_dirs().map_err(|e| Error::io("opening the data directory", e))?;
-    let (opening, first) = Opening::begin(&files)?;
+    let (opening, first) = Opening::begin(&files);
     let opened = open_after(env, options, &files, first);
-    opening.end()?;
+    opening.end(opened.is_ok());
     opened
 }
 
@@ -86,9 +86,9 @@ fn open_after(
             decay.give_up();
             return Err(decay.note_page());
         }
-        salvaged => drop(salvaged?),
+        salvaged => salvaged?.0.take_place()?,
     }
-    decay.is_anew();
+    decay.note_anew();
     open_index(env, options, files, created, &decay)
 }
 
@@ -166,9 +166,15 @@ pub(crate) fn again(shared: &Arc<Shared>, end: Position) -> Result<bool, Error> 
 pub(crate) fn anew(shared: &Arc<Shared>, end: Position) -> Result<(), Error> {
     let index = &shared.index;
     let Some(old) = index.disk_file() else { return Ok(()) };
-    let file = salvage::salvage(&shared.env, &shared.files, &old, index.decay())?;
-    index.decay().is_anew();
-    index.move_to(file)?;
+    let (new, state) = salvage::salvage(&shared.env, &shared.files, &old, index.decay())?;
+    if state.segment < lock(&shared.segments).settled {
+        // The log that it would need is gone.
+        return Err(Error::corrupt("the index says that it is older than it is"));
+    }
+    // Which of the two files has the name after a failure is not known.
+    new.take_place().map_err(|error| shared.poison(&error))?;
+    index.move_to(Arc::clone(new.file()))?;
+    index.decay().note_anew();
     bring_up(shared, end)
 }
 

@@ -1,5 +1,6 @@
 //! Walks over a table of the index, entry by entry.
 
+use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -37,8 +38,9 @@ impl Iterator for Rows {
 /// A range of a table that has its entries once.
 pub(crate) struct Once {
     pub(super) rows: Range,
-    /// Where a walk ends, by an entry that is sound: a key that decayed may look as if it came later.
-    pub(super) to: Bound<Vec<u8>>,
+    /// Where a walk begins and ends, by entries that are sound: beside a key that decayed a search may
+    /// begin elsewhere, and such a key may look as if it came later.
+    pub(super) within: Within,
     pub(super) space: Space,
     pub(super) mixed: bool,
     /// Entries are given whether or not their checksums fit.
@@ -101,28 +103,60 @@ impl Once {
     /// What lies at one end, sound or not; `prefix` bytes of its key say whose copy it is.
     pub(super) fn advance(
         &mut self,
-        end: impl FnOnce(&mut Range) -> Option<Result<(Stored, Stored), redb::StorageError>>,
+        end: impl Fn(&mut Range) -> Option<Result<(Stored, Stored), redb::StorageError>>,
         prefix: usize,
     ) -> Option<Result<Entry, Error>> {
-        if self.has_failed {
-            return None;
+        while !self.has_failed {
+            let Self { rows, space, mixed, .. } = self;
+            let entry = guarded(&self.decay, || {
+                let row = end(rows).transpose().map_err(Error::index)?;
+                Ok(row.map(|(key, value)| {
+                    let open = seal::open(*space, key.value(), value.value(), *mixed);
+                    let sealed = || value.value().len().saturating_sub(seal::BYTES);
+                    let (sound, len) = (open.is_some(), open.map_or_else(sealed, <[u8]>::len));
+                    Entry { key, value, prefix, len, sound, alone: false }
+                }))
+            });
+            self.has_failed = entry.is_err();
+            let place = |entry: &Entry| match entry.sound {
+                true => self.within.place(entry.key.value()),
+                false => Ordering::Equal,
+            };
+            match &entry {
+                Ok(Some(entry)) if place(entry) == Ordering::Less && !self.raw => {}
+                Ok(Some(entry)) if place(entry) == Ordering::Greater => return None,
+                _ => return entry.transpose(),
+            }
         }
-        let Self { rows, space, mixed, .. } = self;
-        let entry = guarded(&self.decay, || {
-            let row = end(rows).transpose().map_err(Error::index)?;
-            Ok(row.map(|(key, value)| {
-                let open = seal::open(*space, key.value(), value.value(), *mixed);
-                let sealed = || value.value().len().saturating_sub(seal::BYTES);
-                let (sound, len) = (open.is_some(), open.map_or_else(sealed, <[u8]>::len));
-                Entry { key, value, prefix, len, sound, alone: false }
-            }))
-        });
-        self.has_failed = entry.is_err();
-        let is_past = |entry: &Entry| match &self.to {
-            Bound::Included(to) => entry.sound && entry.key.value() > to.as_slice(),
-            Bound::Excluded(to) => entry.sound && entry.key.value() >= to.as_slice(),
+        None
+    }
+}
+
+/// A stretch of keys.
+pub(super) struct Within(pub(super) Bound<Vec<u8>>, pub(super) Bound<Vec<u8>>);
+
+impl Within {
+    pub(super) fn of(from: Bound<&[u8]>, to: Bound<&[u8]>) -> Self {
+        Self(from.map(<[u8]>::to_vec), to.map(<[u8]>::to_vec))
+    }
+
+    /// Whether a key is before, in, or after the stretch.
+    pub(super) fn place(&self, key: &[u8]) -> Ordering {
+        let Self(from, to) = self;
+        let is_before = match from {
+            Bound::Included(from) => key < from.as_slice(),
+            Bound::Excluded(from) => key <= from.as_slice(),
             Bound::Unbounded => false,
         };
-        entry.map(|entry| entry.filter(|entry| !is_past(entry))).transpose()
+        let is_after = match to {
+            Bound::Included(to) => key > to.as_slice(),
+            Bound::Excluded(to) => key >= to.as_slice(),
+            Bound::Unbounded => false,
+        };
+        match (is_before, is_after) {
+            (true, _) => Ordering::Less,
+            (false, true) => Ordering::Greater,
+            (false, false) => Ordering::Equal,
+        }
     }
 }

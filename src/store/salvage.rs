@@ -6,23 +6,23 @@
 //! between which keys records were missed, is written down with it ([`Missed`]): records that their
 //! digests know of are noted as damaged then, and the rest is made again as after other decay.
 //!
-//! Invariant: the new index has nothing that the old one had not. The old file is only read, as of
-//! its last durable commit, and keeps its place until the new one is durable ([`anew`]); what the log
-//! has beyond that commit is replayed on the new one as on the old.
+//! Invariant: but for that, the new index has nothing that the old one had not. The old file is only
+//! read, as of its last durable commit, and keeps its place until the new one is durable ([`anew`]);
+//! what the log has beyond that commit is replayed on the new one as on the old.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::{Database, ReadableTable, WriteTransaction};
+use redb::{Database, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use crate::env::{DiskFile, Env};
 
 use super::Store;
 use super::anew::{self, Anew};
-use super::checkpoint;
+use super::checkpoint::{self, State};
 use super::decay::Decay;
 use super::error::Error;
 use super::files::Files;
@@ -113,7 +113,13 @@ impl Index {
         Ok(())
     }
 
-    /// Nothing is noted any more. Only in the writer.
+    /// Whether all that was missed was mended.
+    fn is_mended(&self) -> bool {
+        let decay = self.decay();
+        decay.has_missed() && decay.tables().is_empty() && decay.records().is_empty()
+    }
+
+    /// Only in the writer.
     fn forget_missed(&self) -> Result<(), Error> {
         let mut overlay = Overlay::default();
         overlay.put(Space::Own, MISSED_KEY.to_vec(), None);
@@ -126,13 +132,15 @@ impl Index {
 impl Store {
     /// What a salvage has missed is forgotten when all of it was mended.
     pub(super) async fn settle_missed(&self) -> Result<(), Error> {
-        let decay = self.shared.index.decay();
-        let is_mended = decay.tables().is_empty() && decay.records().is_empty();
-        if !is_mended || !decay.has_missed() {
+        if !self.shared.index.is_mended() {
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
-        self.write(move |_: &mut Tx<'_>| shared.index.forget_missed()).await
+        let forget = move |_: &mut Tx<'_>| match shared.index.is_mended() {
+            true => shared.index.forget_missed(),
+            false => Ok(()),
+        };
+        self.write(forget).await
     }
 }
 
@@ -153,18 +161,20 @@ pub(super) fn is_whole(old: &Arc<dyn DiskFile>, decay: &Decay) -> Result<bool, E
     }
 }
 
-/// Writes the index anew and gives it the old one's place; the new file, locked. Blocks.
-/// [`Error::Corrupt`] where that cannot be done, [`Error::DiskFull`] where there is no room.
-pub(super) fn salvage(
-    env: &Env,
-    files: &Files,
+/// Writes the index anew, which is durable when this returns and has not the old one's place yet;
+/// and the state that it is of. Blocks. [`Error::Corrupt`] where that cannot be done,
+/// [`Error::DiskFull`] where there is no room.
+pub(super) fn salvage<'a>(
+    env: &'a Env,
+    files: &'a Files,
     old: &Arc<dyn DiskFile>,
     decay: &Decay,
-) -> Result<Arc<dyn DiskFile>, Error> {
+) -> Result<(Anew<'a>, State), Error> {
     let sandbox = Sandbox::new(Arc::clone(old));
     let index = Index::over(sandbox.map_err(|e| Error::io("reading the index", e))?)?;
     let view = index.view()?;
-    checkpoint::read(&view)?;
+    let state = checkpoint::read(&view)?;
+    check_room(env, old)?;
     let mut total = 0;
     for space in Space::ALL {
         total += view.count(space)?;
@@ -176,13 +186,23 @@ pub(super) fn salvage(
         let mut salvage = Salvage { env, view: &view, decay, has_room, done, total, told_at };
         salvage.run(transaction)
     });
-    let placed = filled.and_then(|()| anew.take_place());
-    if let Err(error) = placed {
+    if let Err(error) = filled {
         anew::remove(files)?;
         return Err(error);
     }
     tracing::warn!("the index was written anew: what it lacks is made again");
-    Ok(Arc::clone(anew.file()))
+    Ok((anew, state))
+}
+
+/// A new file is not begun where it would fill the disk.
+fn check_room(env: &Env, old: &Arc<dyn DiskFile>) -> Result<(), Error> {
+    let needed = old.size().map_err(|e| Error::io("reading the index", e))?;
+    let (total, free) = env.disk.space().map_err(|e| Error::io("asking for free space", e))?;
+    if total > 0 && free < needed {
+        tracing::error!(needed, free, "no room to write the index anew, which its pages need");
+        return Err(Error::DiskFull);
+    }
+    Ok(())
 }
 
 struct Salvage<'a> {
@@ -229,7 +249,7 @@ impl Salvage<'_> {
     /// Puts what stands twice in one of its places.
     fn copy(&mut self, table: &mut Table<'_>, space: Space, twin: bool) -> Result<(), Error> {
         let rows = self.view.range(space, Bound::Unbounded, Bound::Unbounded)?;
-        fill(table, |put| {
+        fill_table(table, |put| {
             for row in rows.into_iter().flatten() {
                 let row = row?;
                 if !twin {
@@ -248,18 +268,18 @@ impl Salvage<'_> {
     fn take(&mut self, table: &mut Table<'_>, space: Space) -> Result<Vec<Stretch>, Error> {
         let total = self.view.count(space)?;
         let mut missed = Vec::new();
-        fill(table, |put| {
+        fill_table(table, |put| {
             let (count, searches) = (0, 0);
             let mut walk =
                 Walk { of: self, space, put, total, count, searches, missed: Vec::new() };
             walk.stretch(&[], None, 0)?;
             missed = walk.missed;
-            // A page can also say that it has fewer.
-            if walk.count < total && missed.is_empty() {
-                missed.push((Vec::new(), None));
-            }
             Ok(())
         })?;
+        // A page can also say that it has fewer, or lead to another one twice.
+        if missed.is_empty() && table.len().map_err(Error::index)? < total {
+            missed.push((Vec::new(), None));
+        }
         Ok(missed)
     }
 
@@ -284,7 +304,7 @@ impl Salvage<'_> {
 type Put<'a> = dyn FnMut(&[u8], &[u8], bool) -> Result<(), Error> + 'a;
 
 /// Fills a table in key order; what comes out of it is put in after all others.
-fn fill(
+fn fill_table(
     table: &mut Table<'_>,
     feed: impl FnOnce(&mut Put<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {

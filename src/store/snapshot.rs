@@ -246,14 +246,12 @@ impl Snapshot {
         read: impl Fn(&[u8], &[u8]) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
         let rows = self.view.range(space, from, to)?.into_iter().flatten();
-        // Beside an entry whose key decayed a walk may begin too early; it must not go in a circle.
-        let in_range = move |row: &Result<Entry, Error>| match (row, from) {
-            (Ok(row), Bound::Excluded(from)) => row.key() > from,
-            (Ok(_), _) => true,
-            (Err(error), _) => !(space.is_passed_over() && self.view.goes_on_past(error)),
+        let is_told = move |row: &Result<Entry, Error>| match row {
+            Err(error) => !(space.is_passed_over() && self.view.goes_on_past(error)),
+            Ok(_) => true,
         };
-        let rows = rows.filter(in_range);
-        rows.take(max)
+        rows.filter(is_told)
+            .take(max)
             .map(|row| {
                 let row = row?;
                 read(row.key(), row.value())

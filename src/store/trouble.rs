@@ -165,7 +165,11 @@ impl Shared {
     /// Fails when writes are refused for what happened before.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.troubles.check()?;
-        if self.index.is_lost() { Err(self.index.unread()) } else { Ok(()) }
+        match (self.index.is_lost(), self.index.is_torn()) {
+            (true, _) => Err(self.index.unread()),
+            (false, true) => Err(Error::Stalled),
+            (false, false) => Ok(()),
+        }
     }
 
     /// Fails also when a write would have to wait for room, or for a disk that does not answer.

@@ -13,7 +13,7 @@ use super::Store;
 use super::decay::Decay;
 use super::error::Error;
 use super::index::{self, Index};
-use super::rows::{Entry, Once};
+use super::rows::{Entry, Once, Within};
 use super::schema::Space;
 use super::seal;
 use super::tx::Tx;
@@ -79,7 +79,7 @@ impl Side {
 /// outside of the stretch that both have: what decayed at an end is told from what is not of it.
 pub(crate) struct Both {
     space: Space,
-    within: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+    within: Within,
     here: Side,
     there: Side,
     decay: Arc<Decay>,
@@ -95,7 +95,7 @@ impl Both {
         decay: Arc<Decay>,
     ) -> Result<Self, Error> {
         let (here, there) = (Side::of(here)?, Side::of(there)?);
-        let within = (from.map(<[u8]>::to_vec), to.map(<[u8]>::to_vec));
+        let within = Within::of(from, to);
         Ok(Self { space, within, here, there, decay, has_ended: false, has_failed: false })
     }
 
@@ -157,7 +157,7 @@ impl Both {
                 if here.as_ref().is_some_and(|here| applies(self.space, here.key())) {
                     self.there.next = None;
                 }
-                let is_past = |here: &Entry| self.place(here.key()) == Ordering::Greater;
+                let is_past = |here: &Entry| self.within.place(here.key()) == Ordering::Greater;
                 self.has_ended = here.as_ref().is_none_or(is_past);
                 return Ok(here);
             }
@@ -169,26 +169,6 @@ impl Both {
         entry.iter().for_each(|entry| self.decay.heal(self.space, entry.key()));
         Ok(entry)
     }
-
-    /// Whether a key is before, in, or after the stretch.
-    fn place(&self, key: &[u8]) -> Ordering {
-        let (from, to) = &self.within;
-        let is_before = match from {
-            Bound::Included(from) => key < from.as_slice(),
-            Bound::Excluded(from) => key <= from.as_slice(),
-            Bound::Unbounded => false,
-        };
-        let is_after = match to {
-            Bound::Included(to) => key > to.as_slice(),
-            Bound::Excluded(to) => key >= to.as_slice(),
-            Bound::Unbounded => false,
-        };
-        match (is_before, is_after) {
-            (true, _) => Ordering::Less,
-            (false, true) => Ordering::Greater,
-            (false, false) => Ordering::Equal,
-        }
-    }
 }
 
 impl Iterator for Both {
@@ -198,7 +178,7 @@ impl Iterator for Both {
         while !self.has_ended {
             match self.step() {
                 Err(error) => return Some(Err(error)),
-                Ok(Some(entry)) if self.place(entry.key()) == Ordering::Equal => {
+                Ok(Some(entry)) if self.within.place(entry.key()) == Ordering::Equal => {
                     return Some(Ok(entry));
                 }
                 Ok(_) => {}

@@ -72,6 +72,8 @@ pub(crate) struct Writer {
     log_bytes: u64,
     changes: u64,
     checkpoint_at: Duration,
+    /// The index is not written anew before this.
+    anew_at: Duration,
     /// Changes after which a checkpoint is due.
     changes_max: u64,
     /// A checkpoint that the index has no room for yet.
@@ -101,8 +103,19 @@ impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, queue: Receiver<Job>, log: Log, boot: u64) -> Self {
         let checkpoint_at = shared.env.monotonic();
         let changes_max = changes_max(&shared);
-        let (log_bytes, changes, unsettled) = (0, 0, None);
-        Self { shared, queue, log, log_bytes, changes, checkpoint_at, changes_max, unsettled, boot }
+        let (log_bytes, changes, unsettled, anew_at) = (0, 0, None, Duration::ZERO);
+        Self {
+            shared,
+            queue,
+            log,
+            log_bytes,
+            changes,
+            checkpoint_at,
+            anew_at,
+            changes_max,
+            unsettled,
+            boot,
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -168,7 +181,9 @@ impl Writer {
         let wait = match self.changes {
             _ if self.waits_for_room() => limits::INDEX_ROOM_EVERY,
             _ if self.shared.index.is_lost() => limits::INDEX_AGAIN_EVERY,
-            _ if self.shared.index.decay().wants_anew() => limits::INDEX_AGAIN_EVERY,
+            _ if self.shared.index.decay().wants_anew() => {
+                self.anew_at.saturating_sub(now).max(Duration::from_millis(1))
+            }
             0 => idle,
             _ => self.checkpoint_at.saturating_sub(now).max(Duration::from_millis(1)),
         };
@@ -424,7 +439,7 @@ impl Writer {
         match (index.is_spoilt(), index.is_lost()) {
             (false, true) => error,
             // A page of it makes no sense: it is written anew.
-            (false, false) if index.decay().wants_anew() => Error::Stalled,
+            (false, false) if index.is_torn() && index.decay().wants_anew() => Error::Stalled,
             _ => self.shared.poison(&error),
         }
     }
@@ -456,22 +471,29 @@ impl Writer {
     /// Writes the index anew, because pages of it make no sense. What fails for want of room, or of a
     /// disk, is tried again.
     async fn write_anew(&mut self) {
-        if self.shared.index.is_lost() || self.catch_up().is_err() {
+        let now = self.shared.env.monotonic();
+        if now < self.anew_at || self.shared.index.is_lost() || self.catch_up().is_err() {
             return;
         }
+        self.anew_at = now + limits::INDEX_ANEW_EVERY;
         let watch = Watch::over(&self.shared, "writing the index anew");
         let (shared, end) = (Arc::clone(&self.shared), self.log.position());
         let written = self.shared.env.blocking(move || replay::anew(&shared, end)).await;
         drop(watch);
         let index = &self.shared.index;
+        index.listen();
         match written {
             Ok(()) => {
+                self.anew_at = self.shared.env.monotonic() + limits::INDEX_AGAIN_EVERY;
                 if let Err(error) = self.checkpoint_watched().await {
                     tracing::error!(%error, "no checkpoint");
                 }
             }
-            Err(Error::Corrupt(_)) if !index.is_lost() => index.decay().give_up(),
+            Err(Error::Corrupt(_)) if !index.is_lost() && !index.is_torn() => {
+                index.decay().give_up();
+            }
             Err(error) if index.is_spoilt() || matches!(error, Error::Corrupt(_)) => {
+                index.decay().give_up();
                 self.shared.poison(&error);
             }
             Err(error) => tracing::error!(%error, "the index cannot be written anew yet"),

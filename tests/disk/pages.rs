@@ -58,8 +58,15 @@ async fn mend(store: &Store, whole: &State) -> Result<(), Error> {
     store.put_back_strays().await?;
     for id in store.bad_records() {
         let RecordId::Row(_, key) = &id else { panic!("{id:?}") };
-        let row = whole.rows[key].clone();
-        store.replace_record(id, Record::Row(row)).await?;
+        let new = key.to_string().split_once('+').and_then(|(_, n)| n.parse().ok());
+        let record = match new {
+            Some(n) => {
+                let root = Manifest::of(&body(n, 10)).root();
+                object(n, 0, &[BlobRef { id: blob_id(n), len: 10, root }])
+            }
+            None => Record::Row(whole.rows[key].clone()),
+        };
+        store.replace_record(id, record).await?;
     }
     store.mend_entries().await?;
     Ok(())
@@ -85,6 +92,7 @@ async fn mend_all(store: &Store, whole: &State, what: &str) -> bool {
         for _ in 0..2 {
             or_later(store.checkpoint().await, what);
         }
+        store.env().sleep(limits::INDEX_AGAIN_EVERY).await;
         or_later(mend(store, whole).await, what);
     }
     true
@@ -184,4 +192,94 @@ fn a_page_that_makes_no_sense_is_mended() {
     println!("{} pages: {seen:?}", pages.len());
     assert!(seen.mended > flips / 2, "{seen:?}");
     assert!(seen.unopened.is_empty() && seen.refused.is_empty(), "{seen:?}");
+}
+
+#[test]
+fn an_index_is_written_anew_as_soon_as_there_is_room() {
+    let whole = history();
+    let page = pages(&whole.index)[60];
+    whole.disk.flip(Path::new(INDEX), page, 3);
+    whole.disk.set_capacity(whole.disk.used() * 4);
+    doors::life(async {
+        let (store, _) = open(&whole.disk).await;
+        whole.disk.set_foreign(whole.disk.used() * 3 - 10_000);
+        look_at_all(&store).await;
+        assert!(store.damaged_pages().is_some());
+        for _ in 0..3 {
+            store.env().sleep(limits::INDEX_ANEW_EVERY).await;
+            // What is not in the page is read on.
+            let snapshot = store.read().unwrap();
+            let read = (1..200).filter(|n| {
+                matches!(snapshot.row(BUCKET, &key(&format!("key-{n:04}"))), Ok(Some(_)))
+            });
+            assert!(read.count() > 100);
+            assert!(store.damaged_pages().is_some());
+        }
+        whole.disk.set_foreign(0);
+        store.env().sleep(limits::INDEX_ANEW_EVERY).await;
+        store.checkpoint().await.unwrap();
+        assert_eq!(store.damaged_pages(), None);
+        assert!(mend_all(&store, &whole.state, "room").await);
+        check(&state(&store, "room").await, &whole.state, "room");
+    });
+}
+
+/// Beside any of the others.
+fn new_name(n: u64) -> String {
+    format!("key-{:04}+{n}", n * 37 % 300)
+}
+
+/// Puts what is not answered may be there or not.
+async fn put_some(store: &Store, from: u64) -> Vec<u64> {
+    let mut answered = Vec::new();
+    for n in from..from + 12 {
+        match put(store, &new_name(n), n, 0, 10).await {
+            Ok(_) => answered.push(n),
+            Err(Error::Corrupt(_) | Error::Stalled | Error::DiskFull) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    answered
+}
+
+#[test]
+fn what_is_answered_while_there_is_no_room_for_a_new_index_is_there_afterwards() {
+    let whole = history();
+    let before = whole.disk.copy();
+    let pages = pages(&whole.index);
+    let (mut answered, mut refused) = (0, 0);
+    for turn in 0..36 {
+        let page = pages[turn * 17 % pages.len()];
+        let what = format!("page {}", page / PAGE);
+        whole.disk.become_copy_of(&before);
+        whole.disk.flip(Path::new(INDEX), page + [0, 2][turn % 2], 3);
+        let new = doors::life_and_crash(&whole.disk, async {
+            let env = doors::env(&whole.disk, 1, Duration::ZERO);
+            let Ok((store, _)) = Store::open(env, options()).await else { return Vec::new() };
+            whole.disk.set_capacity(whole.disk.used() * 8);
+            whole.disk.set_foreign(whole.disk.used() * 7 - 400_000);
+            let mut new = put_some(&store, 8000).await;
+            look_at_all(&store).await;
+            for from in [8020, 8040] {
+                or_later(store.checkpoint().await, &what);
+                new.extend(put_some(&store, from).await);
+                store.env().sleep(limits::INDEX_ANEW_EVERY).await;
+            }
+            new
+        });
+        answered += new.len();
+        refused += usize::from(new.len() < 36);
+        whole.disk.set_foreign(0);
+        doors::life(async {
+            let (store, _) = open(&whole.disk).await;
+            mend_all(&store, &whole.state, &what).await;
+            assert!(is_whole(&store), "{what}");
+            for n in new {
+                let row = store.read().unwrap().row(BUCKET, &key(&new_name(n))).unwrap();
+                assert_eq!(row.map(|row| row.stamp()), Some(stamp(n)), "{what}: {n}");
+            }
+        });
+    }
+    println!("{answered} answered, {refused} times not all");
+    assert!(answered > 100 && refused > 2);
 }
