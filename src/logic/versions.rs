@@ -60,7 +60,7 @@ pub fn page<C: Cursor<Item = Row>>(
         if resumed.is_none() && after.is_some_and(|after| key.as_str() <= after) {
             continue;
         }
-        if row.visible().next().is_none() {
+        if !row.visible().any(|version| is_older(version, resumed)) {
             continue;
         }
         if let Some(common) = common_prefix(query, key.as_str()).map(str::to_owned) {
@@ -92,7 +92,7 @@ fn versions(
     older_than: Option<Stamp>,
 ) -> bool {
     let newest = row.visible().next().map(|v| v.stamp);
-    for version in row.visible().filter(|v| older_than.is_none_or(|stamp| v.stamp < stamp)) {
+    for version in row.visible().filter(|version| is_older(version, older_than)) {
         if page.entries.len() == max {
             page.next = last(&page.entries);
             return false;
@@ -102,6 +102,10 @@ fn versions(
         page.entries.push(Entry::Version { key, version, latest });
     }
     true
+}
+
+fn is_older(version: &Version, than: Option<Stamp>) -> bool {
+    than.is_none_or(|stamp| version.stamp < stamp)
 }
 
 fn last(entries: &[Entry]) -> Option<Next> {
@@ -222,6 +226,19 @@ mod tests {
             }
         }
         names
+    }
+
+    #[test]
+    fn a_prefix_of_which_no_older_version_is_left_is_not_listed() {
+        let row = BTreeMap::from([(8, (false, false))]);
+        let mut cursor = Keys(rows(BTreeMap::from([("b//".to_owned(), row)])), VecDeque::new());
+        let (delimiter, after) = (Some("/".to_owned()), Some("b//".to_owned()));
+        let query = Query { prefix: String::new(), delimiter, after, max: 1 };
+        for (within, listed) in [(1, 0), (9, 1)] {
+            let within = Stamp { hlc: Hlc(within), ..Stamp::ZERO };
+            let Ok(page) = page(&query, Some(within), &mut cursor);
+            assert_eq!(page.entries.len(), listed);
+        }
     }
 
     proptest! {
