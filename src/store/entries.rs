@@ -144,15 +144,8 @@ impl Shared {
             true => view.range_raw(space, after, Bound::Unbounded)?,
             false => view.range(space, after, Bound::Unbounded)?,
         };
-        let mut last: Option<Vec<u8>> = None;
         for row in rows.into_iter().flatten() {
             checked.count += 1;
-            if let (Ok(row), false) = (&row, mended) {
-                if last.as_deref().is_some_and(|last| row.key() <= last) {
-                    return Err(self.index.decay().note_page());
-                }
-                last = Some(row.key().to_vec());
-            }
             let whole = match row {
                 Ok(row) if !mended || view.is_whole(space, &row)? => Some(row),
                 Ok(_) | Err(Error::Corrupt(_)) => None,

@@ -744,7 +744,8 @@ impl View {
         let rows = guarded(&self.decay, || table.range::<&[u8]>((from, to)).map_err(Error::index))?;
         let (mixed, decay) = (self.is_mixed(space), Arc::clone(&self.decay));
         let within = Within(Bound::Unbounded, Bound::Unbounded);
-        Ok(Some(Once { rows, within, space, mixed, raw: false, has_failed: false, decay }))
+        let (raw, last, has_failed) = (false, None, false);
+        Ok(Some(Once { rows, within, space, mixed, raw, last, has_failed, decay }))
     }
 
     /// The entries as they lie in the table, whether or not their checksums fit.

@@ -45,6 +45,8 @@ pub(crate) struct Once {
     pub(super) mixed: bool,
     /// Entries are given whether or not their checksums fit.
     pub(super) raw: bool,
+    /// The key of the last entry.
+    pub(super) last: Option<Vec<u8>>,
     /// A page on the way makes no sense: nothing comes after it.
     pub(super) has_failed: bool,
     pub(super) decay: Arc<Decay>,
@@ -93,11 +95,22 @@ impl Entry {
 
 impl Once {
     fn next(&mut self) -> Option<Result<Entry, Error>> {
-        let entry = self.advance(redb::Range::next, 0)?;
-        Some(entry.and_then(|entry| match entry.is_sound() || self.raw {
-            true => Ok(entry),
-            false => Err(self.decay.note(self.space, entry.key())),
-        }))
+        let entry = match self.advance(redb::Range::next, 0)? {
+            Ok(entry) if !self.raw => entry,
+            entry => return Some(entry),
+        };
+        if !entry.is_sound() {
+            return Some(Err(self.decay.note(self.space, entry.key())));
+        }
+        // A page that is in two places of the table, because it was taken for free.
+        if self.last.as_deref().is_some_and(|last| entry.key() <= last) {
+            self.has_failed = true;
+            return Some(Err(self.decay.note_page()));
+        }
+        let last = self.last.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(entry.key());
+        Some(Ok(entry))
     }
 
     /// What lies at one end, sound or not; `prefix` bytes of its key say whose copy it is.

@@ -165,6 +165,36 @@ fn check(now: &State, then: &State, what: &str) {
     assert!(now.waiting.iter().all(waits), "{what}: what waits");
 }
 
+#[test]
+fn a_page_that_is_in_two_places_is_listed_once_or_refused_and_mended() {
+    let whole = history();
+    let before = whole.disk.copy();
+    let mut seen = Seen::default();
+    let has_rows = |page: &usize| {
+        let page = &whole.index[*page..page + PAGE];
+        page[0] == 1 && page.windows(4).filter(|part| part == b"key-").count() > 8
+    };
+    let leaves: Vec<usize> = pages(&whole.index).into_iter().filter(has_rows).collect();
+    for pair in leaves.windows(2).step_by(leaves.len() / 12) {
+        let what = format!("page {} in the place of {}", pair[0] / PAGE, pair[1] / PAGE);
+        whole.disk.become_copy_of(&before);
+        let mut index = whole.index.clone();
+        index.copy_within(pair[0]..pair[0] + PAGE, pair[1]);
+        whole.disk.replace(Path::new(INDEX), &index);
+        doors::life(async {
+            let (store, _) = open(&whole.disk).await;
+            let snapshot = store.read().unwrap();
+            let listed: Vec<_> = snapshot.rows(BUCKET, Bound::Unbounded).unwrap().collect();
+            let keys = listed.iter().map_while(|row| row.as_ref().ok().map(|(key, _)| key));
+            assert!(keys.is_sorted_by(|a, b| a < b), "{what}: a list out of its order");
+        });
+        doors::life(damage_and_mend(&whole, &what, &mut seen));
+    }
+    println!("{} leaves: {seen:?}", leaves.len());
+    assert!(seen.mended > 8, "{seen:?}");
+    assert!(seen.unopened.is_empty() && seen.refused.is_empty(), "{seen:?}");
+}
+
 async fn held_blobs(disk: &SimDisk) -> Option<u64> {
     let opened = Store::open(doors::env(disk, 1, Duration::ZERO), options()).await;
     Some(opened.ok()?.0.held().await.unwrap().blobs)
