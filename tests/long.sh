@@ -12,7 +12,7 @@ case ${1:-} in
   clients) cargo test --test clients -- --include-ignored --test-threads=2 ;;
   crash)   # Power that fails, on the disk model; then kills of the real binary.
            GODWIT_POINTS=${2:-1000} cargo test --release --test store power -- --nocapture
-           GODWIT_CRASH_ROUNDS=${2:-1000} cargo test --release --test crash -- --nocapture ;;
+           GODWIT_CRASH_ROUNDS=${2:-1000} cargo test --release --test crash -- --include-ignored --nocapture ;;
   latency) cargo test --test wan -- --ignored --nocapture round_trips counter ;;
   losers)  cargo bench --bench scale -- losers "${2:-200}" ;;
   models)  GODWIT_LONG=1 cargo test --release --lib register::tests ;;
