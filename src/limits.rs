@@ -320,6 +320,9 @@ pub const REGISTERS_PAGE: usize = 256;
 pub const REWRITES_AT_ONCE: usize = 16;
 /// Between two looks at the members: what is decided reaches everyone at once, mostly.
 pub const MEMBERS_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two questions to one member about who the members are: within this time, and an interval,
+/// a region that was cut off while it was removed hears of it.
+pub const MEMBERS_ASKED_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two passes over everything in a region that is drained.
 pub const DRAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// A change of voters that is not over after this, once for each reachable member before it by

@@ -5,11 +5,12 @@
 //! step is one compare-and-set of the members' register, and rewriting a register twice is harmless.
 //! New voters are asked for only when they answer, because a change waits for a majority of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream;
 
 use crate::limits;
@@ -59,7 +60,7 @@ impl Cluster {
     pub(super) async fn keep_members(self) {
         let now = self.env().monotonic();
         let mut waiting = Waiting { version: 0, since: now, drain_at: now };
-        let mut heard = BTreeSet::new();
+        let mut heard = BTreeMap::new();
         loop {
             self.env().sleep(limits::MEMBERS_INTERVAL).await;
             if let Err(why) = self.learn_members(&mut heard).await {
@@ -75,19 +76,26 @@ impl Cluster {
         }
     }
 
-    /// Takes what the log brought; and what each member says, once.
-    async fn learn_members(&self, heard: &mut BTreeSet<RegionId>) -> Result<(), store::Error> {
+    /// Takes what the log brought; and what each member says, now and then: a region that was cut
+    /// off while it was removed is sent no log any more, and hears of it in no other way.
+    async fn learn_members(
+        &self,
+        heard: &mut BTreeMap<RegionId, Duration>,
+    ) -> Result<(), store::Error> {
         self.take_written()?;
         let record = self.store().read()?.record(&RecordId::Members)?;
         if let Some(Record::Members(members)) = record {
             self.adopt(*members).await?;
         }
+        let now = self.env().monotonic();
+        heard.retain(|_, at| now.saturating_sub(*at) < limits::MEMBERS_ASKED_INTERVAL);
         let mut left = self.others();
-        left.retain(|info| !heard.contains(&info.id) && self.is_connected(info.id));
-        for info in left {
-            let answer = self.registers().call(info.id, RegisterRequest::Members).await;
+        left.retain(|info| !heard.contains_key(&info.id) && self.is_connected(info.id));
+        let registers = self.registers();
+        let asked = left.iter().map(|info| registers.call(info.id, RegisterRequest::Members));
+        for (info, answer) in left.iter().zip(join_all(asked).await) {
             if let Ok(RegisterResponse::Members(members)) = answer {
-                heard.insert(info.id);
+                heard.insert(info.id, now);
                 self.adopt(*members).await?;
             }
         }

@@ -344,3 +344,29 @@ async fn a_lost_region_is_removed_while_clients_write_and_turned_away_when_it_re
         assert!(changed > 20 && plain > 20, "seed {seed}: {changed} {plain}");
     }
 }
+
+/// It runs on and has no vote, and nobody sends it a log any more: it has to ask.
+#[tokio::test(start_paused = true)]
+async fn a_region_that_was_cut_off_while_it_was_removed_hears_of_it_without_a_restart() {
+    let mut run = Run::new(&["fra", "iad", "nrt"], 1).await;
+    run.join("fra", "syd").await;
+    run.until_state("fra", "syd", MemberState::Active).await;
+    sleep(Duration::from_secs(10)).await;
+    for code in ["fra", "iad", "nrt"] {
+        run.world.net.cut(code, "syd");
+    }
+    sleep(Duration::from_secs(5)).await;
+    run.world.at("fra").remove_region(region("syd"), true).await.unwrap();
+    for code in ["fra", "iad", "nrt"] {
+        let known = |world: &World| !world.at(code).members().contains(region("syd"));
+        run.world.until("it is no member", known).await;
+    }
+    let cut_off = run.world.at("syd");
+    assert_eq!(cut_off.gone(), None, "it cannot know");
+    run.world.net.heal();
+    run.world.until("it hears of it", |_| cut_off.gone().is_some()).await;
+    let refused = put(&cut_off, &run.config, "late", b"x").await;
+    assert!(refused.is_err_and(|why| why.reason.contains("was removed")));
+    run.doors.lock().unwrap().remove("syd");
+    run.check().await;
+}
