@@ -38,12 +38,16 @@ mod entries;
 mod faults;
 #[path = "disk/formats.rs"]
 mod formats;
+#[path = "common/memory.rs"]
+mod memory;
 #[path = "disk/pages.rs"]
 mod pages;
 #[path = "disk/power.rs"]
 mod power;
 #[path = "disk/relog.rs"]
 mod relog;
+#[path = "disk/roots.rs"]
+mod roots;
 #[path = "disk/shrink.rs"]
 mod shrink;
 #[path = "disk/space.rs"]

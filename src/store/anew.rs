@@ -12,6 +12,7 @@ use crate::env::{DiskFile, Env, OpenMode};
 use super::behind::IndexFile;
 use super::error::Error;
 use super::files::{self, Files};
+use super::roots;
 use super::trouble::Watcher;
 
 /// Pages of a file kept in memory.
@@ -86,6 +87,7 @@ impl<'a> Anew<'a> {
     pub(super) fn take_place(&self) -> Result<(), Error> {
         let failed = |e| Error::io("putting the new index in its place", e);
         let disk = self.env.disk.as_ref();
+        roots::forget(self.files)?;
         disk.rename(&self.files.new_index(), &self.files.index()).map_err(failed)?;
         disk.sync_dir(self.files.dir()).map_err(failed)
     }

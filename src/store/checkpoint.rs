@@ -15,6 +15,7 @@ use super::digest;
 use super::error::Error;
 use super::index::{Index, View};
 use super::layer::Overlay;
+use super::roots;
 use super::schema::{self, BlobEntry, FORMAT, FORMAT_OLDEST, Place, SegmentInfo, Space};
 use super::seal::{FORMAT_COPY_KEY, FORMAT_KEY, SEALED_KEY};
 use super::segment::Position;
@@ -192,6 +193,9 @@ pub(crate) fn write(shared: &Shared, position: Position, boot: u64) -> Result<Wr
 
 /// The checkpoint is durable; answers the segments whose files may go.
 pub(crate) fn settle(shared: &Shared, written: Written) -> Vec<u64> {
+    if let Some(index) = shared.index.disk_file() {
+        roots::keep(&shared.files, &index);
+    }
     lock(&shared.segments).settled = written.position.segment;
     lock(&shared.doomed).release();
     written.retired

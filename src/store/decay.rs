@@ -145,6 +145,5 @@ const PAGE_DECAYED: &str = "a page of the index is damaged: what is in it is ref
     was written anew";
 
 /// What a person does where that cannot be done.
-const PAGES_LOST: &str = "pages of the index are damaged in both places of what stands twice, or \
-    where all tables begin: let this region join anew, as after a disk that failed \
-    (docs/operations.md)";
+const PAGES_LOST: &str = "pages of the index are damaged in both places of what stands twice: let this \
+    region join anew, as after a disk that failed (docs/operations.md)";

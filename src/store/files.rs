@@ -3,6 +3,7 @@
 //! ```text
 //! index.redb                  the index (index.new while it is made, or made anew)
 //! index.opening               openings without an end, while one is under way
+//! index.roots                 what is read of the index to open it, a second time
 //! log/GENERATION.seg          segments; log/*.spare wait to be used again
 //! blobs/XX/BLOB-NONCE         held blobs; a name is never used twice
 //! cache/XX/BLOB, BLOB.m       evictable copies and their manifests
@@ -67,6 +68,11 @@ impl Files {
     /// How many openings came to no end.
     pub(crate) fn opening(&self) -> PathBuf {
         self.dir.join("index.opening")
+    }
+
+    /// What is read of the index to open it.
+    pub(crate) fn roots(&self) -> PathBuf {
+        self.dir.join("index.roots")
     }
 
     pub(crate) fn log_dir(&self) -> PathBuf {

@@ -9,6 +9,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::{Arc, Mutex, Once, Weak};
@@ -102,10 +103,18 @@ pub(super) fn guarded<T>(
     DEPTH.set(DEPTH.get() - 1);
     PANICKED.set(false);
     match read {
-        Ok(Err(Error::Index(source))) if matches!(*source, redb::Error::Corrupted(_)) => {
-            Err(decay.note_page())
-        }
+        Ok(Err(Error::Index(source))) if says_decayed(&source) => Err(decay.note_page()),
         Ok(read) => read,
         Err(_) => Err(decay.note_page()),
+    }
+}
+
+/// Whether what redb read cannot be what it wrote. A header that decayed has another mark at its
+/// start, or another version.
+fn says_decayed(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => true,
+        redb::Error::Io(error) => error.kind() == ErrorKind::InvalidData,
+        _ => false,
     }
 }

@@ -66,7 +66,7 @@ pub fn inspect(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Inspected, Error> {
     let file = disk
         .open(&files.index(), OpenMode::Exclusive)
         .map_err(|e| Error::io("opening the index (is a node using it?)", e))?;
-    let view = Index::over(Sandbox::new(file).map_err(failed)?)?.view()?;
+    let view = Index::over(Sandbox::new(&file)?)?.view()?;
     let state = checkpoint::read(&view)?;
     let (generations, _) = files.list_log().map_err(failed)?;
     let mut to_replay = 0;
@@ -108,9 +108,9 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    pub(super) fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
-        let over = Mutex::new(Over::new(file.as_ref())?);
-        Ok(Self { file, over })
+    pub(super) fn new(file: &Arc<dyn DiskFile>) -> Result<Self, Error> {
+        let over = Over::new(file.as_ref()).map_err(|e| Error::io("reading the index", e))?;
+        Ok(Self { file: Arc::clone(file), over: Mutex::new(over) })
     }
 }
 

@@ -53,6 +53,7 @@ mod read;
 mod relog;
 mod replay;
 mod rest;
+mod roots;
 mod rows;
 mod salvage;
 mod schema;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::env::DiskFile;
 
 /// Bytes that are taken over together.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// What a file would have in it, had all been written to it.
 #[derive(Debug)]

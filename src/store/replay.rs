@@ -24,6 +24,7 @@ use super::files::{self, Files};
 use super::index::{Index, View};
 use super::layer::{Effects, Layer, Overlay};
 use super::opening::{First, Opening};
+use super::roots;
 use super::salvage;
 use super::schema::{self, Space};
 use super::segment::{Found, Frame, Log, Position, Reader};
@@ -108,10 +109,16 @@ fn open_index(
     let mut index = Index::open(&env, &files.index(), options.index_cache_bytes, decay)?;
     settle_index(files).map_err(failed)?;
     let state = checkpoint::read(&*index.view()?)?;
+    let file = index.disk_file().expect("it was opened from a file");
+    if roots::are_later(files, &file, &state) {
+        return Err(decay.note_page());
+    }
     if checkpoint::format(&*index.view()?)? < schema::FORMAT_OF_TWINS {
         index.make_twins()?;
         checkpoint::caught_up(&index)?;
     }
+    // Before anything is committed that may use pages again which an older commit had.
+    roots::keep(files, &file);
     let view = index.view()?;
     let own = Own { region: options.region, incarnation: state.incarnation };
     let shared = Arc::new(Shared::new(env, options, Arc::clone(files), index, own));
@@ -224,7 +231,9 @@ fn make_index(env: &Env, files: &Files, cache_bytes: usize) -> Result<bool, Erro
     if !files.list_log().map_err(failed)?.0.is_empty() {
         return Err(Error::corrupt("the data directory has a log but no index"));
     }
-    files::remove(disk, &files.new_index()).map_err(failed)?;
+    for left in [files.new_index(), files.roots()] {
+        files::remove(disk, &left).map_err(failed)?;
+    }
     let index = Index::open(env, &files.new_index(), cache_bytes, &Arc::default())?;
     let incarnation = Incarnation(Hlc::from_ms(env.now_ms()).0);
     checkpoint::found(&index, &State { incarnation, boot: 0, segment: FIRST_SEGMENT, offset: 0 })?;

@@ -30,6 +30,7 @@ use super::guard::guarded;
 use super::index::{self, Index, Table, View};
 use super::inspect::Sandbox;
 use super::layer::Overlay;
+use super::roots;
 use super::schema::{self, Space};
 use super::tx::Tx;
 use super::{seal, twin};
@@ -146,8 +147,7 @@ impl Store {
 
 /// Compares every page of the index with its checksum. Reads all of it; nothing is written to it.
 pub(super) fn is_whole(old: &Arc<dyn DiskFile>, decay: &Decay) -> Result<bool, Error> {
-    let sandbox = Sandbox::new(Arc::clone(old));
-    let sandbox = sandbox.map_err(|e| Error::io("reading the index", e))?;
+    let sandbox = Sandbox::new(old)?;
     let checked = guarded(decay, || {
         let mut database = Database::builder()
             .set_cache_size(anew::CACHE_BYTES)
@@ -170,10 +170,11 @@ pub(super) fn salvage<'a>(
     old: &Arc<dyn DiskFile>,
     decay: &Decay,
 ) -> Result<(Anew<'a>, State), Error> {
-    let sandbox = Sandbox::new(Arc::clone(old));
-    let index = Index::over(sandbox.map_err(|e| Error::io("reading the index", e))?)?;
-    let view = index.view()?;
-    let state = checkpoint::read(&view)?;
+    let restored = roots::restored(files, old).map(|restored| as_of_commit(&restored));
+    let (_index, view, state) = match restored {
+        None | Some(Err(Error::Corrupt(_))) => as_of_commit(old)?,
+        Some(restored) => restored?,
+    };
     check_room(env, old)?;
     let mut total = 0;
     for space in Space::ALL {
@@ -192,6 +193,14 @@ pub(super) fn salvage<'a>(
     }
     tracing::warn!("the index was written anew: what it lacks is made again");
     Ok((anew, state))
+}
+
+/// The index as of its last durable commit.
+fn as_of_commit(old: &Arc<dyn DiskFile>) -> Result<(Index, Arc<View>, State), Error> {
+    let index = Index::over(Sandbox::new(old)?)?;
+    let view = index.view()?;
+    let state = checkpoint::read(&view)?;
+    Ok((index, view, state))
 }
 
 /// A new file is not begun where it would fill the disk.

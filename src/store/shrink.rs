@@ -144,7 +144,7 @@ impl Shrinking<'_> {
             file.size().map_err(|e| Error::io("looking at the index", e))
         };
         let before = size(&self.old)?;
-        checkpoint::read(&*Index::over(sandbox(&self.old)?)?.view()?)?;
+        checkpoint::read(&*Index::over(Sandbox::new(&self.old)?)?.view()?)?;
         let old = reading(&self.old)?;
         let contents = Contents::of(&old.view, Step::Reading, told)?;
         self.check_room(&contents)?;
@@ -186,10 +186,6 @@ impl Shrinking<'_> {
     }
 }
 
-fn sandbox(file: &Arc<dyn DiskFile>) -> Result<Sandbox, Error> {
-    Sandbox::new(Arc::clone(file)).map_err(|e| Error::io("reading the index", e))
-}
-
 /// A file's last durable commit; nothing is written to the file. A database that is gone closes what
 /// reads from it.
 struct Reading {
@@ -200,7 +196,7 @@ struct Reading {
 fn reading(file: &Arc<dyn DiskFile>) -> Result<Reading, Error> {
     let database = Database::builder()
         .set_cache_size(CACHE_BYTES)
-        .create_with_backend(sandbox(file)?)
+        .create_with_backend(Sandbox::new(file)?)
         .map_err(Error::index)?;
     let view = database.begin_read().map_err(Error::index)?;
     Ok(Reading { view, _database: database })

@@ -9,6 +9,8 @@
 mod client;
 #[path = "../clients/dev.rs"]
 mod dev;
+#[path = "../common/memory.rs"]
+mod memory;
 mod pages;
 
 use std::collections::BTreeMap;

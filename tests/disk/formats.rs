@@ -3,16 +3,13 @@
 #![allow(clippy::disallowed_methods, reason = "golden files are on the real disk")]
 
 use std::fs;
-use std::io;
 
-use redb::{
-    Database, ReadableTable as _, StorageBackend, TableDefinition, TableHandle as _,
-    WriteTransaction,
-};
+use redb::{Database, ReadableTable as _, TableDefinition, TableHandle as _, WriteTransaction};
 
 use godwit::store::backup::{Progress, verify};
 use godwit::types::id::ClusterId;
 
+use super::memory::Memory;
 use super::*;
 
 const SEGMENT: &str = "/data/log/0000000000000001.seg";
@@ -40,6 +37,8 @@ fn with_segment(bytes: &[u8]) -> SimDisk {
 
 fn segment_of_today() -> Vec<u8> {
     let disk = SimDisk::new(1);
+    // No time passes while the disk is asked: times are in the frames.
+    disk.set_slowness(0);
     doors::life(async {
         let (store, _) = open(&disk).await;
         write_each_form(&store).await;
@@ -208,53 +207,6 @@ fn a_directory_is_looked_at_without_a_change_and_told_by_its_format() {
     });
 }
 
-/// The bytes of an index.
-#[derive(Clone, Debug)]
-pub(super) struct Memory {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    /// Places that were read.
-    pub(super) read: Arc<Mutex<BTreeSet<usize>>>,
-}
-
-impl Memory {
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes: Arc::new(Mutex::new(bytes)), read: Arc::default() }
-    }
-
-    fn range(&self, offset: u64, len: usize) -> std::ops::Range<usize> {
-        let start = usize::try_from(offset).unwrap();
-        start..start + len
-    }
-}
-
-impl StorageBackend for Memory {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.bytes.lock().unwrap().len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let range = self.range(offset, out.len());
-        self.read.lock().unwrap().insert(range.start);
-        out.copy_from_slice(&self.bytes.lock().unwrap()[range]);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.bytes.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let range = self.range(offset, data.len());
-        self.bytes.lock().unwrap()[range].copy_from_slice(data);
-        Ok(())
-    }
-}
-
 /// An index after a change that no store makes.
 pub(super) fn changed(index: Vec<u8>, change: impl FnOnce(&WriteTransaction)) -> Vec<u8> {
     let memory = Memory::new(index);
@@ -263,7 +215,7 @@ pub(super) fn changed(index: Vec<u8>, change: impl FnOnce(&WriteTransaction)) ->
     change(&write);
     write.commit().unwrap();
     drop(database);
-    memory.bytes.lock().unwrap().clone()
+    memory.bytes()
 }
 
 const TWINS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("twin");

@@ -2,31 +2,13 @@
 //! what that misses is made again.
 
 use super::entries::{DAMAGED, GONE, INDEX, State, Whole, delete_some, history, or_refused, state};
+use super::memory::Pages;
 use super::*;
 
-use super::formats::Memory;
-
 use godwit::store::EntriesMark;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
-
-/// The pages of all tables. What redb keeps for itself is in others (`tests/crash`), and so is where
-/// each table begins.
-fn pages(index: &[u8]) -> Vec<usize> {
-    let file = Memory::new(index.to_vec());
-    let database = Database::builder().create_with_backend(file.clone()).unwrap();
-    let view = database.begin_read().unwrap();
-    let names: Vec<String> =
-        view.list_tables().unwrap().map(|table| table.name().to_owned()).collect();
-    let named = |name| TableDefinition::<&[u8], &[u8]>::new(name);
-    let tables: Vec<_> = names.iter().map(|name| view.open_table(named(name)).unwrap()).collect();
-    file.read.lock().unwrap().clear();
-    tables.iter().for_each(|table| assert!(table.iter().unwrap().all(|row| row.is_ok())));
-    let read = file.read.lock().unwrap();
-    read.iter().copied().filter(|at| *at > 0).collect()
-}
 
 /// Kind, number of entries, where they end, and of pages above others where those are.
 fn places(turn: usize) -> (usize, u8) {
@@ -174,7 +156,7 @@ fn a_page_that_is_in_two_places_is_listed_once_or_refused_and_mended() {
         let page = &whole.index[*page..page + PAGE];
         page[0] == 1 && page.windows(4).filter(|part| part == b"key-").count() > 8
     };
-    let leaves: Vec<usize> = pages(&whole.index).into_iter().filter(has_rows).collect();
+    let leaves: Vec<usize> = Pages::of(&whole.index).tables.into_iter().filter(has_rows).collect();
     for pair in leaves.windows(2).step_by(leaves.len() / 12) {
         let what = format!("page {} in the place of {}", pair[0] / PAGE, pair[1] / PAGE);
         whole.disk.become_copy_of(&before);
@@ -206,7 +188,7 @@ fn a_page_that_makes_no_sense_is_mended() {
     let before = whole.disk.copy();
     let mut seen = Seen::default();
     let flips: usize = std::env::var("GODWIT_PAGE_FLIPS").map_or(40, |n| n.parse().unwrap());
-    let pages = pages(&whole.index);
+    let pages = Pages::of(&whole.index).tables;
     for turn in 0..flips {
         let (at, bit) = places(turn);
         let page = pages[turn * 7 % pages.len()];
@@ -227,7 +209,7 @@ fn a_page_that_makes_no_sense_is_mended() {
 #[test]
 fn an_index_is_written_anew_as_soon_as_there_is_room() {
     let whole = history();
-    let page = pages(&whole.index)[60];
+    let page = Pages::of(&whole.index).tables[60];
     whole.disk.flip(Path::new(INDEX), page, 3);
     whole.disk.set_capacity(whole.disk.used() * 4);
     doors::life(async {
@@ -276,7 +258,7 @@ async fn put_some(store: &Store, from: u64) -> Vec<u64> {
 fn what_is_answered_while_there_is_no_room_for_a_new_index_is_there_afterwards() {
     let whole = history();
     let before = whole.disk.copy();
-    let pages = pages(&whole.index);
+    let pages = Pages::of(&whole.index).tables;
     let (mut answered, mut refused) = (0, 0);
     for turn in 0..36 {
         let page = pages[turn * 17 % pages.len()];

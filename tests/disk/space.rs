@@ -8,7 +8,8 @@ use super::*;
 /// Bytes that the store uses for bodies: segments and blob files.
 fn body_bytes(disk: &SimDisk) -> u64 {
     let tree = disk.tree(Path::new("/data"));
-    tree.iter().filter(|(path, _)| !path.ends_with("index.redb")).map(|(_, len)| len).sum()
+    let is_index = |path: &Path| path.ends_with("index.redb") || path.ends_with("index.roots");
+    tree.iter().filter(|(path, _)| !is_index(path)).map(|(_, len)| len).sum()
 }
 
 /// What a store at rest may use for bodies: a tenth more than what lives, and a named part of a
