@@ -39,6 +39,7 @@ mod faults;
 #[path = "disk/formats.rs"]
 mod formats;
 #[path = "common/memory.rs"]
+#[allow(dead_code, reason = "what the test of crashes asks for")]
 mod memory;
 #[path = "disk/pages.rs"]
 mod pages;
@@ -139,6 +140,14 @@ fn options() -> Options {
     options.memory_cache_bytes = 0;
     options.disk_cache_bytes = 4 << 20;
     options
+}
+
+/// What is read of the index to open it, a second time.
+const ROOTS: &str = "/data/index.roots";
+
+/// What decays in the pages with which an index begins is not put back from their copy then.
+fn forget_copy(disk: &SimDisk) {
+    disk.replace(Path::new(ROOTS), b"");
 }
 
 async fn open(disk: &SimDisk) -> (Store, OpenReport) {

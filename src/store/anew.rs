@@ -87,9 +87,10 @@ impl<'a> Anew<'a> {
     pub(super) fn take_place(&self) -> Result<(), Error> {
         let failed = |e| Error::io("putting the new index in its place", e);
         let disk = self.env.disk.as_ref();
-        roots::forget(self.files)?;
         disk.rename(&self.files.new_index(), &self.files.index()).map_err(failed)?;
-        disk.sync_dir(self.files.dir()).map_err(failed)
+        disk.sync_dir(self.files.dir()).map_err(failed)?;
+        roots::forget(self.files);
+        Ok(())
     }
 }
 

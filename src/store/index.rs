@@ -1,8 +1,9 @@
 //! The index: redb over a file of our own disk, every table of the schema in it.
 //!
 //! Invariant: only the writer changes it, in whole batches that are already in the synced log; a
-//! durable commit carries the log position that it has reached. Reads are snapshots. Closing makes
-//! nothing durable: redb would otherwise keep its last commits without their log position.
+//! durable commit carries the log position that it has reached. Reads are snapshots. Closing writes
+//! nothing: redb would otherwise keep its last commits without their log position, and use pages again
+//! that `roots` has a copy of.
 
 use std::fmt;
 use std::io;
@@ -57,8 +58,6 @@ pub(crate) struct Index {
     latest: RwLock<Option<Arc<View>>>,
     /// Snapshots that were taken since the start.
     views: AtomicU64,
-    /// Commits since the last durable one.
-    ahead: AtomicBool,
     /// A change met a page that makes no sense: nothing more is committed to this database.
     torn: AtomicBool,
     /// `None`: it is only looked at.
@@ -73,9 +72,7 @@ pub(crate) struct Index {
 impl Drop for Index {
     fn drop(&mut self) {
         self.pass_over();
-        if self.ahead.load(Ordering::SeqCst) {
-            self.of_file(IndexFile::freeze);
-        }
+        self.of_file(IndexFile::freeze);
         let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
         close(database.take());
     }
@@ -105,7 +102,15 @@ impl Index {
 
     /// Over other storage, to look at it.
     pub(crate) fn over(backend: impl StorageBackend) -> Result<Self, Error> {
-        Self::on(backend, INSPECT_CACHE_BYTES, None, Arc::default())
+        Self::looked_at(backend, Arc::default())
+    }
+
+    /// The same, with what is known of the decay of what it is over.
+    pub(super) fn looked_at(
+        backend: impl StorageBackend,
+        decay: Arc<Decay>,
+    ) -> Result<Self, Error> {
+        Self::on(backend, INSPECT_CACHE_BYTES, None, decay)
     }
 
     fn on(
@@ -122,7 +127,6 @@ impl Index {
             told: AtomicBool::new(false),
             latest: RwLock::default(),
             views: AtomicU64::new(0),
-            ahead: AtomicBool::new(false),
             torn: AtomicBool::new(false),
             file: RwLock::new(file),
             decay,
@@ -272,6 +276,10 @@ impl Index {
         &self.decay
     }
 
+    pub(super) fn shared_decay(&self) -> Arc<Decay> {
+        Arc::clone(&self.decay)
+    }
+
     /// What is known of the disk's troubles.
     pub(crate) fn troubles(&self) -> Arc<Troubles> {
         self.of_file(IndexFile::troubles).unwrap_or_default()
@@ -346,11 +354,9 @@ impl Index {
             }
         }
         drop(copies);
-        self.ahead.store(true, Ordering::SeqCst);
         let committed = transaction.commit().map_err(Error::index);
         self.pass_over();
         committed?;
-        self.ahead.store(!durable, Ordering::SeqCst);
         Ok(true)
     }
 }
@@ -450,7 +456,6 @@ impl Index {
             let mut transaction = self.begin_write()?;
             transaction.set_durability(Durability::None).map_err(Error::index)?;
             change(&transaction)?;
-            self.ahead.store(true, Ordering::SeqCst);
             let committed = transaction.commit().map_err(Error::index);
             self.pass_over();
             committed

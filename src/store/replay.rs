@@ -71,6 +71,7 @@ fn open_after(
 ) -> Result<Opened, Error> {
     let created = make_index(&env, files, options.index_cache_bytes)?;
     let decay = Decay::of(files);
+    roots::put_back(files, &locked_index(&env, files)?)?;
     let whole = match first {
         First::Nothing => true,
         First::LookThrough => salvage::is_whole(&locked_index(&env, files)?, &decay)?,
@@ -109,16 +110,14 @@ fn open_index(
     let mut index = Index::open(&env, &files.index(), options.index_cache_bytes, decay)?;
     settle_index(files).map_err(failed)?;
     let state = checkpoint::read(&*index.view()?)?;
-    let file = index.disk_file().expect("it was opened from a file");
-    if roots::are_later(files, &file, &state) {
-        return Err(decay.note_page());
-    }
     if checkpoint::format(&*index.view()?)? < schema::FORMAT_OF_TWINS {
         index.make_twins()?;
         checkpoint::caught_up(&index)?;
     }
     // Before anything is committed that may use pages again which an older commit had.
-    roots::keep(files, &file);
+    if let Some(file) = index.disk_file() {
+        roots::keep(files, &file, decay);
+    }
     let view = index.view()?;
     let own = Own { region: options.region, incarnation: state.incarnation };
     let shared = Arc::new(Shared::new(env, options, Arc::clone(files), index, own));
@@ -189,6 +188,12 @@ pub(crate) fn anew(shared: &Arc<Shared>, end: Position) -> Result<(), Error> {
 fn bring_up(shared: &Arc<Shared>, end: Position) -> Result<(), Error> {
     let view = shared.index.view_behind_the_door()?;
     let state = checkpoint::read(&view)?;
+    if let Some(file) = shared.index.disk_file() {
+        if roots::are_later(&shared.files, &file, &state) {
+            return Err(shared.index.decay().note_page());
+        }
+        roots::keep(&shared.files, &file, &shared.index.shared_decay());
+    }
     *write_lock(&shared.sums) = Sums::new();
     {
         let mut segments = lock(&shared.segments);

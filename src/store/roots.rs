@@ -4,12 +4,13 @@
 //! Nothing here knows how redb lays out its pages: the file is opened as it lies on the disk, and what
 //! was read for that is kept, under a checksum.
 //!
-//! Invariant: what is kept is of the last durable commit; or of the one before it, where the program
-//! was cut short between the two, and then nothing was committed since that used one of its pages
-//! again. What cannot be kept is not there. The log from there on is.
+//! Invariant: the copy is of the last durable commit, or of the one before it while that one is being
+//! kept; then nothing that is committed later has used a page of it again. Where that cannot be, there
+//! is no copy. The log from there on is there.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crc_fast::crc32_iscsi;
@@ -19,6 +20,7 @@ use crate::env::{DiskFile, OpenMode};
 use crate::limits;
 
 use super::checkpoint::{self, State};
+use super::decay::Decay;
 use super::error::Error;
 use super::files::{self, Files};
 use super::index::Index;
@@ -32,6 +34,10 @@ const SUM_BYTES: usize = 4;
 /// Of the pages that are kept, one of so many may have decayed at once.
 const DECAYED_PART: usize = 4;
 
+/// Bytes of the first page that may have decayed at once. Another commit changes more: two checksums
+/// of 16 bytes each.
+const DECAYED_BYTES: usize = 16;
+
 /// As the file has it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
@@ -39,33 +45,30 @@ struct Kept {
     state: State,
     /// The index's file had so many bytes.
     len: u64,
-    /// Pages by number; the last one may be shorter than the others.
+    /// Pages by number; the last one may be shorter than the others. The first one says which commit
+    /// counts.
     pages: BTreeMap<u64, Vec<u8>>,
 }
 
-/// Keeps what redb reads to open the index, as of its last durable commit. Where that cannot be done
-/// nothing is kept. Blocks. Only where nothing is committed meanwhile.
-pub(super) fn keep(files: &Files, index: &Arc<dyn DiskFile>) {
-    let Err(error) = try_keep(files, index) else { return };
-    tracing::warn!(%error, "where the index begins is not written down a second time");
-    if let Err(error) = forget(files) {
-        tracing::error!(%error, "an old copy of where the index begins stays");
+/// Keeps what redb reads to open the index, as of its last durable commit; where that cannot be done,
+/// nothing. Only where nothing is committed meanwhile. Blocks.
+pub(super) fn keep(files: &Files, index: &Arc<dyn DiskFile>, decay: &Arc<Decay>) {
+    if let Err(error) = try_keep(files, index, decay) {
+        tracing::warn!(%error, "where the index begins is not written down a second time");
+        forget(files);
     }
 }
 
-fn try_keep(files: &Files, index: &Arc<dyn DiskFile>) -> Result<(), Error> {
+fn try_keep(files: &Files, index: &Arc<dyn DiskFile>, decay: &Arc<Decay>) -> Result<(), Error> {
     let failed = |e| Error::io("writing down where the index begins", e);
     let len = index.size().map_err(failed)?;
-    let (file, pages) = (Arc::clone(index), Mutex::default());
-    let read = Arc::new(Paged { file, len, pages, notes: true });
-    let opened = Index::over(Sandbox::new(&(Arc::clone(&read) as Arc<dyn DiskFile>))?)?;
-    let state = begin_to_read(&opened)?;
-    // Before it is closed, which reads more.
-    let pages = std::mem::take(&mut *lock(&read.pages));
-    let bytes = schema::encode(&Kept { state, len, pages });
-    if bytes.len() as u64 > limits::INDEX_ROOTS_BYTES_MAX {
-        return Err(Error::TooLarge { bytes: bytes.len() as u64 });
-    }
+    let read = Arc::new(Paged::noting(index, len));
+    let opened = Index::looked_at(
+        Sandbox::new(&(Arc::clone(&read) as Arc<dyn DiskFile>))?,
+        Arc::clone(decay),
+    )?;
+    let bytes = schema::encode(&Kept { state: begin_to_read(&opened)?, len, pages: read.end() });
+    drop(opened);
     let file = files.disk.open(&files.roots(), OpenMode::ReadWrite).map_err(failed)?;
     let is_new = file.size().map_err(failed)? == 0;
     let sum = crc32_iscsi(&bytes).to_le_bytes();
@@ -75,7 +78,7 @@ fn try_keep(files: &Files, index: &Arc<dyn DiskFile>) -> Result<(), Error> {
     if is_new { files.disk.sync_dir(files.dir()).map_err(failed) } else { Ok(()) }
 }
 
-/// Looks where each of its tables begins.
+/// Looks where each of the tables begins.
 fn begin_to_read(index: &Index) -> Result<State, Error> {
     let view = index.view()?;
     for space in Space::ALL {
@@ -84,37 +87,20 @@ fn begin_to_read(index: &Index) -> Result<State, Error> {
     checkpoint::read(&view)
 }
 
-/// What is kept is of no use to the file that takes the index's place. For good when this returns.
-pub(super) fn forget(files: &Files) -> Result<(), Error> {
-    let failed = |e| Error::io("removing the copy of where the index begins", e);
-    files::remove(files.disk.as_ref(), &files.roots()).map_err(failed)?;
-    files.disk.sync_dir(files.dir()).map_err(failed)
-}
-
-/// What is kept of this file; `None` where there is nothing, or nothing that can be used.
-fn kept(files: &Files, index: &Arc<dyn DiskFile>) -> Option<Kept> {
-    match read(files) {
-        Ok(kept) => kept.filter(|kept| kept.is_of(index.as_ref())),
-        Err(error) => {
-            tracing::warn!(%error, "the copy of where the index begins cannot be read");
-            None
-        }
+/// The copy is of no use any more.
+pub(super) fn forget(files: &Files) {
+    let removed = files::remove(files.disk.as_ref(), &files.roots());
+    if let Err(error) = removed.and_then(|()| files.disk.sync_dir(files.dir())) {
+        tracing::error!(%error, "an old copy of where the index begins stays");
     }
 }
 
-impl Kept {
-    /// Each commit has those pages anew in other places, so that in an older or a newer file almost
-    /// all are others. The first one says which commit counts, and is also changed in its place.
-    fn is_of(&self, index: &dyn DiskFile) -> bool {
-        let mut here = vec![0; over::PAGE];
-        let differs = |(number, kept): &(&u64, &Vec<u8>)| {
-            let here = &mut here[..kept.len()];
-            index.read_exact_at(*number * over::PAGE as u64, here).is_err()
-                || here != kept.as_slice()
-        };
-        let others = self.pages.iter().filter(|(number, _)| **number > 0);
-        others.filter(differs).count() <= (self.pages.len() / DECAYED_PART).max(1)
-    }
+/// What is kept; `None` where there is nothing, or nothing that can be used.
+fn usable(files: &Files) -> Option<Kept> {
+    read(files).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the copy of where the index begins cannot be read");
+        None
+    })
 }
 
 fn read(files: &Files) -> Result<Option<Kept>, Error> {
@@ -124,7 +110,8 @@ fn read(files: &Files) -> Result<Option<Kept>, Error> {
         opened => opened.map_err(failed)?,
     };
     let len = file.size().map_err(failed)?;
-    if len > limits::INDEX_ROOTS_BYTES_MAX + SUM_BYTES as u64 {
+    // A page has its number and its length.
+    if len > 2 * limits::INDEX_ROOTS_BYTES_MAX {
         return Err(Error::TooLarge { bytes: len });
     }
     let bytes = files::read(file.as_ref(), 0, usize::try_from(len).expect("bounded"));
@@ -137,18 +124,70 @@ fn read(files: &Files) -> Result<Option<Kept>, Error> {
     }
 }
 
-/// Whether an index that was opened is older than what is kept of it: its header leads to a commit that
-/// was over, of which pages were used again.
-pub(super) fn are_later(files: &Files, index: &Arc<dyn DiskFile>, opened: &State) -> bool {
-    let age = |state: &State| (state.boot, state.position());
-    kept(files, index).is_some_and(|kept| age(&kept.state) > age(opened))
+impl Kept {
+    /// How many bytes of a page are other ones in the file; `None` where it cannot be read.
+    fn differing(&self, index: &dyn DiskFile, number: u64) -> Option<usize> {
+        let kept = self.pages.get(&number)?;
+        let mut here = vec![0; kept.len()];
+        index.read_exact_at(number * over::PAGE as u64, &mut here).ok()?;
+        Some(here.iter().zip(kept).filter(|(here, kept)| here != kept).count())
+    }
+
+    /// The file's first page is that of the same commit.
+    fn is_of_last_commit(&self, index: &dyn DiskFile) -> bool {
+        self.differing(index, 0).is_some_and(|bytes| bytes <= DECAYED_BYTES)
+    }
+
+    /// Almost all other pages are as they are in the file: each commit has its roots in other places.
+    fn is_of(&self, index: &dyn DiskFile) -> bool {
+        let differ = self.pages.keys().filter(|number| **number > 0);
+        let differ = differ.filter(|number| self.differing(index, **number) != Some(0)).count();
+        differ <= (self.pages.len() / DECAYED_PART).max(1)
+    }
 }
 
-/// The index's file as it was when it was kept; `None` where nothing is.
-pub(super) fn restored(files: &Files, index: &Arc<dyn DiskFile>) -> Option<Arc<dyn DiskFile>> {
-    let Kept { len, pages, .. } = kept(files, index)?;
-    let (file, pages) = (Arc::clone(index), Mutex::new(pages));
-    Some(Arc::new(Paged { file, len, pages, notes: false }))
+/// Puts back what has decayed of the index since it was kept, where its last commit is still the one
+/// of which it was: then all pages that are kept are as they were. Before redb opens it. Blocks.
+pub(super) fn put_back(files: &Files, index: &Arc<dyn DiskFile>) -> Result<(), Error> {
+    let failed = |e| Error::io("putting back where the index begins", e);
+    let Some(kept) = usable(files).filter(|kept| kept.is_of_last_commit(index.as_ref())) else {
+        return Ok(());
+    };
+    let mut decayed = 0;
+    for (number, page) in &kept.pages {
+        if kept.differing(index.as_ref(), *number).is_some_and(|bytes| bytes > 0) {
+            decayed += 1;
+            index.write_all_at(number * over::PAGE as u64, &[page]).map_err(failed)?;
+        }
+    }
+    if decayed > 0 {
+        tracing::warn!(decayed, "pages with which the index begins were put back from their copy");
+        index.sync().map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Whether an index that was opened is older than what is kept of it: its first page leads to a commit
+/// that was over, of which pages were used again.
+pub(super) fn are_later(files: &Files, index: &Arc<dyn DiskFile>, opened: &State) -> bool {
+    let age = |state: &State| (state.boot, state.position());
+    usable(files).is_some_and(|kept| {
+        kept.is_of_last_commit(index.as_ref()) && age(&kept.state) > age(opened)
+    })
+}
+
+/// The index's file as it was when it was kept.
+pub(super) struct Restored {
+    pub file: Arc<dyn DiskFile>,
+    /// The file's first page is of the same commit, or has decayed a little.
+    pub is_of_last_commit: bool,
+}
+
+/// `None` where nothing of this file is kept.
+pub(super) fn restored(files: &Files, index: &Arc<dyn DiskFile>) -> Option<Restored> {
+    let kept = usable(files).filter(|kept| kept.is_of(index.as_ref()))?;
+    let is_of_last_commit = kept.is_of_last_commit(index.as_ref());
+    Some(Restored { file: Arc::new(Paged::restoring(index, kept)), is_of_last_commit })
 }
 
 /// A file that is only read, by pages: some are here, the others in the file.
@@ -159,6 +198,34 @@ struct Paged {
     pages: Mutex<BTreeMap<u64, Vec<u8>>>,
     /// What is read of the file is kept here.
     notes: bool,
+    ended: AtomicBool,
+}
+
+impl Paged {
+    fn noting(file: &Arc<dyn DiskFile>, len: u64) -> Self {
+        let (file, pages) = (Arc::clone(file), Mutex::default());
+        Self { file, len, pages, notes: true, ended: AtomicBool::new(false) }
+    }
+
+    fn restoring(file: &Arc<dyn DiskFile>, kept: Kept) -> Self {
+        let (file, pages) = (Arc::clone(file), Mutex::new(kept.pages));
+        Self { file, len: kept.len, pages, notes: false, ended: AtomicBool::new(false) }
+    }
+
+    /// What was read. Nothing is from now on, so that closing costs nothing.
+    fn end(&self) -> BTreeMap<u64, Vec<u8>> {
+        self.ended.store(true, Ordering::SeqCst);
+        std::mem::take(&mut *lock(&self.pages))
+    }
+
+    fn note(&self, number: u64, page: &[u8]) -> io::Result<()> {
+        let mut pages = lock(&self.pages);
+        if (pages.len() * over::PAGE) as u64 >= limits::INDEX_ROOTS_BYTES_MAX {
+            return Err(io::Error::other("so much is read of the index to open it"));
+        }
+        pages.insert(number, page.to_vec());
+        Ok(())
+    }
 }
 
 impl DiskFile for Paged {
@@ -169,6 +236,9 @@ impl DiskFile for Paged {
     /// Beyond the file's end are zeros.
     fn read_exact_at(&self, position: u64, out: &mut [u8]) -> io::Result<()> {
         assert!(position.is_multiple_of(over::PAGE as u64), "it is read by pages");
+        if self.ended.load(Ordering::SeqCst) {
+            return Err(io::Error::other("what is needed of the index was read"));
+        }
         let number = position / over::PAGE as u64;
         if let Some(page) = lock(&self.pages).get(&number) {
             out.copy_from_slice(page);
@@ -180,10 +250,7 @@ impl DiskFile for Paged {
         if !start.is_empty() {
             self.file.read_exact_at(position, start)?;
         }
-        if self.notes {
-            lock(&self.pages).insert(number, out.to_vec());
-        }
-        Ok(())
+        if self.notes { self.note(number, out) } else { Ok(()) }
     }
 
     fn write_all_at(&self, _: u64, _: &[&[u8]]) -> io::Result<()> {

@@ -42,6 +42,10 @@ const MISSED_KEY: &[u8] = b"missed";
 const SEARCHES_MAX: u32 = 512;
 const DEPTH_MAX: u32 = 24;
 
+/// How long places are tried in one table: a page number that decayed may be one of 4 GiB, and each try
+/// reads it.
+const SEARCHES_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// About what one page has of entries: where no more are missing, there is nothing between.
 const PAGE_ENTRIES: u64 = 256;
 
@@ -170,10 +174,13 @@ pub(super) fn salvage<'a>(
     old: &Arc<dyn DiskFile>,
     decay: &Decay,
 ) -> Result<(Anew<'a>, State), Error> {
-    let restored = roots::restored(files, old).map(|restored| as_of_commit(&restored));
-    let (_index, view, state) = match restored {
-        None | Some(Err(Error::Corrupt(_))) => as_of_commit(old)?,
-        Some(restored) => restored?,
+    let restored = roots::restored(files, old);
+    let (_index, view, state) = match &restored {
+        Some(restored) if restored.is_of_last_commit => as_of_commit(&restored.file)?,
+        _ => match (as_of_commit(old), restored) {
+            (Err(Error::Corrupt(_)), Some(restored)) => as_of_commit(&restored.file)?,
+            (opened, _) => opened?,
+        },
     };
     check_room(env, old)?;
     let mut total = 0;
@@ -279,8 +286,9 @@ impl Salvage<'_> {
         let mut missed = Vec::new();
         fill_table(table, |put| {
             let (count, searches) = (0, 0);
+            let until = self.env.monotonic() + SEARCHES_TIME_MAX;
             let mut walk =
-                Walk { of: self, space, put, total, count, searches, missed: Vec::new() };
+                Walk { of: self, space, put, total, count, searches, until, missed: Vec::new() };
             walk.stretch(&[], None, 0)?;
             missed = walk.missed;
             Ok(())
@@ -349,6 +357,7 @@ struct Walk<'a, 'b, 'c> {
     total: u64,
     count: u64,
     searches: u32,
+    until: Duration,
     missed: Vec<Stretch>,
 }
 
@@ -360,6 +369,7 @@ impl Walk<'_, '_, '_> {
         let end = behind.as_deref().or(to);
         let worth = depth < DEPTH_MAX
             && self.searches < SEARCHES_MAX
+            && self.of.env.monotonic() < self.until
             && self.count + count + PAGE_ENTRIES < self.total;
         match middle(&from, end).filter(|_| worth) {
             Some(middle) => {

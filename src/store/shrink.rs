@@ -31,6 +31,7 @@ use super::files::Files;
 use super::guard::guarded;
 use super::index::{Index, definition};
 use super::inspect::Sandbox;
+use super::roots;
 use super::schema::Space;
 use super::seal;
 
@@ -144,7 +145,12 @@ impl Shrinking<'_> {
             file.size().map_err(|e| Error::io("looking at the index", e))
         };
         let before = size(&self.old)?;
-        checkpoint::read(&*Index::over(Sandbox::new(&self.old)?)?.view()?)?;
+        let state = checkpoint::read(&*Index::over(Sandbox::new(&self.old)?)?.view()?)?;
+        if roots::are_later(self.files, &self.old, &state) {
+            return Err(
+                Error::corrupt("where the index begins; a start of the node mends it").into()
+            );
+        }
         let old = reading(&self.old)?;
         let contents = Contents::of(&old.view, Step::Reading, told)?;
         self.check_room(&contents)?;

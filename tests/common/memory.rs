@@ -67,7 +67,7 @@ impl StorageBackend for Memory {
 
 /// Where the pages of an index are.
 pub(crate) struct Pages {
-    /// The header, what is read to open it, and what is read to commit to it.
+    /// The header, what is read to open it, also where its tables begin, and to commit to it.
     pub(crate) own: Vec<usize>,
     /// Those of its tables.
     pub(crate) tables: Vec<usize>,
@@ -76,9 +76,7 @@ pub(crate) struct Pages {
 impl Pages {
     pub(crate) fn of(index: &[u8]) -> Self {
         let file = Memory::new(index.to_vec());
-        let mut builder = Database::builder();
-        // What is read again is seen again.
-        let database = builder.set_cache_size(0).create_with_backend(file.clone()).unwrap();
+        let database = Database::builder().create_with_backend(file.clone()).unwrap();
         let view = database.begin_read().unwrap();
         let names: Vec<String> =
             view.list_tables().unwrap().map(|table| table.name().to_owned()).collect();

@@ -10,6 +10,7 @@ mod client;
 #[path = "../clients/dev.rs"]
 mod dev;
 #[path = "../common/memory.rs"]
+#[allow(dead_code, reason = "what the tests of the store ask for")]
 mod memory;
 mod pages;
 

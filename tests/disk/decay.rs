@@ -43,6 +43,7 @@ fn history() -> SimDisk {
         store.write(write).await.unwrap();
         store.close().await.unwrap();
     });
+    forget_copy(&disk);
     disk
 }
 

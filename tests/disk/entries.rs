@@ -147,6 +147,12 @@ async fn fill(store: &Store) {
 }
 
 pub(super) fn history() -> Whole {
+    let whole = history_with_copy();
+    forget_copy(&whole.disk);
+    whole
+}
+
+pub(super) fn history_with_copy() -> Whole {
     let disk = SimDisk::new(81);
     let (state, incarnation) = doors::life(async {
         let (store, _) = open(&disk).await;
@@ -411,6 +417,7 @@ fn the_manifest_of_a_large_body_is_made_again_of_its_bytes() {
     });
     let bytes = body(7, len);
     let hashes: Vec<[u8; 32]> = bytes.chunks(1 << 20).map(|chunk| Hash::of(chunk).0).collect();
+    forget_copy(&disk);
     let before = disk.copy();
     let mut mended = 0;
     for at in places(&before.bytes(Path::new(INDEX)), &[hashes[8..].concat()]) {

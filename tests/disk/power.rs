@@ -4,9 +4,8 @@
 //! `just long power 1000` runs a thousand points and says what was checked.
 
 use std::io::Write as _;
-use std::panic::catch_unwind;
 
-use super::memory::Pages;
+use super::roots::pages_with_copy;
 use super::*;
 
 /// Points of an ordinary run.
@@ -85,15 +84,11 @@ fn lives(seed: u64, points: u64, decays: bool, checked: &mut Checked) {
 
 /// A bit flips in what is read of the index to open it, wherever the failure left that.
 fn decay_where_it_begins(disk: &SimDisk, random: u64) {
-    let path = Path::new("/data/index.redb");
-    let index = disk.bytes(path);
-    // Where the life before had no time to mend what had decayed, that stands there still.
-    let Ok(Pages { own, .. }) = catch_unwind(|| Pages::of(&index)) else { return };
+    let own = pages_with_copy(disk);
     let below = |n: usize| usize::try_from(random >> 8).unwrap() % n;
-    let page = own[below(own.len())];
-    // Somewhere in the header, or the kind of a page.
-    let at = if page == 0 { below(320) } else { 0 };
-    disk.flip(path, page + at, u8::try_from(random % 8).unwrap());
+    let Some(page) = own.get(below(own.len().max(1))) else { return };
+    let at = page + below(if *page == 0 { 320 } else { 4096 });
+    disk.flip(Path::new("/data/index.redb"), at, u8::try_from(random % 8).unwrap());
 }
 
 #[test]
