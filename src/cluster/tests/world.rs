@@ -478,7 +478,8 @@ impl World {
     pub fn decay(&self, code: &str, bytes: &[u8]) -> usize {
         let files = self.nodes[&region(code)].disk.files.lock().unwrap();
         let mut places = 0;
-        for (path, file) in files.iter().filter(|(path, _)| !path.ends_with("index.redb")) {
+        let is_index = |path: &Path| path.file_stem().is_some_and(|stem| stem == "index");
+        for (path, file) in files.iter().filter(|(path, _)| !is_index(path)) {
             let mut data = file.0.lock().unwrap();
             let found = data.windows(bytes.len()).position(|window| window == bytes);
             if let Some(at) = found {
@@ -490,9 +491,10 @@ impl World {
         places
     }
 
-    /// Changes the bytes of the index of a node that is stopped.
+    /// Changes the bytes of the index of a node that is stopped, and nothing puts them back.
     pub fn change_index<T>(&self, code: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let files = self.nodes[&region(code)].disk.files.lock().unwrap();
+        let mut files = self.nodes[&region(code)].disk.files.lock().unwrap();
+        files.retain(|path, _| !path.ends_with("index.roots"));
         let (_, file) = files.iter().find(|(path, _)| path.ends_with("index.redb")).unwrap();
         change(&mut file.0.lock().unwrap())
     }
