@@ -3,7 +3,8 @@
 //! ```text
 //! index.redb                  the index (index.new while it is made, or made anew)
 //! index.opening               openings without an end, while one is under way
-//! index.roots                 what is read of the index to open it, a second time
+//! index.roots                 what is read of the index to open it, a second time (index.roots.new
+//!                             while it is written)
 //! log/GENERATION.seg          segments; log/*.spare wait to be used again
 //! blobs/XX/BLOB-NONCE         held blobs; a name is never used twice
 //! cache/XX/BLOB, BLOB.m       evictable copies and their manifests
@@ -73,6 +74,10 @@ impl Files {
     /// What is read of the index to open it.
     pub(crate) fn roots(&self) -> PathBuf {
         self.dir.join("index.roots")
+    }
+
+    pub(crate) fn new_roots(&self) -> PathBuf {
+        self.dir.join("index.roots.new")
     }
 
     pub(crate) fn log_dir(&self) -> PathBuf {

@@ -110,10 +110,15 @@ pub(super) fn guarded<T>(
 }
 
 /// Whether what redb read cannot be what it wrote. A header that decayed has another mark at its
-/// start, or another version.
+/// start, or another version; where the tables are listed, one has another kind.
 fn says_decayed(error: &redb::Error) -> bool {
     match error {
-        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => true,
+        redb::Error::Corrupted(_)
+        | redb::Error::UpgradeRequired(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TableIsNotMultimap(_)
+        | redb::Error::TypeDefinitionChanged { .. } => true,
         redb::Error::Io(error) => error.kind() == ErrorKind::InvalidData,
         _ => false,
     }

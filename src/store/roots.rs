@@ -69,13 +69,16 @@ fn try_keep(files: &Files, index: &Arc<dyn DiskFile>, decay: &Arc<Decay>) -> Res
     )?;
     let bytes = schema::encode(&Kept { state: begin_to_read(&opened)?, len, pages: read.end() });
     drop(opened);
-    let file = files.disk.open(&files.roots(), OpenMode::ReadWrite).map_err(failed)?;
-    let is_new = file.size().map_err(failed)? == 0;
+    let disk = files.disk.as_ref();
+    // The copy before stays until this one is whole.
+    let file = disk.open(&files.new_roots(), OpenMode::ReadWrite).map_err(failed)?;
     let sum = crc32_iscsi(&bytes).to_le_bytes();
     file.write_all_at(0, &[&sum, &bytes]).map_err(failed)?;
     file.set_len((SUM_BYTES + bytes.len()) as u64).map_err(failed)?;
     file.sync().map_err(failed)?;
-    if is_new { files.disk.sync_dir(files.dir()).map_err(failed) } else { Ok(()) }
+    drop(file);
+    disk.rename(&files.new_roots(), &files.roots()).map_err(failed)?;
+    disk.sync_dir(files.dir()).map_err(failed)
 }
 
 /// Looks where each of the tables begins.
@@ -89,7 +92,8 @@ fn begin_to_read(index: &Index) -> Result<State, Error> {
 
 /// The copy is of no use any more.
 pub(super) fn forget(files: &Files) {
-    let removed = files::remove(files.disk.as_ref(), &files.roots());
+    let copies = [files.new_roots(), files.roots()];
+    let removed = copies.iter().try_for_each(|copy| files::remove(files.disk.as_ref(), copy));
     if let Err(error) = removed.and_then(|()| files.disk.sync_dir(files.dir())) {
         tracing::error!(%error, "an old copy of where the index begins stays");
     }
