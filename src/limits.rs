@@ -66,7 +66,7 @@ pub const CHECKPOINT_LOG_BYTES: u64 = 256 << 20;
 pub const CHECKPOINT_CHANGES: u64 = 100_000;
 
 /// What is read of an index to open it is written down a second time up to so many bytes: its list of
-/// free pages is about a 16,000th of it.
+/// free pages is about an 8,000th of it.
 pub const INDEX_ROOTS_BYTES_MAX: u64 = 256 << 20;
 
 /// A walk over rows that took this long over its first 64 waits for the disk: in memory they take a

@@ -142,7 +142,8 @@ impl Kept {
         self.differing(index, 0).is_some_and(|bytes| bytes <= DECAYED_BYTES)
     }
 
-    /// Almost all other pages are as they are in the file: each commit has its roots in other places.
+    /// Almost all other pages are as they are in the file. A guess: what a later commit did not change
+    /// stays where it was. So the copy is used by it only where the file itself cannot be opened.
     fn is_of(&self, index: &dyn DiskFile) -> bool {
         let differ = self.pages.keys().filter(|number| **number > 0);
         let differ = differ.filter(|number| self.differing(index, **number) != Some(0)).count();

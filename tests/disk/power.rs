@@ -55,7 +55,7 @@ fn lives(seed: u64, points: u64, decays: bool, checked: &mut Checked) {
             let opened = Store::open(env.clone(), options).await;
             let (store, report) = match opened {
                 Ok(opened) => opened,
-                // It decayed just where power had failed while it was written down.
+                // One in hundreds: docs/roadmap.md.
                 Err(Error::Corrupt(why)) if decays && !disk.is_dark() => {
                     assert!(why.contains("join anew"), "seed {seed}, life {life}: {why}");
                     checked.refused += 1;
