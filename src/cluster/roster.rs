@@ -184,10 +184,13 @@ impl Cluster {
                 Ok::<_, store::Error>(Some((known, given)))
             })
             .await?;
-        if let Some((before, members)) = taken {
-            self.took(&before, members);
+        match taken {
+            Some((before, members)) => {
+                self.took(&before, members);
+                Ok(())
+            }
+            None => self.take_written(),
         }
-        Ok(())
     }
 
     /// Takes what is written down and was not taken, because the disk answered too late: this voter

@@ -35,6 +35,7 @@ mod net;
 mod versions;
 mod world;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -430,6 +431,11 @@ async fn listed(engine: &Engine) -> Vec<String> {
 /// Some task panicked: a runtime keeps that to itself.
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
+thread_local! {
+    /// What this thread runs.
+    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
 fn watch_for_panics() {
     static WATCH: Once = Once::new();
     WATCH.call_once(|| {
@@ -437,6 +443,9 @@ fn watch_for_panics() {
         std::panic::set_hook(Box::new(move |panic| {
             PANICKED.store(true, Ordering::Relaxed);
             report(panic);
+            if let Some(seed) = SEED.get() {
+                eprintln!("repeat with: GODWIT_SEED={seed} cargo test --test sim");
+            }
         }));
     });
 }
@@ -448,7 +457,7 @@ fn run(seed: u64) -> String {
 
 fn run_counted(seed: u64) -> (String, Counts) {
     watch_for_panics();
-    println!("repeat with: GODWIT_SEED={seed} cargo test --test sim");
+    SEED.set(Some(seed));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -491,7 +500,7 @@ fn run_counted(seed: u64) -> (String, Counts) {
         let served: u64 = world.regions().iter().map(|r| world.cluster(*r).lease_reads()).sum();
         let conditional = ordered.map(|conditional| conditional.check()).join(", leased: ");
         let conditional = format!("{conditional}, {served} reads by leases at the end's nodes");
-        assert!(!PANICKED.load(Ordering::Relaxed), "a task panicked; see above");
+        assert!(!PANICKED.load(Ordering::Relaxed), "a task panicked, here or in the run beside it");
         (format!("{end}, {conditional} after {:?}", began.elapsed()), counts)
     })
 }
