@@ -193,8 +193,11 @@ pub(crate) fn write(shared: &Shared, position: Position, boot: u64) -> Result<Wr
 
 /// The checkpoint is durable; answers the segments whose files may go.
 pub(crate) fn settle(shared: &Shared, written: Written) -> Vec<u64> {
-    if let Some(index) = shared.index.disk_file() {
-        roots::keep(&shared.files, &index, &shared.index.shared_decay());
+    if let Some(index) = shared.index.disk_file()
+        && let Err(error) = roots::keep(&shared.files, &index, &shared.index.shared_decay())
+    {
+        tracing::error!(%error, "where the index begins has decayed");
+        roots::forget(&shared.files);
     }
     lock(&shared.segments).settled = written.position.segment;
     lock(&shared.doomed).release();

@@ -116,7 +116,7 @@ fn open_index(
     }
     // Before anything is committed that may use pages again which an older commit had.
     if let Some(file) = index.disk_file() {
-        roots::keep(files, &file, decay);
+        roots::keep(files, &file, decay)?;
     }
     let view = index.view()?;
     let own = Own { region: options.region, incarnation: state.incarnation };
@@ -192,7 +192,7 @@ fn bring_up(shared: &Arc<Shared>, end: Position) -> Result<(), Error> {
         if roots::are_later(&shared.files, &file, &state) {
             return Err(shared.index.decay().note_page());
         }
-        roots::keep(&shared.files, &file, &shared.index.shared_decay());
+        roots::keep(&shared.files, &file, &shared.index.shared_decay())?;
     }
     *write_lock(&shared.sums) = Sums::new();
     {

@@ -51,11 +51,20 @@ struct Kept {
 }
 
 /// Keeps what redb reads to open the index, as of its last durable commit; where that cannot be done,
-/// nothing. Only where nothing is committed meanwhile. Blocks.
-pub(super) fn keep(files: &Files, index: &Arc<dyn DiskFile>, decay: &Arc<Decay>) {
-    if let Err(error) = try_keep(files, index, decay) {
-        tracing::warn!(%error, "where the index begins is not written down a second time");
-        forget(files);
+/// nothing. [`Error::Corrupt`] where a page of it makes no sense: the copy before is still there, and
+/// has to go before anything is committed. Only where nothing is committed meanwhile. Blocks.
+pub(super) fn keep(
+    files: &Files,
+    index: &Arc<dyn DiskFile>,
+    decay: &Arc<Decay>,
+) -> Result<(), Error> {
+    match try_keep(files, index, decay) {
+        Err(error) if !matches!(error, Error::Corrupt(_)) => {
+            tracing::warn!(%error, "where the index begins is not written down a second time");
+            forget(files);
+            Ok(())
+        }
+        kept => kept,
     }
 }
 

@@ -30,7 +30,7 @@ use super::guard::guarded;
 use super::index::{self, Index, Table, View};
 use super::inspect::Sandbox;
 use super::layer::Overlay;
-use super::roots;
+use super::roots::{self, Restored};
 use super::schema::{self, Space};
 use super::tx::Tx;
 use super::{seal, twin};
@@ -174,15 +174,29 @@ pub(super) fn salvage<'a>(
     old: &Arc<dyn DiskFile>,
     decay: &Decay,
 ) -> Result<(Anew<'a>, State), Error> {
-    let restored = roots::restored(files, old);
-    let (_index, view, state) = match &restored {
-        Some(restored) if restored.is_of_last_commit => as_of_commit(&restored.file)?,
-        _ => match (as_of_commit(old), restored) {
-            (Err(Error::Corrupt(_)), Some(restored)) => as_of_commit(&restored.file)?,
-            (opened, _) => opened?,
-        },
-    };
     check_room(env, old)?;
+    match roots::restored(files, old) {
+        None => write_anew(env, files, old, decay),
+        Some(Restored { file, is_of_last_commit: true }) => write_anew(env, files, &file, decay),
+        Some(Restored { file, is_of_last_commit: false }) => {
+            match write_anew(env, files, old, decay) {
+                // The log has what was committed since.
+                Err(Error::Corrupt(_)) if is_whole(&file, decay)? => {
+                    write_anew(env, files, &file, decay)
+                }
+                written => written,
+            }
+        }
+    }
+}
+
+fn write_anew<'a>(
+    env: &'a Env,
+    files: &'a Files,
+    old: &Arc<dyn DiskFile>,
+    decay: &Decay,
+) -> Result<(Anew<'a>, State), Error> {
+    let (_index, view, state) = as_of_commit(old)?;
     let mut total = 0;
     for space in Space::ALL {
         total += view.count(space)?;

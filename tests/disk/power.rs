@@ -25,8 +25,6 @@ struct Checked {
     while_opening: u64,
     objects: u64,
     torn_bytes: u64,
-    /// Directories that are not opened, with the reason.
-    refused: u64,
 }
 
 /// Lives of one disk, each ended by power that fails at a random call.
@@ -34,7 +32,6 @@ fn lives(seed: u64, points: u64, decays: bool, checked: &mut Checked) {
     let disk = SimDisk::new(seed);
     let ledger = Arc::new(Mutex::new(Ledger { next: 1 << 20, ..Ledger::default() }));
     let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let refused = checked.refused;
     for life in 0..points {
         random ^= random << 13;
         random ^= random >> 7;
@@ -55,12 +52,6 @@ fn lives(seed: u64, points: u64, decays: bool, checked: &mut Checked) {
             let opened = Store::open(env.clone(), options).await;
             let (store, report) = match opened {
                 Ok(opened) => opened,
-                // One in hundreds: docs/roadmap.md.
-                Err(Error::Corrupt(why)) if decays && !disk.is_dark() => {
-                    assert!(why.contains("join anew"), "seed {seed}, life {life}: {why}");
-                    checked.refused += 1;
-                    return;
-                }
                 Err(error) => {
                     assert!(disk.is_dark(), "seed {seed}, life {life}: {error}");
                     checked.while_opening += 1;
@@ -87,9 +78,6 @@ fn lives(seed: u64, points: u64, decays: bool, checked: &mut Checked) {
             }
             disk.crash();
         });
-        if checked.refused > refused {
-            return;
-        }
         checked.points += 1;
     }
 }
@@ -106,20 +94,29 @@ fn decay_where_it_begins(disk: &SimDisk, random: u64) {
     disk.flip(path, at, u8::try_from(random % 8).unwrap());
 }
 
+/// Found by this seed: power failed after a commit and before its beginning was kept, and a page decayed
+/// that leads to both places of what stands twice. The commit before is whole, and the log goes on
+/// from there.
+#[test]
+fn a_page_that_decays_before_the_last_commit_has_a_copy_is_read_of_the_commit_before() {
+    let mut checked = Checked::default();
+    lives(1109, LIVES, true, &mut checked);
+    assert!(checked.objects > 0, "nothing was put to the test");
+}
+
 #[test]
 fn an_index_whose_beginning_decays_after_power_failed_has_all_that_was_answered() {
     let mut checked = Checked::default();
     for seed in 1000..1000 + points().div_ceil(2 * LIVES) {
         lives(seed, LIVES, true, &mut checked);
     }
-    let Checked { points, while_opening, objects, refused, .. } = checked;
+    let Checked { points, while_opening, objects, .. } = checked;
     writeln!(
         std::io::stderr(),
         "power and decay: {points} failures, {while_opening} more while opening, {objects} objects \
-         read back, {refused} not opened, lost 0"
+         read back, lost 0"
     )
     .unwrap();
-    assert!(refused <= points / 50, "{refused} of {points}");
     assert!(objects > 0, "nothing was put to the test");
 }
 
