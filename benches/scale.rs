@@ -53,6 +53,9 @@ const AFTERWARDS: u64 = 20_000;
 const IDLE: Duration = Duration::from_secs(30);
 /// Pages of a list that are timed, of 1000 keys each.
 const PAGES: u64 = 100;
+/// Which pages: one after the other, or each somewhere else.
+const IN_A_ROW: &str = "in a row";
+const FROM_ANYWHERE: &str = "from anywhere";
 
 fn main() {
     let arguments: Vec<String> =
@@ -61,7 +64,10 @@ fn main() {
     let number = |text: &str| text.parse::<u64>().unwrap();
     match words.as_slice() {
         ["fill", dir, n] => runtime().unwrap().block_on(fill(Path::new(dir), number(n))),
-        ["open", dir, n] => runtime().unwrap().block_on(open(Path::new(dir), number(n))),
+        ["open", dir] => runtime().unwrap().block_on(open(Path::new(dir))),
+        ["list", dir, n, order] => {
+            runtime().unwrap().block_on(lists(Path::new(dir), number(n), order));
+        }
         ["forget", dir] => runtime().unwrap().block_on(forget_most(Path::new(dir))),
         ["records", n] => records(number(n)),
         ["compact", n] => compact(number(n)),
@@ -91,10 +97,17 @@ fn records(n: u64) {
         let folder = folder();
         let dir = folder.path().to_str().unwrap().to_owned();
         fill_and_kill(&dir, n);
-        let mut program = Command::new(std::env::current_exe().unwrap());
-        let status = program.args(["open", &dir, &n.to_string()]).status().unwrap();
-        assert!(status.success());
+        run(&["open", &dir]);
+        // Each begins with nothing of the index in memory, however large that is.
+        for order in [IN_A_ROW, FROM_ANYWHERE] {
+            run(&["list", &dir, &n.to_string(), order]);
+        }
     }
+}
+
+fn run(arguments: &[&str]) {
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    assert!(program.args(arguments).status().unwrap().success());
 }
 
 fn fill_and_kill(dir: &str, n: u64) {
@@ -440,13 +453,12 @@ fn memory(name: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-async fn open(dir: &Path, n: u64) {
+async fn open(dir: &Path) {
     let began = Instant::now();
     let opened = start(dir, "fra", &["fra"], Arc::new(Alone)).await;
     let took = began.elapsed();
     println!("  opened after kill -9 in {took:.2?}, {} changes replayed", opened.replayed);
     println!("  just opened: {} MiB", memory("RssAnon") >> 10);
-    let engine = Engine::new(opened.cluster.clone(), engine::Options::default());
     let idle = Instant::now();
     while idle.elapsed() < IDLE {
         opened.store.maintain().await.unwrap();
@@ -457,15 +469,28 @@ async fn open(dir: &Path, n: u64) {
         memory("RssAnon") >> 10,
         memory("VmRSS") >> 10
     );
-    for (what, scattered) in [("in a row", false), ("from anywhere", true)] {
-        for _ in 0..2 {
-            list(&engine, what, scattered, n).await;
-        }
-    }
-    println!("  after lists: {} MiB of its own", memory("RssAnon") >> 10);
 }
 
-async fn list(engine: &Engine, what: &str, scattered: bool, n: u64) {
+/// Lists pages in one order, read from the disk, and again.
+async fn lists(dir: &Path, n: u64, order: &str) {
+    let opened = start(dir, "fra", &["fra"], Arc::new(Alone)).await;
+    let engine = Engine::new(opened.cluster.clone(), engine::Options::default());
+    drop_cached(&dir.join("index.redb"));
+    let first = list(&engine, order == FROM_ANYWHERE, n).await;
+    let again = list(&engine, order == FROM_ANYWHERE, n).await;
+    let used = memory("RssAnon") >> 10;
+    println!("  list {order}: {first:.0} keys/s from the disk, {again:.0} again, {used} MiB");
+}
+
+/// The system keeps nothing of the file in memory: what it kept of it depends on what else it did.
+fn drop_cached(path: &Path) {
+    let file = std::fs::File::open(path).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+}
+
+/// Keys per second.
+async fn list(engine: &Engine, scattered: bool, n: u64) -> f64 {
     let began = Instant::now();
     let mut after = None;
     let mut keys = 0;
@@ -478,8 +503,7 @@ async fn list(engine: &Engine, what: &str, scattered: bool, n: u64) {
         keys += page.entries.len();
         after = page.entries.last().map(|entry| entry.name().to_owned());
     }
-    let rate = keys as f64 / began.elapsed().as_secs_f64();
-    println!("  list {what}: {rate:.0} keys/s");
+    keys as f64 / began.elapsed().as_secs_f64()
 }
 
 /// Two regions in one process: every message is counted on its way.
