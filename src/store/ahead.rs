@@ -77,9 +77,9 @@ impl Ahead {
     }
 }
 
-/// Keys of the timed rows: as much of them as it takes to count on from there. Those places in which they
-/// differ are taken for a number, whose digits are the bytes that were seen there: of hexadecimal keys
-/// those are 16.
+/// Keys of the timed rows: as much of them as it takes to count on from there. Those places in which
+/// they differ are taken for a number, whose digits are the bytes that were seen there: of hexadecimal
+/// keys those are 16.
 struct Keys {
     first: Vec<u8>,
     /// Of the first key's places, those in which others differ.

@@ -94,9 +94,9 @@ fn decay_where_it_begins(disk: &SimDisk, random: u64) {
     disk.flip(path, at, u8::try_from(random % 8).unwrap());
 }
 
-/// Found by this seed: power failed after a commit and before its beginning was kept, and a page decayed
-/// that leads to both places of what stands twice. The commit before is whole, and the log goes on
-/// from there.
+/// Found by this seed: power failed after a commit and before its beginning was kept, and a page
+/// decayed that leads to both places of what stands twice. The commit before is whole, and the log
+/// goes on from there.
 #[test]
 fn a_page_that_decays_before_the_last_commit_has_a_copy_is_read_of_the_commit_before() {
     let mut checked = Checked::default();

@@ -86,8 +86,8 @@ async fn members_that_a_slow_disk_writes_down_when_nobody_waits_any_more_are_tak
     world.assert_sound();
 }
 
-/// Found by seed 416 of the simulation: the node that drove the change of voters asked for its end again
-/// and again, heard each time that it was decided, and had it written down already.
+/// Found by seed 416 of the simulation: the node that drove the change of voters asked for its end
+/// again and again, heard each time that it was decided, and had it written down already.
 #[tokio::test(start_paused = true)]
 async fn members_that_are_written_down_already_are_taken_when_they_are_heard_of_again() {
     let world = World::new(&THREE).await;
