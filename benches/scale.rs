@@ -3,7 +3,7 @@
 //! takes to be written anew, and the bytes that two regions exchange
 //! to find what few of them differ; what a write costs of a key that keeps as many losers as it may.
 //!
-//! `cargo bench --bench scale -- records 10000000` (9 GB on disk, `SCALE_DIR` says where),
+//! `cargo bench --bench scale -- records 10000000` (13 GB on disk, `SCALE_DIR` says where),
 //! `cargo bench --bench scale -- compact 200000`, `... -- salvage 1000000`,
 //! `cargo bench --bench scale -- digest 1000000 100`, `cargo bench --bench scale -- losers 200`;
 //! docs/reliability.md has the figures.

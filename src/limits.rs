@@ -69,8 +69,8 @@ pub const CHECKPOINT_CHANGES: u64 = 100_000;
 /// free pages is about an 8,000th of it.
 pub const INDEX_ROOTS_BYTES_MAX: u64 = 256 << 20;
 
-/// A walk over rows that took this long over its first 64 waits for the disk: in memory they take a
-/// quarter of it, and a fast disk gives the eight pages that they are in within twice of it.
+/// A walk over rows that took this long over its first 64 waits for the disk: in memory they take
+/// about a third of it, from a fast disk about twice as long.
 pub const READ_AHEAD_AFTER: Duration = Duration::from_micros(250);
 
 /// From so many records on, the index does not fit into memory, replaying a change waits for the

@@ -130,7 +130,7 @@ fn power_that_fails_in_any_call_loses_nothing_that_was_answered() {
     for seed in 0..points().div_ceil(LIVES) {
         lives(seed, LIVES, false, &mut checked);
     }
-    let Checked { points, while_opening, objects, torn_bytes, .. } = checked;
+    let Checked { points, while_opening, objects, torn_bytes } = checked;
     writeln!(
         std::io::stderr(),
         "power: {points} failures, {while_opening} more while opening, {objects} objects read back, \
